@@ -1,0 +1,71 @@
+"""Conformal pseudo-labels from foundation models, for semi-supervised semantic segmentation.
+
+Names are loaded on first use, so that ``import conformal_plugin`` and the command line start
+without importing torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from conformal_plugin import errors
+    from conformal_plugin.binary import from_foreground
+    from conformal_plugin.calibration import Calibration, Guarantee
+    from conformal_plugin.calibrator import Calibrator, calibrate
+    from conformal_plugin.evaluation import Evaluation, Evaluator, evaluate
+    from conformal_plugin.filtering import filter, prediction_sets
+    from conformal_plugin.mixing import cutmix
+    from conformal_plugin.schedule import TwoStage
+    from conformal_plugin.supervision import ConformalSupervision
+
+__all__ = [
+    "Calibration",
+    "Calibrator",
+    "ConformalSupervision",
+    "Evaluation",
+    "Evaluator",
+    "Guarantee",
+    "TwoStage",
+    "__version__",
+    "calibrate",
+    "cutmix",
+    "errors",
+    "evaluate",
+    "filter",
+    "from_foreground",
+    "prediction_sets",
+]
+
+__version__ = "0.1.0"
+
+_MODULE_OF = {
+    "Calibration": "calibration",
+    "Calibrator": "calibrator",
+    "ConformalSupervision": "supervision",
+    "Evaluation": "evaluation",
+    "Evaluator": "evaluation",
+    "Guarantee": "calibration",
+    "TwoStage": "schedule",
+    "calibrate": "calibrator",
+    "cutmix": "mixing",
+    "evaluate": "evaluation",
+    "filter": "filtering",
+    "from_foreground": "binary",
+    "prediction_sets": "filtering",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name == "errors":
+        return importlib.import_module("conformal_plugin.errors")
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'conformal_plugin' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"conformal_plugin.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,95 @@
+"""Arrays of any library in as torch tensors, results back out in the kind that came in."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.dlpack import from_dlpack
+
+from conformal_plugin.errors import InputTypeError
+
+__all__ = ["back_to_kind", "is_array", "to_tensor"]
+
+
+def is_array(value: object) -> bool:
+    """Whether ``value`` is one array (NumPy, torch, or anything that speaks DLPack)."""
+    return isinstance(value, (np.ndarray, Tensor)) or hasattr(value, "__dlpack__")
+
+
+def to_tensor(array: Any, name: str) -> Tensor:
+    """View ``array`` as a torch tensor on its own device, without a copy where that is possible.
+
+    A copy is made of NumPy arrays that torch cannot address: negative strides or a foreign byte
+    order. NumPy ``uint16`` becomes ``torch.uint16`` where torch has it and ``int32`` elsewhere;
+    ``bfloat16`` of the ``ml_dtypes`` package is understood.
+
+    Raises:
+        InputTypeError: ``array`` is no array, or of a dtype that torch cannot hold.
+    """
+    if isinstance(array, Tensor):
+        return array.detach()
+    if isinstance(array, np.ndarray):
+        return _from_numpy(array, name)
+    if hasattr(array, "__dlpack__"):
+        return from_dlpack(array)
+    raise InputTypeError(
+        f"{name} must be a NumPy array, a torch tensor or an array that speaks DLPack, got "
+        f"{type(array).__name__}; convert it with numpy.asarray first"
+    )
+
+
+def _from_numpy(array: np.ndarray[Any, Any], name: str) -> Tensor:
+    if array.dtype.name == "bfloat16":  # of ml_dtypes; NumPy has none of its own
+        return _from_numpy(array.view(np.int16), name).view(torch.bfloat16)
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    if any(stride < 0 for stride in array.strides):
+        array = np.ascontiguousarray(array)
+    if array.dtype == np.uint16 and not hasattr(torch, "uint16"):
+        array = array.astype(np.int32)
+    try:
+        with warnings.catch_warnings():
+            # Memory-mapped arrays are read-only, and nothing here writes to its input.
+            warnings.filterwarnings("ignore", message=".*not writable.*")
+            return torch.from_numpy(array)
+    except TypeError as error:
+        raise InputTypeError(
+            f"{name} has NumPy dtype {array.dtype}, which torch cannot hold; convert it with "
+            f"astype, scores to numpy.float32 and labels to numpy.int64"
+        ) from error
+
+
+def back_to_kind(array: Any) -> Callable[[Tensor], Any]:
+    """How to turn a result tensor into the kind of array that ``array`` is."""
+    if isinstance(array, Tensor):
+        return _same
+    if isinstance(array, np.ndarray):
+        return _to_numpy
+    namespace = _namespace(array)
+
+    def convert(tensor: Tensor) -> Any:
+        return namespace.from_dlpack(tensor.contiguous())
+
+    return convert
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _to_numpy(tensor: Tensor) -> np.ndarray[Any, Any]:
+    result: np.ndarray[Any, Any] = tensor.numpy()
+    return result
+
+
+def _namespace(array: Any) -> Any:
+    """The array library of ``array``: by the array API standard, else by its module's name."""
+    if hasattr(array, "__array_namespace__"):
+        return array.__array_namespace__()
+    return importlib.import_module(type(array).__module__.split(".")[0])

@@ -1,0 +1,408 @@
+"""Measure on labelled images: coverage, set size, and what the kept labels are worth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from conformal_plugin.errors import EmptyCalibrationError, OptionError, ShapeError
+from conformal_plugin.filtering import (
+    Least,
+    blocks,
+    check_range,
+    check_rule,
+    extremes,
+    in_set,
+    label_dtype,
+    label_maps,
+    least_scores,
+)
+from conformal_plugin.grid import grid_of
+from conformal_plugin.inputs import (
+    LabelledScores,
+    check_ignore_index,
+    class_indices,
+    labelled_images,
+    true_scores,
+)
+
+__all__ = ["Evaluation", "Evaluator", "evaluate"]
+
+
+def evaluate(
+    masks: Any,
+    labels: Any,
+    qhat: Any,
+    *,
+    rule: str = "foreground-first",
+    background: int = 0,
+    ignore_index: int = 255,
+) -> Evaluation:
+    """Compare an annotator's maps, filtered at ``qhat``, with true labels.
+
+    Args:
+        masks: class scores in [0, 1], in any form that :func:`conformal_plugin.calibrate` takes.
+        labels: true classes, in step with ``masks``.
+        qhat: a :class:`conformal_plugin.Calibration`, a number or one number per class. Unlike
+            :func:`conformal_plugin.filter` this measures uninformative thresholds too;
+            ``math.inf`` with ``rule="most-probable"`` is the raw annotator (argmax).
+        rule: how a label is picked from a prediction set, see :func:`conformal_plugin.filter`.
+        background: index of the background class.
+        ignore_index: true label of pixels to leave out.
+
+    Returns:
+        The measurements.
+
+    Raises:
+        EmptyCalibrationError: no pixel is labelled.
+        InputTypeError, ShapeError, DeviceMismatchError, ScoreError, LabelError, OptionError: bad
+            input, see :mod:`conformal_plugin.errors`.
+
+    Example:
+        >>> import numpy as np
+        >>> masks = np.array([[[0.6, 0.9, 0.2]], [[0.4, 0.1, 0.2]]])
+        >>> result = evaluate(masks, np.array([[1, 1, 0]]), 0.65)
+        >>> result.kept_pixels, result.precision
+        (2, 0.5)
+    """
+    evaluator = Evaluator(qhat, rule=rule, background=background, ignore_index=ignore_index)
+    evaluator.update(masks, labels)
+    return evaluator.result()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Evaluation:
+    """What an annotator's maps are worth at a threshold, over all pixels that are not ignored.
+
+    Attributes:
+        confusion: int64 ``(K, K + 1)``: pixels by true class (row) and label (column); the last
+            column counts dropped pixels.
+        covered: number of pixels whose true class is in the prediction set.
+        set_sizes: int64 ``(K + 1,)``: pixels by size of their prediction set, 0 to K.
+        image_coverage: float64, ascending: each image's share of covered pixels.
+        rule: how labels were picked.
+    """
+
+    confusion: np.ndarray[Any, Any]
+    covered: int
+    set_sizes: np.ndarray[Any, Any]
+    image_coverage: np.ndarray[Any, Any]
+    rule: str
+
+    @property
+    def num_classes(self) -> int:
+        """K, the number of classes."""
+        return len(self.confusion)
+
+    @property
+    def n_pixels(self) -> int:
+        """Number of pixels measured."""
+        return int(self.confusion.sum())
+
+    @property
+    def n_images(self) -> int:
+        """Number of images with at least one measured pixel."""
+        return len(self.image_coverage)
+
+    @property
+    def coverage(self) -> float:
+        """Share of pixels whose true class is in the prediction set."""
+        return self.covered / self.n_pixels
+
+    @property
+    def set_size(self) -> float:
+        """Mean number of classes in a prediction set."""
+        return float(self.set_sizes @ np.arange(self.num_classes + 1)) / self.n_pixels
+
+    @property
+    def kept_pixels(self) -> int:
+        """Number of pixels that got a label."""
+        return int(self.confusion[:, :-1].sum())
+
+    @property
+    def kept(self) -> float:
+        """Share of pixels that got a label."""
+        return self.kept_pixels / self.n_pixels
+
+    @property
+    def kept_per_class(self) -> np.ndarray[Any, Any]:
+        """Of the pixels of each true class, the share that got a label; NaN for absent classes."""
+        return _ratio(self.confusion[:, :-1].sum(axis=1), self.confusion.sum(axis=1))
+
+    @property
+    def precision(self) -> float:
+        """Share of the kept labels that are right; NaN when none is kept."""
+        right = int(np.trace(self.confusion))
+        return right / self.kept_pixels if self.kept_pixels else math.nan
+
+    @property
+    def precision_per_class(self) -> np.ndarray[Any, Any]:
+        """Share of the kept labels of each class that are right; NaN where none is kept."""
+        return _ratio(np.diagonal(self.confusion), self.confusion[:, :-1].sum(axis=0))
+
+    def iou_per_class(self, *, dropped: str = "miss") -> np.ndarray[Any, Any]:
+        """Intersection over union of each class, ``(K,)``; NaN where the union is empty.
+
+        Args:
+            dropped: ``"miss"`` counts a dropped pixel as a missed pixel of its true class,
+                ``"ignore"`` looks at kept pixels alone.
+        """
+        if dropped not in ("miss", "ignore"):
+            raise OptionError(f"dropped must be 'miss' or 'ignore', got {dropped!r}")
+        kept = self.confusion[:, :-1]
+        rows = self.confusion if dropped == "miss" else kept
+        right = np.diagonal(kept)
+        return _ratio(right, rows.sum(axis=1) + kept.sum(axis=0) - right)
+
+    def miou(self, classes: Sequence[int] | None = None, *, dropped: str = "miss") -> float:
+        """Mean intersection over union.
+
+        Args:
+            classes: classes to average over; None for all that occur among the true labels.
+            dropped: see :meth:`iou_per_class`.
+        """
+        if classes is None:
+            classes = np.flatnonzero(self.confusion.sum(axis=1)).tolist()
+        wrong = [c for c in classes if not 0 <= c < self.num_classes]
+        if wrong or not len(classes):
+            raise OptionError(
+                f"classes must be indices in 0 ... {self.num_classes - 1}, got {list(classes)}"
+            )
+        per_class = self.iou_per_class(dropped=dropped)[list(classes)]
+        present = per_class[~np.isnan(per_class)]
+        return float(present.mean()) if len(present) else math.nan
+
+    def to_dict(self) -> dict[str, Any]:
+        """All measurements as plain numbers and lists, ready for JSON except for NaN."""
+        return {
+            "n_pixels": self.n_pixels,
+            "n_images": self.n_images,
+            "rule": self.rule,
+            "coverage": self.coverage,
+            "image_coverage": self.image_coverage.tolist(),
+            "set_size": self.set_size,
+            "set_sizes": self.set_sizes.tolist(),
+            "kept": self.kept,
+            "kept_per_class": self.kept_per_class.tolist(),
+            "precision": self.precision,
+            "precision_per_class": self.precision_per_class.tolist(),
+            "miou": self.miou(),
+            "miou_kept": self.miou(dropped="ignore"),
+            "confusion": self.confusion.tolist(),
+        }
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Evaluation):
+            return NotImplemented
+        return (
+            self.rule == other.rule
+            and self.covered == other.covered
+            and np.array_equal(self.confusion, other.confusion)
+            and np.array_equal(self.set_sizes, other.set_sizes)
+            and np.array_equal(self.image_coverage, other.image_coverage)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # holds arrays
+
+    def __repr__(self) -> str:
+        return (
+            f"Evaluation(coverage={self.coverage:.4f}, "
+            f"image_coverage={self.image_coverage.mean():.4f} on average, "
+            f"set_size={self.set_size:.3f}, kept={self.kept:.4f}, precision={self.precision:.4f}, "
+            f"miou={self.miou():.4f}, miou_kept={self.miou(dropped='ignore'):.4f}, "
+            f"rule={self.rule!r}, n_pixels={self.n_pixels}, n_images={self.n_images})"
+        )
+
+
+@dataclass
+class _Tally:
+    """Integer counts, so that adding them is exact in any order."""
+
+    confusion: np.ndarray[Any, Any]
+    set_sizes: np.ndarray[Any, Any]
+    covered: int = 0
+    images: list[tuple[int, int]] = field(default_factory=list)
+    """Per image: covered pixels, measured pixels."""
+
+
+class Evaluator:
+    """Evaluates maps as they stream by; memory is constant but for two integers per image.
+
+    Args:
+        qhat, rule, background, ignore_index: as in :func:`evaluate`.
+
+    Example:
+        >>> import numpy as np
+        >>> evaluator = Evaluator(0.65)
+        >>> masks = np.array([[[0.6, 0.9, 0.2]], [[0.4, 0.1, 0.2]]])
+        >>> for labels in ([[1, 1, 0]], [[1, 0, 0]]):
+        ...     evaluator.update(masks, np.array(labels))
+        >>> evaluator.result().n_images
+        2
+    """
+
+    def __init__(
+        self,
+        qhat: Any,
+        *,
+        rule: str = "foreground-first",
+        background: int = 0,
+        ignore_index: int = 255,
+    ) -> None:
+        self.qhat = qhat
+        self.rule = rule
+        self.background = background
+        self.ignore_index = ignore_index
+        self._tally: _Tally | None = None
+
+    def update(self, masks: Any, labels: Any) -> None:
+        """Measure more images: any form of masks and labels that :func:`evaluate` takes.
+
+        Nothing is counted when any part of the input is refused.
+
+        Raises:
+            InputTypeError, ShapeError, DeviceMismatchError, ScoreError, LabelError, OptionError:
+                as :func:`evaluate`.
+        """
+        fresh = Evaluator(**self._settings())
+        for item in labelled_images(masks, labels):
+            fresh._count(item)
+        self.merge(fresh)
+
+    def merge(self, other: Evaluator) -> Evaluator:
+        """Add what ``other`` has measured; returns this evaluator.
+
+        Raises:
+            OptionError: the two were made with different settings.
+            ShapeError: the two have seen different numbers of classes.
+        """
+        theirs = other._settings()
+        different = [
+            name
+            for name, value in self._settings().items()
+            if value is not theirs[name] and not np.array_equal(value, theirs[name])
+        ]
+        if different:
+            raise OptionError(
+                f"cannot merge evaluators that differ in {', '.join(different)}; construct both "
+                f"with the same settings"
+            )
+        if other._tally is not None:
+            tally = self._begin(len(other._tally.confusion))
+            tally.confusion += other._tally.confusion
+            tally.set_sizes += other._tally.set_sizes
+            tally.covered += other._tally.covered
+            tally.images += other._tally.images
+        return self
+
+    def result(self) -> Evaluation:
+        """The measurements so far.
+
+        Raises:
+            EmptyCalibrationError: no pixel has been measured.
+        """
+        if self._tally is None or not self._tally.images:
+            raise EmptyCalibrationError(
+                f"nothing to evaluate: every label is {self.ignore_index} or nothing was passed; "
+                f"check ignore_index and that the label files are not blank"
+            )
+        covered, measured = np.array(self._tally.images, dtype=np.int64).T
+        return Evaluation(
+            confusion=self._tally.confusion.copy(),
+            covered=self._tally.covered,
+            set_sizes=self._tally.set_sizes.copy(),
+            image_coverage=np.sort(covered / measured),
+            rule=self.rule,
+        )
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "qhat": self.qhat,
+            "rule": self.rule,
+            "background": self.background,
+            "ignore_index": self.ignore_index,
+        }
+
+    def _begin(self, num_classes: int) -> _Tally:
+        if self._tally is None:
+            check_rule(self.rule, self.background, num_classes)
+            check_ignore_index(self.ignore_index, num_classes)
+            self._tally = _Tally(
+                np.zeros((num_classes, num_classes + 1), dtype=np.int64),
+                np.zeros(num_classes + 1, dtype=np.int64),
+            )
+        if len(self._tally.confusion) != num_classes:
+            raise ShapeError(
+                f"masks must all have the same number of classes: {len(self._tally.confusion)} "
+                f"came first, now {num_classes}; check that all come from one annotator"
+            )
+        return self._tally
+
+    def _count(self, item: LabelledScores) -> None:
+        num_classes = item.scores.shape[0]
+        tally = self._begin(num_classes)
+        grid = grid_of(item.scores, "masks")
+        least = least_scores(self.qhat, grid, num_classes)
+        indices = class_indices(item, self.ignore_index)
+        # Points have one spatial axis; give them a height, so that blocks cut both alike.
+        scores = item.scores if item.scores.ndim == 3 else item.scores.unsqueeze(1)
+        true = indices.reshape(scores.shape[1:])
+        covered = _covered(item, indices, least).reshape(scores.shape[1:])
+        bounds = []
+        for part, truth, inside in blocks(scores[None], true[None], covered[None]):
+            bounds.append(extremes(part))
+            self._count_block(tally, part, truth, inside, least)
+        check_range(torch.stack(bounds), item.scores, grid)
+        used = indices < num_classes
+        if item.points:
+            tally.images += [(int(hit), 1) for hit in covered.flatten()[used].tolist()]
+        elif bool(used.any()):
+            tally.images.append((int(covered.sum()), int(used.sum())))
+
+    def _count_block(
+        self, tally: _Tally, scores: Tensor, truth: Tensor, covered: Tensor, least: Least
+    ) -> None:
+        num_classes = scores.shape[1]
+        # A label number of its own for dropped pixels, K, whatever the caller's ignore index.
+        labels = label_maps(
+            scores,
+            least,
+            rule=self.rule,
+            background=self.background,
+            ignore_index=num_classes,
+        ).long()
+        sizes = torch.zeros_like(truth, dtype=label_dtype(num_classes + 1, num_classes))
+        for c in range(num_classes):
+            sizes += in_set(scores[:, c], least[c])
+        columns = num_classes + 1
+        # The true index K marks ignored pixels: a last row, cut off again.
+        joint = torch.bincount((truth * columns + labels).flatten(), minlength=columns * columns)
+        counted = torch.bincount((truth * columns + sizes).flatten(), minlength=columns * columns)
+        rows = slice(0, num_classes)
+        tally.confusion += joint.reshape(columns, columns)[rows].cpu().numpy()
+        tally.set_sizes += counted.reshape(columns, columns)[rows].sum(0).cpu().numpy()
+        tally.covered += int(covered.sum())
+
+
+def _covered(item: LabelledScores, indices: Tensor, least: Least) -> Tensor:
+    """Whether a pixel is used and its true class is in its prediction set."""
+    true = true_scores(item, indices)
+    covered = torch.zeros_like(indices, dtype=torch.bool)
+    if len(set(least)) == 1:
+        return in_set(true, least[0]) & (indices < len(least))
+    for c, bound in enumerate(least):
+        covered |= (indices == c) & in_set(true, bound)
+    return covered
+
+
+def _ratio(part: np.ndarray[Any, Any], whole: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """``part / whole``, NaN where ``whole`` is 0."""
+    ratio = np.full(len(whole), np.nan)
+    np.divide(part, whole, out=ratio, where=whole > 0)
+    return ratio

@@ -1,0 +1,365 @@
+"""From class scores to pseudo-labels: prediction sets and the rules that pick a label from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from conformal_plugin.arrays import back_to_kind
+from conformal_plugin.calibration import Calibration
+from conformal_plugin.errors import (
+    LabelError,
+    OptionError,
+    ScoreError,
+    ShapeError,
+    UninformativeThresholdError,
+)
+from conformal_plugin.grid import ScoreGrid, grid_of
+from conformal_plugin.inputs import check_ignore_index, read_scores, score_message
+
+__all__ = [
+    "RULES",
+    "Least",
+    "blocks",
+    "check_range",
+    "check_rule",
+    "extremes",
+    "filter",
+    "in_set",
+    "label_dtype",
+    "label_maps",
+    "least_scores",
+    "ordered",
+    "prediction_sets",
+    "refuse_uninformative",
+]
+
+RULES = ("foreground-first", "most-probable", "singleton")
+
+Least = list["float | int | None"]
+"""Per class, the smallest raw score in the prediction set; None where no score is."""
+
+# On a CPU a block's channels stay in the cache while they are read, and torch runs an operation on
+# so few elements in one thread, free of the cost of waking and joining the others.
+_BLOCK_PIXELS = 32768
+
+
+def filter(
+    masks: Any,
+    qhat: Any,
+    *,
+    rule: str = "foreground-first",
+    background: int = 0,
+    ignore_index: int = 255,
+) -> Any:
+    """Turn an annotator's class scores into pseudo-labels, dropping what calibration forbids.
+
+    Each pixel has the prediction set ``C = {j : 1 - P(j) <= qhat(j)}``. The rule picks its label:
+
+    - ``"foreground-first"`` (ConformalSAM, arXiv 2507.15803): the most probable foreground class
+      in C if there is one; else background if C = {background}; else ignored.
+    - ``"most-probable"``: the most probable class in C; ignored if C is empty. For data without a
+      background class.
+    - ``"singleton"``: the class of C where C has exactly one; else ignored.
+
+    Ties go to the lowest class index, as with ``argmax``.
+
+    Args:
+        masks: class scores in [0, 1], ``(K, H, W)`` or ``(N, K, H, W)``; kinds and dtypes as in
+            :func:`conformal_plugin.calibrate`.
+        qhat: a :class:`conformal_plugin.Calibration`, a number, or one number per class.
+        rule: one of the three above.
+        background: index of the background class (``"foreground-first"`` alone uses it).
+        ignore_index: the label of dropped pixels.
+
+    Returns:
+        Label maps ``(H, W)`` or ``(N, H, W)``, of the same kind and on the same device: uint8
+        where K - 1 and ``ignore_index`` fit, else int16 or int32.
+
+    Raises:
+        UninformativeThresholdError: a threshold of 1 or more (infinite ones included), or one that
+            puts every class into the set of every pixel.
+        InputTypeError, ShapeError, ScoreError, LabelError, OptionError: bad masks or options.
+
+    Example:
+        >>> import numpy as np
+        >>> masks = np.array([[[0.6, 0.9, 0.2]], [[0.4, 0.1, 0.2]]])
+        >>> filter(masks, 0.65).tolist()
+        [[1, 0, 255]]
+    """
+    tensor = read_scores(masks, "masks", points=False)
+    batch = tensor if tensor.ndim == 4 else tensor.unsqueeze(0)
+    num_classes = batch.shape[1]
+    grid = grid_of(batch, "masks")
+    check_rule(rule, background, num_classes)
+    check_ignore_index(ignore_index, num_classes)
+    least = least_scores(qhat, grid, num_classes)
+    refuse_uninformative(qhat)
+    out = batch.new_empty(
+        batch.shape[:1] + batch.shape[2:], dtype=label_dtype(num_classes, ignore_index)
+    )
+    bounds = []
+    for block, place in blocks(batch, out):
+        bounds.append(extremes(block))
+        place.copy_(
+            label_maps(block, least, rule=rule, background=background, ignore_index=ignore_index)
+        )
+    _check_scores(torch.stack(bounds), tensor, grid, least)
+    return back_to_kind(masks)(out if tensor.ndim == 4 else out[0])
+
+
+def prediction_sets(masks: Any, qhat: Any) -> Any:
+    """The prediction set of every pixel, ``{j : 1 - P(j) <= qhat(j)}``, as a mask per class.
+
+    Args:
+        masks: class scores in [0, 1], ``(K, H, W)`` or ``(N, K, H, W)``.
+        qhat: a :class:`conformal_plugin.Calibration`, a number (``math.inf`` included: every class
+            is then in every set), or one number per class.
+
+    Returns:
+        Booleans of the shape, kind and device of ``masks``; True where the class is in the set.
+
+    Raises:
+        InputTypeError, ShapeError, ScoreError, OptionError: bad masks or thresholds.
+    """
+    tensor = read_scores(masks, "masks", points=False)
+    channels = tensor.ndim - 3
+    grid = grid_of(tensor, "masks")
+    least = least_scores(qhat, grid, tensor.shape[channels])
+    check_range(extremes(tensor), tensor, grid)
+    return back_to_kind(masks)(
+        torch.stack(
+            [in_set(scores, bound) for scores, bound in zip(tensor.unbind(channels), least)],
+            dim=channels,
+        )
+    )
+
+
+def label_maps(
+    scores: Tensor, least: Least, *, rule: str, background: int, ignore_index: int
+) -> Tensor:
+    """The pseudo-labels of ``(N, K, ...)`` scores: :func:`filter` without its checks.
+
+    Never reads a value back from the device, and is plain enough for ``torch.compile``.
+    """
+    return _PICK[rule](scores, least, background, ignore_index)
+
+
+def _foreground_first(scores: Tensor, least: Least, background: int, ignore_index: int) -> Tensor:
+    foreground = [c for c in range(scores.shape[1]) if c != background]
+    labels, found = _most_probable_of(scores, least, foreground, ignore_index)
+    alone = in_set(scores[:, background], least[background]) & ~found
+    return labels.masked_fill_(alone, background)
+
+
+def _most_probable(scores: Tensor, least: Least, background: int, ignore_index: int) -> Tensor:
+    return _most_probable_of(scores, least, list(range(scores.shape[1])), ignore_index)[0]
+
+
+def _most_probable_of(
+    scores: Tensor, least: Least, classes: list[int], ignore_index: int
+) -> tuple[Tensor, Tensor]:
+    """The most probable of ``classes`` that are in the set, and whether any is."""
+    common = len({least[c] for c in classes}) == 1
+    first, *others = classes
+    dtype = label_dtype(scores.shape[1], ignore_index)
+    best = _candidate(scores, first, least, common).clone()
+    labels = torch.full_like(best, first, dtype=dtype)
+    for c in others:
+        candidate = _candidate(scores, c, least, common)
+        higher = candidate > best
+        torch.maximum(best, candidate, out=best)
+        labels.masked_fill_(higher, c)
+    found = in_set(best, least[first]) if common else best >= 0
+    return labels.masked_fill_(~found, ignore_index), found
+
+
+def _candidate(scores: Tensor, c: int, least: Least, common: bool) -> Tensor:
+    channel = ordered(scores[:, c])
+    if common:  # one threshold: comparing the winner alone is enough
+        return channel
+    return torch.where(in_set(channel, least[c]), channel, -1)
+
+
+def _singleton(scores: Tensor, least: Least, background: int, ignore_index: int) -> Tensor:
+    dtype = label_dtype(scores.shape[1], ignore_index)
+    shape = scores[:, 0]
+    labels = torch.full_like(shape, ignore_index, dtype=dtype)
+    seen = torch.zeros_like(shape, dtype=torch.bool)
+    for c in range(scores.shape[1]):
+        member = in_set(scores[:, c], least[c])
+        labels.masked_fill_(member & ~seen, c).masked_fill_(member & seen, ignore_index)
+        seen |= member
+    return labels
+
+
+_PICK: dict[str, Callable[[Tensor, Least, int, int], Tensor]] = {
+    "foreground-first": _foreground_first,
+    "most-probable": _most_probable,
+    "singleton": _singleton,
+}
+
+
+def in_set(scores: Tensor, least: float | int | None) -> Tensor:
+    """Whether one class is in the prediction set, given its scores and its least score."""
+    if least is None:
+        return torch.zeros_like(scores, dtype=torch.bool)
+    return ordered(scores) >= least
+
+
+def ordered(scores: Tensor) -> Tensor:
+    """Integer scores in a dtype that torch compares and that holds -1; others as they are."""
+    return scores if scores.dtype.is_floating_point else scores.to(torch.int32)
+
+
+def least_scores(qhat: Any, grid: ScoreGrid, num_classes: int) -> Least:
+    """Per class, the smallest raw score of the grid's dtype that is in the prediction set.
+
+    Raises:
+        OptionError: ``qhat`` is no number, holds NaN, or has a length other than K.
+    """
+    value = qhat.qhat if isinstance(qhat, Calibration) else qhat
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().numpy()
+    try:
+        thresholds = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        thresholds = np.array(np.nan)
+    if np.isnan(thresholds).any() or isinstance(value, bool):
+        raise OptionError(
+            f"qhat must be a Calibration, a number or one number per class, and no NaN, got "
+            f"{value!r}; calibrate first, or pass a threshold on 1 - P(class) between 0 and 1"
+        )
+    if thresholds.ndim > 1 or (thresholds.ndim == 1 and len(thresholds) != num_classes):
+        raise ShapeError(
+            f"qhat must be one number or one per class, {num_classes} here, got shape "
+            f"{thresholds.shape}; calibrate with maps of the same classes"
+        )
+    if isinstance(qhat, Calibration) and qhat.num_classes != num_classes:
+        raise ShapeError(
+            f"the calibration was made with {qhat.num_classes} classes and the masks have "
+            f"{num_classes}; calibrate with maps of the same annotator and class list"
+        )
+    if thresholds.ndim == 0:
+        return [grid.least(float(thresholds))] * num_classes
+    return [grid.least(float(threshold)) for threshold in thresholds]
+
+
+def refuse_uninformative(qhat: Any) -> None:
+    """Refuse thresholds of 1 or more, which put their class into every prediction set.
+
+    Raises:
+        UninformativeThresholdError: with the classes concerned and the remedy.
+    """
+    calibration = qhat if isinstance(qhat, Calibration) else None
+    thresholds = np.asarray(calibration.qhat if calibration else qhat, dtype=np.float64)
+    high = thresholds >= 1.0
+    if not high.any():
+        return
+    which = f"of classes {np.flatnonzero(high).tolist()} " if thresholds.ndim else ""
+    value = float(thresholds.max())
+    raise UninformativeThresholdError(
+        f"qhat {which}is {value:g}, so every class is in every prediction set and a label says "
+        f"nothing about the image{_why(calibration)}; {_REMEDY}"
+    )
+
+
+_REMEDY = (
+    "calibrate with a larger alpha or more labelled images, or measure a grid of alphas on the "
+    "labelled images with evaluate"
+)
+
+
+def _why(calibration: Calibration | None) -> str:
+    if calibration is None:
+        return ""
+    if np.isinf(np.max(calibration.qhat)):
+        return (
+            f" (alpha {calibration.alpha:g} is too small for {calibration.n_pixels} calibration "
+            f"pixels)"
+        )
+    return (
+        f" (more than a share alpha = {calibration.alpha:g} of the calibration pixels has a true "
+        f"class that the annotator scores 0)"
+    )
+
+
+def check_rule(rule: str, background: int, num_classes: int) -> None:
+    """Check a rule's name and the background class.
+
+    Raises:
+        OptionError: an unknown rule, or a background that is no class.
+    """
+    if rule not in RULES:
+        raise OptionError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
+    integer = isinstance(background, (int, np.integer)) and not isinstance(background, bool)
+    if not integer or not 0 <= background < num_classes:
+        raise OptionError(
+            f"background must be a class index in 0 ... {num_classes - 1}, got {background!r}; for "
+            f"data without a background class use rule='most-probable'"
+        )
+
+
+def label_dtype(num_classes: int, ignore_index: int) -> torch.dtype:
+    """The smallest of uint8, int16 and int32 that holds every class and the ignore index.
+
+    Raises:
+        LabelError: the ignore index fits none of them.
+    """
+    for dtype in (torch.uint8, torch.int16, torch.int32):
+        info = torch.iinfo(dtype)
+        if info.min <= ignore_index <= info.max and num_classes - 1 <= info.max:
+            return dtype
+    raise LabelError(f"ignore_index must fit 32 bits, got {ignore_index}; 255 and -1 are usual")
+
+
+def blocks(batch: Tensor, *maps: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Cut ``(N, K, H, W)`` scores and ``(N, H, W)`` maps into views small enough for the cache.
+
+    Elsewhere than on a CPU a block is the whole batch.
+    """
+    n, _, height, width = batch.shape
+    if batch.device.type != "cpu":
+        yield batch, *maps
+        return
+    rows = max(1, _BLOCK_PIXELS // width)
+    images = max(1, _BLOCK_PIXELS // (width * height))
+    for i in range(0, n, images):
+        for top in range(0, height, rows):
+            part = batch[i : i + images, :, top : top + rows]
+            # Channels-last maps: one small copy makes each channel's pixels neighbours.
+            part = part if part.stride(-1) == 1 else part.contiguous()
+            yield part, *(m[i : i + images, top : top + rows] for m in maps)
+
+
+def extremes(scores: Tensor) -> Tensor:
+    """The smallest and the largest raw score, ``(2,)``; NaN where there is one."""
+    return torch.stack(ordered(scores).aminmax())
+
+
+def check_range(bounds: Tensor, scores: Tensor, grid: ScoreGrid) -> None:
+    """Refuse scores outside the grid's range, given their :func:`extremes`, ``(..., 2)``.
+
+    Raises:
+        ScoreError: NaN, or a value outside [0, 1].
+    """
+    top = int(grid.top) if grid.is_integer else 1
+    if bool(((bounds >= 0) & (bounds <= top)).all()):
+        return
+    comparable = ordered(scores)
+    wrong = comparable[~((comparable >= 0) & (comparable <= top))]
+    raise ScoreError(score_message(wrong))
+
+
+def _check_scores(bounds: Tensor, scores: Tensor, grid: ScoreGrid, least: Least) -> None:
+    check_range(bounds, scores, grid)
+    lowest = bounds[:, 0].min()
+    if all(bound is not None and bool(lowest >= bound) for bound in least):
+        raise UninformativeThresholdError(
+            f"every one of the {len(least)} classes is in the prediction set of every pixel here, "
+            f"so a label says nothing about the image; {_REMEDY}"
+        )
