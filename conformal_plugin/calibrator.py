@@ -132,7 +132,8 @@ class Calibrator:
         """
         fresh = Calibrator(ignore_index=self.ignore_index)
         for item in labelled_images(scores, labels):
-            fresh._count(item)
+            with item.named():
+                fresh._count(item)
         self.merge(fresh)
 
     def merge(self, other: Calibrator) -> Calibrator:

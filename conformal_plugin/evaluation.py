@@ -272,7 +272,8 @@ class Evaluator:
         """
         fresh = Evaluator(**self._settings())
         for item in labelled_images(masks, labels):
-            fresh._count(item)
+            with item.named():
+                fresh._count(item)
         self.merge(fresh)
 
     def merge(self, other: Evaluator) -> Evaluator:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -44,11 +45,29 @@ class LabelledScores:
         scores: ``(K, H, W)``, or ``(K, N)`` for N separate points.
         labels: ``(H, W)`` or ``(N,)``, integers.
         points: whether the pixels are separate points, each counted as an image of its own.
+        index: which image of a batch or an iterable this is; None where there is one alone.
     """
 
     scores: Tensor
     labels: Tensor
-    points: bool
+    points: bool = False
+    index: int | None = None
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Put the image's number before the message of an error that its content causes."""
+        with _named(self.index):
+            yield
+
+
+@contextmanager
+def _named(index: int | None) -> Iterator[None]:
+    try:
+        yield
+    except ConformalError as error:
+        if index is None:
+            raise
+        raise type(error)(f"image {index} (counted from 0): {error}") from error
 
 
 def read_scores(scores: Any, name: str, *, points: bool) -> Tensor:
@@ -105,10 +124,10 @@ def labelled_images(scores: Any, labels: Any) -> Iterator[LabelledScores]:
                 f"labels ended after {count} images while scores went on: pass as many label maps "
                 f"as score maps, in the same order"
             )
-        try:
-            yield from _from_arrays(image, label)
-        except ConformalError as error:
-            raise type(error)(f"image {count} (counted from 0): {error}") from error
+        with _named(count):
+            items = _from_arrays(image, label)
+        for item in items:
+            yield replace(item, index=count)
         count += 1
     if next(label_iterator, missing) is not missing:
         raise ShapeError(
@@ -122,7 +141,7 @@ def rereadable(scores: Any, labels: Any) -> bool:
     return all(is_array(value) or iter(value) is not value for value in (scores, labels))
 
 
-def _from_arrays(scores: Any, labels: Any) -> Iterator[LabelledScores]:
+def _from_arrays(scores: Any, labels: Any) -> list[LabelledScores]:
     score_tensor = read_scores(scores, "scores", points=True)
     label_tensor = _read_labels(labels)
     shape = score_tensor.shape
@@ -138,12 +157,13 @@ def _from_arrays(scores: Any, labels: Any) -> Iterator[LabelledScores]:
             f"of them with .to(device)"
         )
     if len(shape) == 2:
-        yield LabelledScores(score_tensor.T, label_tensor, points=True)
-    elif len(shape) == 3:
-        yield LabelledScores(score_tensor, label_tensor, points=False)
-    else:
-        for image, label in zip(score_tensor, label_tensor):
-            yield LabelledScores(image, label, points=False)
+        return [LabelledScores(score_tensor.T, label_tensor, points=True)]
+    if len(shape) == 3:
+        return [LabelledScores(score_tensor, label_tensor)]
+    return [
+        LabelledScores(image, label, index=i)
+        for i, (image, label) in enumerate(zip(score_tensor, label_tensor))
+    ]
 
 
 def _read_labels(labels: Any) -> Tensor:
