@@ -1,0 +1,109 @@
+"""What the tensors of a training batch must look like: kinds, shapes and devices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from conformal_plugin.errors import DeviceMismatchError, InputTypeError, ShapeError
+
+__all__ = ["check_logits", "check_valid", "checked_pseudo"]
+
+
+def check_logits(logits: Any) -> None:
+    """Check ``(N, K, H, W)`` logits.
+
+    Raises:
+        InputTypeError, ShapeError: no floating-point tensor of that shape with two classes.
+    """
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        kind = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
+        raise InputTypeError(
+            f"logits must be a floating-point torch tensor, got {kind}; pass the model's output "
+            f"before argmax"
+        )
+    if logits.ndim != 4:
+        raise ShapeError(
+            f"logits must have shape (N, K, H, W), got {tuple(logits.shape)}; add the batch axis "
+            f"with .unsqueeze(0) if that is what lacks"
+        )
+    if logits.shape[1] < 2:
+        raise ShapeError(
+            f"logits must have at least two classes, (N, K, H, W), got {tuple(logits.shape)}; make "
+            f"a lone foreground logit two with torch.cat([torch.zeros_like(logits), logits], 1)"
+        )
+
+
+def checked_pseudo(logits: Tensor, pseudo: Any) -> Tensor:
+    """``pseudo`` as it came: label maps ``(N, H, W)`` or class scores ``(N, K, H, W)``.
+
+    Raises:
+        InputTypeError, ShapeError, DeviceMismatchError: neither, or unfit for the logits.
+    """
+    if not isinstance(pseudo, Tensor):
+        raise InputTypeError(
+            f"pseudo must be a torch tensor in stage I, got {type(pseudo).__name__}; convert it "
+            f"with torch.as_tensor"
+        )
+    shape = tuple(logits.shape)
+    maps = (shape[0], *shape[2:])
+    if pseudo.ndim not in (3, 4):
+        raise ShapeError(
+            f"pseudo must be label maps {maps} or class scores {shape}, got {tuple(pseudo.shape)}"
+        )
+    scores = pseudo.ndim == 4
+    expected = shape if scores else maps
+    if tuple(pseudo.shape) != expected:
+        raise ShapeError(
+            f"pseudo must have shape {expected} to go with logits of shape {shape}, got "
+            f"{tuple(pseudo.shape)}; bring the logits to the size of the pseudo-labels with "
+            f"F.interpolate, and crop and flip the pseudo-labels as the images"
+        )
+    if scores and not pseudo.is_floating_point():
+        raise InputTypeError(
+            f"pseudo of shape (N, K, H, W) must be class scores in floating point, got "
+            f"{pseudo.dtype}; label maps have shape (N, H, W), and integer maps go through "
+            f"conformal_plugin.filter first"
+        )
+    if not scores and (
+        pseudo.is_floating_point() or pseudo.is_complex() or pseudo.dtype == torch.bool
+    ):
+        raise InputTypeError(
+            f"label maps (N, H, W) must be integers, got {pseudo.dtype}; convert them with "
+            f".long(), or pass class scores of shape (N, K, H, W)"
+        )
+    _check_device(logits, "pseudo", pseudo)
+    return pseudo
+
+
+def check_valid(logits: Tensor, valid: Any) -> None:
+    """Check a ``(N, H, W)`` bool mask that is False on padding, or None.
+
+    Raises:
+        InputTypeError, ShapeError, DeviceMismatchError: another dtype, shape or device.
+    """
+    if valid is None:
+        return
+    if not isinstance(valid, Tensor) or valid.dtype != torch.bool:
+        kind = valid.dtype if isinstance(valid, Tensor) else type(valid).__name__
+        raise InputTypeError(
+            f"valid must be a bool tensor, False on padding, got {kind}; with a mask that marks "
+            f"padding by 255 pass valid=ignore_mask != 255"
+        )
+    shape = tuple(logits.shape)
+    if tuple(valid.shape) != (shape[0], *shape[2:]):
+        raise ShapeError(
+            f"valid must have shape {(shape[0], *shape[2:])} to go with logits of shape {shape}, "
+            f"got {tuple(valid.shape)}; it has one value per pixel and no channel axis"
+        )
+    _check_device(logits, "valid", valid)
+
+
+def _check_device(logits: Tensor, name: str, value: Tensor) -> None:
+    if value.device != logits.device:
+        raise DeviceMismatchError(
+            f"logits are on {logits.device} and {name} on {value.device}; move it with "
+            f"{name}.to(logits.device, non_blocking=True)"
+        )

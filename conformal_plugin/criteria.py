@@ -1,0 +1,70 @@
+"""What a wrapped criterion is asked: its unreduced twin, and the label that it ignores."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from conformal_plugin.errors import InputTypeError, OptionError
+
+__all__ = ["Criterion", "ignored_label", "unreduced"]
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+"""``(logits (N, K, H, W), target (N, H, W) int64) -> scalar or (N, H, W)``."""
+
+
+def unreduced(criterion: Any) -> Criterion:
+    """The criterion itself, or a copy with ``reduction="none"`` where it has a reduction.
+
+    The copy shares the parameters (an optimiser may hold them) and nothing else.
+
+    Raises:
+        InputTypeError: not callable.
+    """
+    if not callable(criterion):
+        raise InputTypeError(
+            f"criterion must be callable as criterion(logits, target), got "
+            f"{type(criterion).__name__}; pass for example nn.CrossEntropyLoss()"
+        )
+    if isinstance(criterion, type):
+        raise InputTypeError(
+            f"criterion must be an instance, got the class {criterion.__name__}; call it: "
+            f"{criterion.__name__}()"
+        )
+    if not isinstance(getattr(criterion, "reduction", None), str):
+        return criterion  # type: ignore[no-any-return]
+    parameters = criterion.parameters() if isinstance(criterion, nn.Module) else ()
+    twin: Any = copy.deepcopy(criterion, {id(p): p for p in parameters})
+    twin.reduction = "none"
+    return twin  # type: ignore[no-any-return]
+
+
+def ignored_label(criterion: Any, default: int) -> int:
+    """The label that the criterion skips: its attribute, its function's keyword, or ``default``.
+
+    Raises:
+        OptionError: the criterion has an ignore index that is no integer, so it skips nothing.
+    """
+    for name in ("ignore_index", "ignore_label"):
+        if hasattr(criterion, name):
+            return _checked(getattr(criterion, name), name, default)
+    try:
+        parameter = inspect.signature(criterion).parameters.get("ignore_index")
+    except (TypeError, ValueError):  # some built-in callables show no signature
+        return default
+    if parameter is None or parameter.default is inspect.Parameter.empty:
+        return default
+    return _checked(parameter.default, parameter.name, default)
+
+
+def _checked(value: Any, name: str, default: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise OptionError(
+            f"the criterion's {name} is {value!r}, so it would learn from dropped pixels; build it "
+            f"with {name}={default}"
+        )
+    return value

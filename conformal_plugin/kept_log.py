@@ -1,0 +1,132 @@
+"""Counting kept pixels on their device, read back once, when the user asks."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from conformal_plugin.errors import LabelError, ShapeError
+
+__all__ = ["KeptLog", "KeptShareWarning"]
+
+_EXTREME = 0.001  # a share nearer than this to 0 or to 1 sits there
+
+
+class KeptShareWarning(UserWarning):
+    """Next to none or next to all of the pixels were kept: the filter does not do its work."""
+
+
+class KeptLog:
+    """Integer counts that grow on the device of the labels, without waiting for it.
+
+    It is no buffer of a module, so that DistributedDataParallel does not overwrite one rank's
+    counts with another's, and checkpoints do not carry them.
+    """
+
+    def __init__(self) -> None:
+        self._totals: Tensor | None = None  # int64 (K + 2,): kept per class, valid, stray
+
+    def add(
+        self,
+        labels: Tensor,
+        keep: Tensor,
+        valid: Tensor | int,
+        stray: Tensor,
+        num_classes: int,
+    ) -> None:
+        """Count one batch.
+
+        Args:
+            labels: ``(N, H, W)`` int64; in ``0 ... num_classes - 1`` where ``keep``.
+            keep: ``(N, H, W)`` bool.
+            valid: number of pixels that are not padding.
+            stray: number of valid pixels whose label is neither a class nor ignored.
+            num_classes: K.
+
+        Raises:
+            ShapeError: another K than before.
+        """
+        totals = self._totals_on(labels.device, num_classes)
+        # A column of bins per image column: neighbouring GPU threads then never add to one address.
+        bins = num_classes + 1
+        column = torch.arange(labels.shape[-1], device=labels.device) * bins
+        index = (torch.where(keep, labels, num_classes) + column).flatten()
+        counts = totals.new_zeros(labels.shape[-1] * bins)
+        counts.scatter_add_(0, index, totals.new_ones(()).expand(index.shape))
+        totals[:-2] += counts.view(-1, bins)[:, :-1].sum(0)
+        totals[-2] += valid
+        totals[-1] += stray
+
+    def reset(self) -> None:
+        """Forget every count."""
+        if self._totals is not None:
+            self._totals.zero_()
+
+    def summary(self) -> dict[str, Any]:
+        """The counts since the last reset, as plain numbers. Waits for the device.
+
+        Raises:
+            LabelError: some labels were neither a class nor the ignore index.
+        """
+        *kept, valid, stray = self._totals.tolist() if self._totals is not None else (0, 0)
+        if stray:
+            raise LabelError(
+                f"{stray} of {valid} pixels since the last reset had a label outside "
+                f"0 ... {len(kept) - 1} that is not the ignore index, and were left out; "
+                f"{STRAY_REMEDY}"
+            )
+        share = sum(kept) / valid if valid else None
+        if share is not None:
+            _warn_of_extremes(share, valid)
+        return {
+            "kept": share,
+            "kept_per_class": [count / valid if valid else None for count in kept],
+            "kept_pixels": sum(kept),
+            "kept_pixels_per_class": kept,
+            "valid_pixels": valid,
+        }
+
+    def _totals_on(self, device: torch.device, num_classes: int) -> Tensor:
+        totals = self._totals
+        if totals is None:
+            with torch.inference_mode(False):  # else a later training step could not add to it
+                totals = torch.zeros(num_classes + 2, dtype=torch.int64, device=device)
+        elif len(totals) != num_classes + 2:
+            raise ShapeError(
+                f"logits have {num_classes} classes and earlier ones had {len(totals) - 2}; use "
+                f"one ConformalSupervision per class list"
+            )
+        elif totals.device != device:
+            totals = totals.to(device)
+        self._totals = totals
+        return totals
+
+
+STRAY_REMEDY = (
+    "make the labels class indices, and mark dropped pixels with the ignore index and padding "
+    "(254 in some hosts) with valid=False"
+)
+
+
+def _warn_of_extremes(share: float, valid: int) -> None:
+    if share <= _EXTREME:
+        causes = (
+            "likely causes: the threshold is too strict for this annotator, pseudo-labels or valid "
+            "are inverted or blank, or the label files belong to other images"
+        )
+    elif share >= 1 - _EXTREME:
+        causes = (
+            "likely causes: raw labels (argmax) were passed instead of filtered ones, the files "
+            "mark dropped pixels with another number than ignore_index, or the threshold is so "
+            "high that it drops nothing"
+        )
+    else:
+        return
+    warnings.warn(
+        f"kept {share:.2%} of {valid} valid pixels since the last reset; {causes}",
+        KeptShareWarning,
+        stacklevel=4,
+    )

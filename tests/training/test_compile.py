@@ -1,0 +1,74 @@
+"""torch.compile takes a whole step as one graph and changes no number."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from conformal_plugin import ConformalSupervision, TwoStage
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler() -> Iterator[None]:
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def a_scalar(logits: Tensor, target: Tensor) -> Tensor:
+    return F.cross_entropy(logits, target, ignore_index=255)
+
+
+def assert_same(supervise: ConformalSupervision, batch: Any, pseudo: Tensor, backend: Any) -> None:
+    compiled = torch.compile(supervise, fullgraph=True, backend=backend)
+    for valid in (batch.valid, torch.zeros_like(batch.valid)):
+        supervise.reset()
+        expected = supervise(batch.logits, pseudo, valid=valid)
+        expected_gradient = torch.autograd.grad(expected, batch.logits)[0]
+        counted = supervise._log.summary() if valid.any() else None
+        supervise.reset()
+        term = compiled(batch.logits, pseudo, valid=valid)
+        torch.testing.assert_close(term, expected)
+        torch.testing.assert_close(torch.autograd.grad(term, batch.logits)[0], expected_gradient)
+        if counted:
+            assert supervise.summary() == counted
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("criterion", [nn.CrossEntropyLoss(), a_scalar])
+def test_label_maps(batch: Any, backend: str, criterion: Any) -> None:
+    assert_same(ConformalSupervision(criterion), batch, batch.pseudo, backend)
+
+
+@pytest.mark.parametrize("rule", ["foreground-first", "most-probable", "singleton"])
+@pytest.mark.parametrize("qhat", [0.6, [0.3, 0.4, 0.5, 0.6, 0.7]])
+def test_scores(batch: Any, rule: str, qhat: Any) -> None:
+    supervise = ConformalSupervision(nn.CrossEntropyLoss(), calibration=qhat, rule=rule)
+    assert_same(supervise, batch, batch.scores, "aot_eager")
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_inductor(batch: Any) -> None:
+    logits = batch.logits.detach()  # the forward pass alone: compiling C++ is slow
+    supervise = ConformalSupervision(nn.CrossEntropyLoss())
+    compiled = torch.compile(supervise, fullgraph=True)
+    torch.testing.assert_close(compiled(logits, batch.pseudo), supervise(logits, batch.pseudo))
+
+
+def test_epochs_do_not_compile_anew(batch: Any) -> None:
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    supervise = ConformalSupervision(nn.CrossEntropyLoss(), schedule=TwoStage(10, 20))
+    compiled = torch.compile(supervise, fullgraph=True, backend=counter)
+    terms = [compiled(batch.logits, batch.pseudo, epoch=epoch).item() for epoch in range(20)]
+    assert [term > 0 for term in terms] == [True] * 10 + [False] * 10
+    assert counter.frame_count <= 5
+    assert supervise._epoch == 19
+    pixels = supervise.summary()["valid_pixels"]
+    assert pixels == 10 * batch.pseudo.numel()
