@@ -1,0 +1,60 @@
+"""Run a script of this repository in a virtual environment that is made when it is missing.
+
+Standard library only. A virtual environment that is active already is used as it is; otherwise
+`.venv` in the repository's root is made once and used from then on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CONSTRAINTS = ROOT / ".ci" / "constraints.txt"
+
+
+def python_with(extra: str) -> str:
+    """The interpreter of an environment that holds this package with `extra`, installed if need be."""
+    if sys.version_info < (3, 10):
+        sys.exit(f"Python 3.10 or newer is needed, this is {sys.version.split()[0]}")
+    active = sys.prefix != sys.base_prefix
+    folder = Path(sys.prefix) if active else ROOT / ".venv"
+    scripts = folder / ("Scripts" if os.name == "nt" else "bin")
+    python = sys.executable if active else str(scripts / "python")
+    recipe = (ROOT / "setup.cfg").read_bytes() + CONSTRAINTS.read_bytes() + str(ROOT).encode()
+    stamp = folder / f".conformal-plugin-{extra}-{hashlib.sha256(recipe).hexdigest()[:16]}"
+    if stamp.exists():
+        return python
+    if not active and not Path(python).exists():
+        print(f"making the virtual environment {folder} (once)", file=sys.stderr)
+        venv.create(folder, with_pip=True, clear=folder.exists())
+    print(f"installing conformal-plugin[{extra}] into it (about a minute)", file=sys.stderr)
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    constrain = ["--constraint", str(CONSTRAINTS)]
+    if active and _has_torch(python):
+        constrain = []  # keep the user's own PyTorch
+    done = subprocess.run([*install, *constrain, "--editable", f"{ROOT}[{extra}]"], check=False)
+    if done.returncode:
+        sys.exit(f"pip could not install the package, see above (exit code {done.returncode})")
+    stamp.touch()
+    return python
+
+
+def _has_torch(python: str) -> bool:
+    code = "import importlib.util, sys; sys.exit(importlib.util.find_spec('torch') is None)"
+    return subprocess.run([python, "-c", code], check=False).returncode == 0
+
+
+def run(extra: str, arguments: list[str], environment: dict[str, str] | None = None) -> int:
+    """Run `python ARGUMENTS` there, in this process' folder; returns its exit code."""
+    command = [python_with(extra), *arguments]
+    try:
+        return subprocess.run(
+            command, env={**os.environ, **(environment or {})}, check=False
+        ).returncode
+    except KeyboardInterrupt:
+        return 130
