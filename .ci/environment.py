@@ -18,8 +18,8 @@ CONSTRAINTS = ROOT / ".ci" / "constraints.txt"
 
 
 def python_with(extra: str) -> str:
-    """The interpreter of an environment that holds this package with `extra`, installed if need be."""
-    if sys.version_info < (3, 10):
+    """The interpreter of an environment that holds this package with `extra`."""
+    if sys.version_info < (3, 10):  # noqa: UP036  # this file runs before pip can check
         sys.exit(f"Python 3.10 or newer is needed, this is {sys.version.split()[0]}")
     active = sys.prefix != sys.base_prefix
     folder = Path(sys.prefix) if active else ROOT / ".venv"

@@ -203,7 +203,7 @@ def class_indices(item: LabelledScores, ignore_index: int) -> Tensor:
         ignore_index != num_classes and bool((labels == num_classes).any())
     ):
         wrong = labels[(labels != ignore_index) & ((labels < 0) | (labels >= num_classes))]
-        values = torch.unique(wrong).tolist()  # type: ignore[no-untyped-call]
+        values = torch.unique(wrong).tolist()
         shown = ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")
         raise LabelError(
             f"labels must be classes 0 ... {num_classes - 1} or the ignore index {ignore_index}, "
