@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from conformal_plugin.calibrator import Calibrator, calibrate
     from conformal_plugin.evaluation import Evaluation, Evaluator, evaluate
     from conformal_plugin.filtering import filter, prediction_sets
-    from conformal_plugin.mixing import cutmix
-    from conformal_plugin.schedule import TwoStage
-    from conformal_plugin.supervision import ConformalSupervision
+    from conformal_plugin.training.mixing import cutmix
+    from conformal_plugin.training.schedule import TwoStage
+    from conformal_plugin.training.supervision import ConformalSupervision
 
 __all__ = [
     "Calibration",
@@ -43,13 +43,13 @@ __version__ = "0.1.0"
 _MODULE_OF = {
     "Calibration": "calibration",
     "Calibrator": "calibrator",
-    "ConformalSupervision": "supervision",
+    "ConformalSupervision": "training.supervision",
     "Evaluation": "evaluation",
     "Evaluator": "evaluation",
     "Guarantee": "calibration",
-    "TwoStage": "schedule",
+    "TwoStage": "training.schedule",
     "calibrate": "calibrator",
-    "cutmix": "mixing",
+    "cutmix": "training.mixing",
     "evaluate": "evaluation",
     "filter": "filtering",
     "from_foreground": "binary",

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from conformal_plugin import ConformalSupervision
-from conformal_plugin.criteria import ignored_label, unreduced
+from conformal_plugin.training.criteria import ignored_label, unreduced
 
 
 class Labelled:

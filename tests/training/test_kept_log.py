@@ -14,7 +14,7 @@ from torch import nn
 
 from conformal_plugin import ConformalSupervision
 from conformal_plugin.errors import ShapeError
-from conformal_plugin.supervision import KeptShareWarning
+from conformal_plugin.training.supervision import KeptShareWarning
 
 
 def new() -> ConformalSupervision:

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from conformal_plugin.device_values import readable
 from conformal_plugin.errors import DeviceMismatchError, InputTypeError, OptionError, ShapeError
+from conformal_plugin.training.device_values import readable
 
 __all__ = ["cutmix"]
 

@@ -11,10 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from conformal_plugin.batch_checks import check_logits, check_valid, checked_pseudo
 from conformal_plugin.calibration import Calibration
-from conformal_plugin.criteria import Criterion, ignored_label, unreduced
-from conformal_plugin.device_values import readable
 from conformal_plugin.errors import (
     InputTypeError,
     LabelError,
@@ -31,8 +28,11 @@ from conformal_plugin.filtering import (
 )
 from conformal_plugin.grid import grid_named
 from conformal_plugin.inputs import check_ignore_index
-from conformal_plugin.kept_log import STRAY_REMEDY, KeptLog, KeptShareWarning
-from conformal_plugin.schedule import TwoStage, check_epoch
+from conformal_plugin.training.batch_checks import check_logits, check_valid, checked_pseudo
+from conformal_plugin.training.criteria import Criterion, ignored_label, unreduced
+from conformal_plugin.training.device_values import readable
+from conformal_plugin.training.kept_log import STRAY_REMEDY, KeptLog, KeptShareWarning
+from conformal_plugin.training.schedule import TwoStage, check_epoch
 
 __all__ = ["ConformalSupervision", "KeptShareWarning", "ScheduleChangedWarning"]
 
