@@ -1,0 +1,1 @@
+"""The training side: the conformal term of a loss, its schedule, and CutMix."""
