@@ -1,0 +1,261 @@
+"""What can be typed: the parser of every subcommand. Imports nothing heavy, so help is instant."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from conformal_plugin import __version__
+
+__all__ = ["RULES", "build_parser"]
+
+RULES = ("foreground-first", "most-probable", "singleton")
+
+_EXIT_CODES = """\
+exit codes:
+  0    done
+  2    bad usage or input; the message says what was expected, what came and what to do
+  130  interrupted with Ctrl-C; run again, calibrate and filter go on where they stopped
+"""
+
+_DESCRIPTION = """\
+Calibrated pseudo-labels from an annotator's class-score maps: calibrate a threshold on a few
+labelled images, filter the unlabelled ones with it, evaluate what was kept.
+"""
+
+_EXAMPLES = """\
+examples:
+  conformal-plugin calibrate --maps probs --labels labels --ids labelled.txt --alpha 0.2 \\
+      -o calibration.json
+  conformal-plugin filter --maps probs --ids unlabelled.txt --calibration calibration.json \\
+      --out pseudo_labels
+  conformal-plugin evaluate --maps probs --labels labels --ids held_out.txt \\
+      --calibration calibration.json
+"""
+
+_CALIBRATE = """\
+Find the threshold q-hat on labelled images. Killed or interrupted, the same command goes on where
+it stopped, from OUTPUT.partial.npz, which is removed at the end.
+"""
+
+_CALIBRATE_EXAMPLES = """\
+examples:
+  conformal-plugin calibrate --maps probs --labels labels --ids labelled.txt -o calibration.json
+  # several levels in one reading: calibration-0.05.json, calibration-0.1.json, ...
+  conformal-plugin calibrate --maps probs --labels labels --ids labelled.txt \\
+      --alpha 0.05 0.1 0.2 -o calibration.json
+"""
+
+_FILTER = """\
+Write one pseudo-label PNG per image (palette mode, VOC colours; 16-bit grey beyond 255 classes),
+the list of them, and labels.json with the settings. Labels that are there already, made with the
+same settings from the same maps, are kept, so that the same command goes on where it was killed.
+"""
+
+_FILTER_EXAMPLES = """\
+examples:
+  conformal-plugin filter --maps probs --ids unlabelled.txt --calibration calibration.json \\
+      --out pseudo_labels
+  # lines PHOTO LABEL, as training code reads them
+  conformal-plugin filter --maps probs --ids unlabelled.txt --qhat 0.28 --photos JPEGImages \\
+      --out pseudo_labels --id-list unlabelled_pairs.txt
+"""
+
+_EVALUATE = """\
+Measure on labelled images what a threshold keeps and what that is worth. Use images that were not
+calibrated on.
+"""
+
+_EVALUATE_EXAMPLES = """\
+examples:
+  conformal-plugin evaluate --maps probs --labels labels --ids held_out.txt \\
+      --calibration calibration.json --classes 0 8 12 15
+  # the annotator without a filter
+  conformal-plugin evaluate --maps probs --labels labels --ids held_out.txt --raw
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of ``conformal-plugin``; ``command`` in its result names the subcommand."""
+    parser = argparse.ArgumentParser(
+        prog="conformal-plugin",
+        description=_DESCRIPTION,
+        epilog=f"{_EXAMPLES}\n{_EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"conformal-plugin {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_calibrate(commands)
+    _add_filter(commands)
+    _add_evaluate(commands)
+    return parser
+
+
+def _add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands, "calibrate", "find q-hat on labelled images", _CALIBRATE, _CALIBRATE_EXAMPLES
+    )
+    _add_maps(parser)
+    _add_labels(parser)
+    parser.add_argument(
+        "--alpha",
+        type=float,
+        nargs="+",
+        default=[0.05],
+        help="share of pixels whose true class may be missing from the prediction set "
+        "(default: 0.05); several give one file each",
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="calibration to write"
+    )
+    _add_resize(parser, "label")
+    _add_ignore_index(parser, "255")
+    _add_output(parser)
+
+
+def _add_filter(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, "filter", "write pseudo-labels", _FILTER, _FILTER_EXAMPLES)
+    _add_maps(parser)
+    _add_threshold(parser)
+    _add_rule(parser)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where labels go")
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        metavar="DIR",
+        help="photos ID.jpg or ID.png: sizes are compared, and the list gets lines PHOTO LABEL",
+    )
+    parser.add_argument(
+        "--root",
+        type=Path,
+        metavar="DIR",
+        help="what the paths in lines PHOTO LABEL are relative to, the training code's data root "
+        "(default: the deepest folder that holds photos and labels)",
+    )
+    parser.add_argument(
+        "--id-list",
+        type=Path,
+        metavar="FILE",
+        help="list to write (default: pseudo_labels.txt in the folder of --out)",
+    )
+    _add_resize(parser, "photo (needs --photos)")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace labels made with other settings"
+    )
+    _add_ignore_index(parser, "the calibration's, else 255")
+    _add_output(parser)
+
+
+def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands, "evaluate", "measure labels against the truth", _EVALUATE, _EVALUATE_EXAMPLES
+    )
+    _add_maps(parser)
+    _add_labels(parser)
+    threshold = _add_threshold(parser)
+    threshold.add_argument(
+        "--raw", action="store_true", help="no filter: the most probable class of every pixel"
+    )
+    _add_rule(parser)
+    parser.add_argument(
+        "--classes",
+        type=int,
+        nargs="+",
+        metavar="CLASS",
+        help="give the mIoU over these classes too",
+    )
+    _add_resize(parser, "label")
+    _add_ignore_index(parser, "the calibration's, else 255")
+    _add_output(parser)
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    summary: str,
+    description: str,
+    examples: str,
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog=f"{examples}\n{_EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _add_maps(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("images")
+    group.add_argument(
+        "--maps",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="class scores (K, H, W) in [0, 1]: ID.npz, ID.npy, ID.pt or ID.safetensors",
+    )
+    group.add_argument(
+        "--key",
+        metavar="NAME",
+        help="name of the array in map files that hold several (default: probs, or the only one)",
+    )
+    group.add_argument(
+        "--ids",
+        type=Path,
+        metavar="LIST",
+        help="text file, one id or PHOTO LABEL a line (default: all files in --maps)",
+    )
+
+
+def _add_labels(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="true classes: ID.png, pixel values being class indices (palette or grey)",
+    )
+
+
+def _add_threshold(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+    threshold = parser.add_mutually_exclusive_group(required=True)
+    threshold.add_argument(
+        "--calibration", type=Path, metavar="FILE", help="what `calibrate` wrote"
+    )
+    threshold.add_argument(
+        "--qhat", type=float, nargs="+", metavar="Q", help="threshold: one number, or one per class"
+    )
+    return threshold
+
+
+def _add_rule(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--rule",
+        choices=RULES,
+        help=f"how a label is picked from a prediction set (default: {RULES[0]})",
+    )
+    parser.add_argument(
+        "--background", type=int, default=0, metavar="CLASS", help="background class (default: 0)"
+    )
+
+
+def _add_resize(parser: argparse.ArgumentParser, target: str) -> None:
+    parser.add_argument(
+        "--resize",
+        action="store_true",
+        help=f"resize maps of another size than the {target} bilinearly instead of refusing them",
+    )
+
+
+def _add_ignore_index(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument(
+        "--ignore-index",
+        type=int,
+        metavar="LABEL",
+        help=f"label of pixels without a class (default: {default})",
+    )
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar and no notes")

@@ -1,0 +1,46 @@
+"""What a command says: JSON on stdout, notes and warnings on stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+__all__ = ["note", "number", "print_json", "warn"]
+
+
+def print_json(content: Mapping[str, Any]) -> None:
+    """Print one JSON object; infinite numbers become strings, NaN becomes null."""
+    print(json.dumps(_plain(content), indent=2, allow_nan=False))
+
+
+def note(text: str, *, quiet: bool) -> None:
+    """Print a remark on stderr unless ``quiet``."""
+    if not quiet:
+        print(f"note: {text}", file=sys.stderr)
+
+
+def warn(text: str) -> None:
+    """Print on stderr what the user must know, quiet or not."""
+    print(f"warning: {text}", file=sys.stderr)
+
+
+def number(value: float) -> str:
+    """A share or score for a table: four digits, a dash for NaN."""
+    return "-" if math.isnan(value) else f"{value:.4f}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (np.ndarray, np.generic)):
+        return _plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value

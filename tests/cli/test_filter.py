@@ -1,0 +1,182 @@
+"""``conformal-plugin filter``: the library's labels as PNGs, lists, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conformal_plugin import Calibration, filter
+from conformal_plugin.files import map_files, read_label
+
+
+def arguments(data, *more):
+    return ["filter", "--maps", data.maps, "--ids", data.list, "--out", data.root / "out", *more]
+
+
+def photos(data, size=(5, 6)):
+    (data.root / "photos").mkdir()
+    for name in data.ids:
+        Image.new("RGB", size).save(data.root / "photos" / f"{name}.jpg")
+    return data.root / "photos"
+
+
+@pytest.mark.parametrize("rule", ["foreground-first", "most-probable", "singleton"])
+def test_it_writes_what_the_library_gives(data, run, calibrated, rule):
+    done = run(*arguments(data, "--calibration", calibrated, "--rule", rule, "--json"))
+    assert done.code == 0, done.err
+    calibration = Calibration.load(calibrated)
+    labels = [filter(m, calibration, rule=rule) for m in map_files(data.maps, data.ids)]
+    for name, expected in zip(data.ids, labels):
+        path = data.root / "out" / f"{name}.png"
+        np.testing.assert_array_equal(read_label(path), expected)
+        with Image.open(path) as image:
+            assert image.mode == "P"
+    content = json.loads(done.out)
+    everything = np.stack(labels)
+    assert content["written"] == 12
+    assert content["kept"] == pytest.approx((everything != 255).mean())
+    for c in range(4):
+        assert content["share_per_class"][str(c)] == pytest.approx((everything == c).mean())
+    assert (data.root / "out" / "pseudo_labels.txt").read_text().split() == data.ids
+    manifest = json.loads((data.root / "out" / "labels.json").read_text())
+    assert manifest["qhat"] == calibration.qhat
+    assert manifest["rule"] == rule
+    assert {"background", "ignore_index", "key", "resize", "alpha"} <= manifest.keys()
+
+
+def test_numbers_one_or_one_per_class(data, run):
+    assert run(*arguments(data, "--qhat", 0.4)).code == 0
+    done = run(*arguments(data, "--qhat", 0.4, 0.1, 0.4, 0.4))
+    assert done.code == 2
+    assert "qhat was 0.4 and is [0.4, 0.1, 0.4, 0.4]" in done.err
+    assert run(*arguments(data, "--qhat", 0.4, 0.1, 0.4, 0.4, "--overwrite")).code == 0
+    expected = filter(next(iter(map_files(data.maps, data.ids))), [0.4, 0.1, 0.4, 0.4])
+    np.testing.assert_array_equal(read_label(data.root / "out" / "im0000.png"), expected)
+    done = run(*arguments(data, "--qhat", 0.4, 0.1, "--overwrite"))
+    assert done.code == 2
+    assert "one per class, 4 here" in done.err
+
+
+def test_lines_of_photo_and_label(data, run):
+    done = run(
+        *arguments(data, "--qhat", 0.4, "--photos", photos(data)),
+        *("--id-list", data.root / "lists" / "pairs.txt"),
+    )
+    assert done.code == 0, done.err
+    lines = (data.root / "lists" / "pairs.txt").read_text().splitlines()
+    assert lines == [f"photos/{name}.jpg out/{name}.png" for name in data.ids]
+    for line in lines:
+        assert all((data.root / path).is_file() for path in line.split(" "))
+    root = ("--photos", data.root / "photos", "--root")
+    assert run(*arguments(data, "--qhat", 0.4, *root, data.root.parent)).code == 0
+    first = (data.root / "out" / "pseudo_labels.txt").read_text().splitlines()[0]
+    assert first == "data/photos/im0000.jpg data/out/im0000.png"
+    done = run(*arguments(data, "--qhat", 0.4, *root, data.maps))
+    assert done.code == 2
+    assert "does not hold both" in done.err
+
+
+def test_photos_of_another_size_are_refused_or_fitted(data, run):
+    folder = photos(data, size=(10, 12))
+    done = run(*arguments(data, "--qhat", 0.4, "--photos", folder))
+    assert done.code == 2
+    assert "image im0000: the map is 6 x 5 (height x width) and the photo 12 x 10" in done.err
+    done = run(*arguments(data, "--qhat", 0.4, "--photos", folder, "--resize", "--overwrite"))
+    assert done.code == 0
+    assert read_label(data.root / "out" / "im0000.png").shape == (12, 10)
+    done = run(*arguments(data, "--qhat", 0.4, "--resize"))
+    assert done.code == 2
+    assert "--photos DIR" in done.err
+
+
+def test_an_uninformative_threshold_is_refused_before_anything_is_written(data, run):
+    for qhat in ("1", "inf"):
+        done = run(*arguments(data, "--qhat", qhat))
+        assert done.code == 2
+        assert "every class is in every prediction set" in done.err
+        assert "larger alpha" in done.err
+    assert not (data.root / "out").exists()
+
+
+def test_labels_of_others_are_not_overwritten(data, run):
+    before = (data.labels / "im0000.png").read_bytes()
+    into_labels = ("filter", "--maps", data.maps, "--out", data.labels, "--qhat", 0.4)
+    done = run(*into_labels)
+    assert done.code == 2
+    assert "holds 12 PNGs of these ids that this command did not make" in done.err
+    assert (data.labels / "im0000.png").read_bytes() == before
+    assert run(*into_labels, "--overwrite").code == 0
+    assert (data.labels / "im0000.png").read_bytes() != before
+
+
+def test_a_foreign_manifest_is_not_overwritten(data, run):
+    (data.root / "out").mkdir()
+    (data.root / "out" / "labels.json").write_text("[]")
+    done = run(*arguments(data, "--qhat", 0.4))
+    assert done.code == 2
+    assert "is there and not of this command" in done.err
+
+
+def test_other_settings_are_refused_with_what_to_do(data, run):
+    run(*arguments(data, "--qhat", 0.4))
+    done = run(*arguments(data, "--qhat", 0.4, "--rule", "singleton"))
+    assert done.code == 2
+    assert "rule was foreground-first and is singleton" in done.err
+    assert "--overwrite to replace them, or another folder" in done.err
+    assert run(*arguments(data, "--qhat", 0.4, "--rule", "singleton", "--overwrite")).code == 0
+
+
+@pytest.mark.parametrize(("qhat", "how_much"), [(0.0001, "nothing"), (0.9, "everything")])
+def test_a_threshold_that_decides_nothing_is_pointed_out(data, run, qhat, how_much):
+    done = run(*arguments(data, "--qhat", qhat))
+    assert done.code == 0
+    assert f"warning: nearly {how_much} was kept" in done.err
+
+
+def test_maps_must_agree_on_the_classes(data, run):
+    np.savez(data.maps / "im0004.npz", probs=np.full((3, 6, 5), 0.3, np.float16))
+    done = run(*arguments(data, "--qhat", 0.4))
+    assert done.code == 2
+    assert "image im0004: the map has 3 classes and the ones before it 4" in done.err
+
+
+def test_the_ignore_index_of_the_calibration_counts(data, run, calibrated):
+    done = run(*arguments(data, "--calibration", calibrated, "--ignore-index", 9))
+    assert done.code == 2
+    assert "--ignore-index is 9" in done.err
+    assert run(*arguments(data, "--qhat", 0.1, "--ignore-index", 9)).code == 0
+    assert (read_label(data.root / "out" / "im0000.png") == 9).any()
+
+
+def test_more_than_255_classes_give_sixteen_bits(tmp_path, run):
+    scores = np.zeros((300, 2, 2), np.float16)
+    scores[290] = 0.9
+    (tmp_path / "maps").mkdir()
+    np.save(tmp_path / "maps" / "a.npy", scores)
+    done = run(
+        *("filter", "--maps", tmp_path / "maps", "--out", tmp_path / "out"),
+        *("--qhat", 0.5, "--ignore-index", 999),
+    )
+    assert done.code == 0, done.err
+    assert read_label(tmp_path / "out" / "a.png").tolist() == [[290, 290], [290, 290]]
+
+
+def test_an_image_whose_sets_are_all_full_is_dropped_whole(data, run):
+    np.savez(data.maps / "im0004.npz", probs=np.full((4, 6, 5), 0.7, np.float16))
+    done = run(*arguments(data, "--qhat", 0.4))
+    assert done.code == 0, done.err
+    assert "1 of 12 images have every class in the set of every pixel" in done.err
+    assert "im0004" in done.err
+    assert (read_label(data.root / "out" / "im0004.png") == 255).all()
+
+
+def test_sets_that_are_full_everywhere_are_refused(data, run):
+    for name in data.ids:
+        np.savez(data.maps / f"{name}.npz", probs=np.full((4, 6, 5), 0.7, np.float16))
+    done = run(*arguments(data, "--qhat", 0.4))
+    assert done.code == 2
+    assert "every pixel of all 12 images" in done.err
+    assert "larger alpha or more labelled images" in done.err

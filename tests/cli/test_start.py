@@ -1,0 +1,67 @@
+"""Help and version come without importing anything heavy; usage errors have their exit code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from conformal_plugin import __version__
+from conformal_plugin.cli.arguments import RULES
+from conformal_plugin.filtering import RULES as KNOWN_RULES
+
+HEAVY = ("torch", "numpy", "scipy", "PIL", "tqdm", "safetensors")
+COMMANDS = ("calibrate", "filter", "evaluate")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["filter", "--help"]])
+def test_nothing_heavy_is_imported(arguments):
+    program = (
+        "import sys; from conformal_plugin.cli import main; code = main(sys.argv[1:]); "
+        f"print('heavy:', [m for m in {HEAVY!r} if m in sys.modules]); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "heavy: []"
+
+
+def test_version(run):
+    assert run("--version").out == f"conformal-plugin {__version__}\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_states_exit_codes_and_examples(run, command):
+    done = run(command, "--help")
+    assert done.code == 0
+    for text in ("exit codes:", "130", "examples:", f"conformal-plugin {command} --maps"):
+        assert text in done.out
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["calibrate"], ["filter", "--qhat", "x"]])
+def test_bad_usage_is_two(run, arguments):
+    done = run(*arguments)
+    assert done.code == 2
+    assert "usage: conformal-plugin" in done.err
+
+
+def test_the_rules_are_those_of_the_library():
+    assert RULES == KNOWN_RULES
+
+
+def test_examples_in_help_parse(run):
+    from conformal_plugin.cli.arguments import build_parser
+
+    for command in COMMANDS:
+        text = run(command, "--help").out.replace("\\\n", " ")
+        examples = [
+            line.split()[1:] for line in text.splitlines() if line.startswith("  conformal-plugin ")
+        ]
+        assert len(examples) == 2
+        for example in examples:
+            assert build_parser().parse_args(example).command == command

@@ -1,0 +1,56 @@
+"""Resized maps keep kind, dtype and range; sizes that differ are refused by name."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conformal_plugin.errors import ShapeError
+from conformal_plugin.files import require_size, resize_map
+
+SIDES = st.integers(1, 9)
+
+
+@given(
+    st.sampled_from([np.float16, np.float32, np.float64, np.uint8]),
+    st.tuples(SIDES, SIDES),
+    st.tuples(SIDES, SIDES),
+    st.integers(0, 99),
+)
+def test_range_and_dtype_stay(dtype, size, target, seed):
+    scores = np.random.default_rng(seed).random((3, *size)).round()
+    scores = (scores * 255 if dtype == np.uint8 else scores).astype(dtype)
+    resized = resize_map(scores, target)
+    assert isinstance(resized, np.ndarray)
+    assert resized.dtype == dtype
+    assert resized.shape == (3, *target)
+    assert resized.min() >= scores.min()
+    assert resized.max() <= scores.max()
+
+
+def test_it_is_bilinear_between_pixel_centres():
+    scores = torch.tensor([[[0.0, 1.0]], [[1.0, 0.0]]])
+    assert resize_map(scores, (1, 4))[0, 0].tolist() == [0.0, 0.25, 0.75, 1.0]
+
+
+def test_the_same_size_is_the_same_map():
+    scores = np.zeros((2, 3, 4))
+    assert resize_map(scores, (3, 4)) is scores
+
+
+def test_scores_outside_the_range_are_not_hidden():
+    assert resize_map(np.array([[[0.0, 3.0]]]), (1, 4)).max() == 3.0
+    assert np.isnan(resize_map(np.array([[[0.0, np.nan]]]), (1, 4))).any()
+
+
+def test_another_size_is_refused_with_both():
+    require_size(np.zeros((2, 3, 4)), (3, 4), "a", "label")
+    with pytest.raises(
+        ShapeError, match=r"image a: the map is 3 x 4 .* the photo 6 x 8;.*--resize"
+    ):
+        require_size(np.zeros((2, 3, 4)), (6, 8), "a", "photo")
+    with pytest.raises(ShapeError, match="each other's transpose"):
+        require_size(np.zeros((2, 3, 4)), (4, 3), "a", "photo")
