@@ -1,0 +1,47 @@
+"""FixMatch-style hosts: one strong view, CutMix with a partner (UniMatch's ``fixmatch.py``)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from conformal_plugin.adapters.views import ConformalViews, Targets
+
+__all__ = ["FixMatchTerm"]
+
+
+class FixMatchTerm(ConformalViews):
+    """The loss on the strong view: conformal in stage I, the host's own in stage II.
+
+    See :class:`~conformal_plugin.adapters.views.ConformalViews` for the arguments.
+    """
+
+    def forward(
+        self,
+        loss_u: Tensor,
+        pred_u: Tensor,
+        pseudo: Tensor,
+        pseudo_mix: Tensor,
+        cutmix_box: Tensor,
+        ignore_mask: Tensor,
+        ignore_mask_mix: Tensor,
+        *,
+        epoch: float | None = None,
+    ) -> Tensor:
+        """Give the host's loss on the strong view, get the loss to train on.
+
+        Args:
+            loss_u: the host's loss on the strong view, a scalar.
+            pred_u: the logits of the CutMixed strong view, ``(N, K, H, W)``.
+            pseudo: aligned pseudo-labels ``(N, H, W)`` int64 as the loader gives them, on any
+                device.
+            pseudo_mix: those of the CutMix partners.
+            cutmix_box: ``(N, H, W)``, 1 where the partner was pasted.
+            ignore_mask: ``(N, H, W)``, 255 at padding, before CutMix.
+            ignore_mask_mix: that of the partners.
+            epoch: the host's epoch; needed where there is a schedule.
+
+        Returns:
+            In stage II ``loss_u``, the same tensor.
+        """
+        own, partner = Targets(pseudo, ignore_mask), Targets(pseudo_mix, ignore_mask_mix)
+        return self.settle(loss_u, pred_u, own.pasted(partner, cutmix_box), epoch=epoch)
