@@ -26,11 +26,11 @@ def to_tensor(array: Any, name: str) -> Tensor:
     """View ``array`` as a torch tensor on its own device, without a copy where that is possible.
 
     A copy is made of NumPy arrays that torch cannot address: negative strides or a foreign byte
-    order. NumPy ``uint16`` becomes ``torch.uint16`` where torch has it and ``int32`` elsewhere;
-    ``bfloat16`` of the ``ml_dtypes`` package is understood.
+    order. ``bfloat16`` of the ``ml_dtypes`` package is understood.
 
     Raises:
-        InputTypeError: ``array`` is no array, or of a dtype that torch cannot hold.
+        InputTypeError: ``array`` is no array, or of a dtype that torch cannot hold (``uint16``
+            before torch 2.3).
     """
     if isinstance(array, Tensor):
         return array.detach()
@@ -52,7 +52,10 @@ def _from_numpy(array: np.ndarray[Any, Any], name: str) -> Tensor:
     if any(stride < 0 for stride in array.strides):
         array = np.ascontiguousarray(array)
     if array.dtype == np.uint16 and not hasattr(torch, "uint16"):
-        array = array.astype(np.int32)
+        raise InputTypeError(
+            f"{name} of dtype uint16 need torch 2.3 or newer, this is {torch.__version__}; upgrade "
+            f"it, or convert scores with (array / 65535).astype(numpy.float32) and labels to int64"
+        )
     try:
         with warnings.catch_warnings():
             # Memory-mapped arrays are read-only, and nothing here writes to its input.

@@ -338,7 +338,10 @@ def blocks(batch: Tensor, *maps: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 def extremes(scores: Tensor) -> Tensor:
     """The smallest and the largest raw score, ``(2,)``; NaN where there is one."""
-    return torch.stack(ordered(scores).aminmax())
+    values = ordered(scores)
+    if values.dtype in (torch.float16, torch.bfloat16):  # not every torch has these on a CPU
+        values = values.float()
+    return torch.stack(values.aminmax())
 
 
 def check_range(bounds: Tensor, scores: Tensor, grid: ScoreGrid) -> None:

@@ -11,6 +11,8 @@ from conformal_plugin.errors import DeviceMismatchError, InputTypeError, ShapeEr
 
 __all__ = ["check_logits", "check_valid", "checked_pseudo"]
 
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
 
 def check_logits(logits: Any) -> None:
     """Check ``(N, K, H, W)`` logits.
@@ -67,9 +69,7 @@ def checked_pseudo(logits: Tensor, pseudo: Any) -> Tensor:
             f"{pseudo.dtype}; label maps have shape (N, H, W), and integer maps go through "
             f"conformal_plugin.filter first"
         )
-    if not scores and (
-        pseudo.is_floating_point() or pseudo.is_complex() or pseudo.dtype == torch.bool
-    ):
+    if not scores and pseudo.dtype not in _INTEGERS:
         raise InputTypeError(
             f"label maps (N, H, W) must be integers, got {pseudo.dtype}; convert them with "
             f".long(), or pass class scores of shape (N, K, H, W)"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from conformal_plugin.errors import LabelError, ShapeError
+from conformal_plugin.training.device_values import compiling
 
 __all__ = ["KeptLog", "KeptShareWarning"]
 
@@ -92,7 +94,9 @@ class KeptLog:
     def _totals_on(self, device: torch.device, num_classes: int) -> Tensor:
         totals = self._totals
         if totals is None:
-            with torch.inference_mode(False):  # else a later training step could not add to it
+            # Made under inference mode, a later training step could not add to it. The compiler
+            # does not take this block, and does not need it.
+            with nullcontext() if compiling() else torch.inference_mode(False):
                 totals = torch.zeros(num_classes + 2, dtype=torch.int64, device=device)
         elif len(totals) != num_classes + 2:
             raise ShapeError(

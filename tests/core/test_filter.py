@@ -15,7 +15,9 @@ import conformal_plugin as cp
 from conformal_plugin import filter, prediction_sets
 from conformal_plugin.filtering import RULES
 
-DTYPES = ("float16", "float32", "float64", "bfloat16", "uint8", "int8", "uint16", "int16")
+DTYPES = ("float16", "float32", "float64", "bfloat16", "uint8", "int8", "int16") + (
+    ("uint16",) if hasattr(torch, "uint16") else ()
+)
 
 
 def by_definition(scores: np.ndarray, qhat, rule: str, background: int, ignore: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from conformal_plugin.errors import EmptyCalibrationError
 
 K = 3
 FLOATS = ("float16", "float32", "float64", "bfloat16")
-INTEGERS = ("uint8", "int8", "uint16", "int16")
+INTEGERS = ("uint8", "int8", "int16", *(["uint16"] if hasattr(torch, "uint16") else []))
 DTYPES = FLOATS + INTEGERS
 ALPHAS = st.one_of(
     st.sampled_from([0.001, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.999]),

@@ -48,7 +48,7 @@ class NoReads(TorchDispatchMode):
 @pytest.fixture
 def _as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the paths of devices whose values must not be read."""
-    monkeypatch.setattr("conformal_plugin.training.device_values._compiling", lambda: True)
+    monkeypatch.setattr("conformal_plugin.training.device_values.compiling", lambda: True)
 
 
 def a_scalar(logits: Tensor, target: Tensor) -> Tensor:

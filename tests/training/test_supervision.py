@@ -244,7 +244,7 @@ def test_scores_are_filtered_as_filter_does(
     supervise = ConformalSupervision(nn.CrossEntropyLoss(), calibration=qhat, rule=rule)
     assert torch.equal(supervise(batch.logits, scores, valid=batch.valid), expected)
     # The path of a GPU, where no value may be read:
-    monkeypatch.setattr("conformal_plugin.training.device_values._compiling", lambda: True)
+    monkeypatch.setattr("conformal_plugin.training.device_values.compiling", lambda: True)
     assert torch.equal(supervise(batch.logits, scores, valid=batch.valid), expected)
     assert supervise.summary() == _doubled(plain.summary())
 
