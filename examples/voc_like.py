@@ -1,0 +1,142 @@
+"""Reads a folder laid out as voc-animals: images/, labels/, probs/ and splits/."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from material import Annotation, Material, Split
+from PIL import Image
+from score_forms import seem_like
+from tqdm import tqdm
+
+from conformal_plugin.errors import ShapeError, SourceFileError
+
+__all__ = ["CORE", "ScoreMaps", "read_ids", "read_material"]
+
+CLASSES = (
+    "background",
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+)
+CORE = (0, 8, 10, 12, 13, 15, 17)  # background, cat, cow, dog, horse, person, sheep
+SPLITS = ("labeled", "unlabeled", "test")
+
+Scores = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class ScoreMaps:
+    """Probability maps of some ids, read from disk each time they are gone through."""
+
+    folder: Path
+    ids: Sequence[str]
+    form: Callable[[Scores], Scores]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Scores]:
+        for name in self.ids:
+            path = _existing(self.folder / "probs" / f"{name}.npz")
+            with np.load(path) as archive:
+                if "probs" not in archive.files:
+                    raise SourceFileError(
+                        f"expected the key 'probs' in {path}, got {archive.files}; save the map "
+                        "with np.savez(path, probs=scores)"
+                    )
+                yield self.form(archive["probs"])
+
+
+def read_material(folder: Path, forms: Sequence[str], limit: int | None = None) -> Material:
+    """Read photos and masks into memory; ``limit`` keeps the first images of each split."""
+    ids = {split: read_ids(folder, split)[:limit] for split in SPLITS}
+    transforms: dict[str, Callable[[Scores], Scores]] = {
+        "normalised": lambda scores: scores,
+        "seem-like": seem_like,
+    }
+    return Material(
+        name=folder.resolve().name,
+        classes=CLASSES,
+        palette=voc_palette(len(CLASSES)),
+        core=CORE,
+        labelled=_read_split(folder, ids["labeled"], "labelled photos"),
+        unlabelled=_read_split(folder, ids["unlabeled"], "unlabelled photos"),
+        test=_read_split(folder, ids["test"], "test photos"),
+        annotations={
+            form: Annotation(
+                labelled=ScoreMaps(folder, ids["labeled"], transforms[form]),
+                unlabelled=ScoreMaps(folder, ids["unlabeled"], transforms[form]),
+            )
+            for form in forms
+        },
+    )
+
+
+def read_ids(folder: Path, split: str) -> list[str]:
+    """Return the ids of ``splits/<split>_<number>.txt``."""
+    found = sorted((folder / "splits").glob(f"{split}_*.txt"))
+    if len(found) != 1:
+        names = [path.name for path in found] or "none"
+        raise SourceFileError(
+            f"expected one id list {split}_<number>.txt in {folder / 'splits'}, found {names}; "
+            "--data takes a folder with images/, labels/, probs/ and splits/"
+        )
+    return found[0].read_text(encoding="utf-8").split()
+
+
+def voc_palette(count: int) -> npt.NDArray[np.uint8]:
+    """The VOC colours of classes 0 to ``count - 1``: the bits of the index, spread over RGB."""
+    palette = np.zeros((count, 3), np.uint8)
+    for index in range(count):
+        for bit in range(8):
+            for channel in range(3):
+                palette[index, channel] |= (index >> (3 * bit + channel) & 1) << (7 - bit)
+    return palette
+
+
+def _read_split(folder: Path, ids: Sequence[str], what: str) -> Split:
+    photos, truth = [], []
+    for name in tqdm(ids, desc=f"reading {what}", unit="image", leave=False):
+        with Image.open(_existing(folder / "images" / f"{name}.jpg")) as image:
+            photo = np.asarray(image.convert("RGB"))
+        with Image.open(_existing(folder / "labels" / f"{name}.png")) as image:
+            mask = np.array(image)
+        if mask.shape != photo.shape[:2]:
+            raise ShapeError(
+                f"image {name}: the photo has height and width {photo.shape[:2]}, its label map "
+                f"{mask.shape}; resize the label map by nearest neighbour to the photo"
+            )
+        photos.append(np.ascontiguousarray(photo.transpose(2, 0, 1)))
+        truth.append(mask)
+    return Split(photos, truth)
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise SourceFileError(
+            f"no file {path}: every id of splits/ needs images/ID.jpg, labels/ID.png and "
+            "probs/ID.npz; add the file or take the id off the list"
+        )
+    return path
