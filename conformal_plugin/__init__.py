@@ -16,6 +16,28 @@ if TYPE_CHECKING:
     from conformal_plugin.calibrator import Calibrator, calibrate
     from conformal_plugin.evaluation import Evaluation, Evaluator, evaluate
     from conformal_plugin.filtering import filter, prediction_sets
+    from conformal_plugin.guarantees.class_conditional import (
+        ClassConditionalCalibrator,
+        ClassConditionalImageLevelCalibrator,
+        calibrate_class_conditional,
+        calibrate_class_conditional_image_level,
+    )
+    from conformal_plugin.guarantees.clustered import (
+        ClassClusters,
+        ClusteredCalibrator,
+        calibrate_clustered,
+        cluster_classes,
+    )
+    from conformal_plugin.guarantees.image_level import (
+        ImageLevelCalibrator,
+        calibrate_image_level,
+    )
+    from conformal_plugin.guarantees.image_wise import (
+        ImageWiseCalibrator,
+        calibrate_image_wise,
+    )
+    from conformal_plugin.guarantees.precision import PrecisionCalibrator, calibrate_precision
+    from conformal_plugin.guarantees.threshold_path import ThresholdPath
     from conformal_plugin.training.mixing import cutmix
     from conformal_plugin.training.schedule import TwoStage
     from conformal_plugin.training.supervision import ConformalSupervision
@@ -23,13 +45,28 @@ if TYPE_CHECKING:
 __all__ = [
     "Calibration",
     "Calibrator",
+    "ClassClusters",
+    "ClassConditionalCalibrator",
+    "ClassConditionalImageLevelCalibrator",
+    "ClusteredCalibrator",
     "ConformalSupervision",
     "Evaluation",
     "Evaluator",
     "Guarantee",
+    "ImageLevelCalibrator",
+    "ImageWiseCalibrator",
+    "PrecisionCalibrator",
+    "ThresholdPath",
     "TwoStage",
     "__version__",
     "calibrate",
+    "calibrate_class_conditional",
+    "calibrate_class_conditional_image_level",
+    "calibrate_clustered",
+    "calibrate_image_level",
+    "calibrate_image_wise",
+    "calibrate_precision",
+    "cluster_classes",
     "cutmix",
     "errors",
     "evaluate",
@@ -43,12 +80,27 @@ __version__ = "0.1.0"
 _MODULE_OF = {
     "Calibration": "calibration",
     "Calibrator": "calibrator",
+    "ClassClusters": "guarantees.clustered",
+    "ClassConditionalCalibrator": "guarantees.class_conditional",
+    "ClassConditionalImageLevelCalibrator": "guarantees.class_conditional",
+    "ClusteredCalibrator": "guarantees.clustered",
     "ConformalSupervision": "training.supervision",
     "Evaluation": "evaluation",
     "Evaluator": "evaluation",
     "Guarantee": "calibration",
+    "ImageLevelCalibrator": "guarantees.image_level",
+    "ImageWiseCalibrator": "guarantees.image_wise",
+    "PrecisionCalibrator": "guarantees.precision",
+    "ThresholdPath": "guarantees.threshold_path",
     "TwoStage": "training.schedule",
     "calibrate": "calibrator",
+    "calibrate_class_conditional": "guarantees.class_conditional",
+    "calibrate_class_conditional_image_level": "guarantees.class_conditional",
+    "calibrate_clustered": "guarantees.clustered",
+    "calibrate_image_level": "guarantees.image_level",
+    "calibrate_image_wise": "guarantees.image_wise",
+    "calibrate_precision": "guarantees.precision",
+    "cluster_classes": "guarantees.clustered",
     "cutmix": "training.mixing",
     "evaluate": "evaluation",
     "filter": "filtering",

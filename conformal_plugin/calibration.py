@@ -16,7 +16,7 @@ import numpy as np
 from conformal_plugin.atomic import atomic_write_text
 from conformal_plugin.errors import AlphaError, CalibrationFileError
 
-__all__ = ["Calibration", "Guarantee", "conformal_rank", "exact_alpha"]
+__all__ = ["Calibration", "Guarantee", "conformal_rank", "exact_alpha", "images_needed"]
 
 _FORMAT = "conformal-plugin calibration"
 _VERSION = 1
@@ -46,6 +46,14 @@ def conformal_rank(n: int, alpha: Any) -> int:
     split conformal prediction's).
     """
     return math.ceil((n + 1) * (1 - exact_alpha(alpha)))
+
+
+def images_needed(alpha: Any) -> int:
+    """The fewest images with which a promise per image can have a finite threshold.
+
+    The smallest K with ``alpha >= 1 / (K + 1)``: below it even the largest score is too small.
+    """
+    return math.ceil(1 / exact_alpha(alpha) - 1)
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,15 @@ class Calibration:
         resolution: upper bound on how far ``qhat`` lies above the exact order statistic (never
             below it); 0.0 when it is exact.
         score: name of the nonconformity score.
+        n_effective: estimate of how many independent pixels the calibration pixels are worth, from
+            how much their coverage varies between images; None where it is not estimated (fewer
+            than two images, an infinite threshold, separate points, or another unit than the
+            pixel).
+        n_repeats: number of images that came again under an id already counted, and were not
+            counted again.
+        pooled_classes: classes with too few images, which share the threshold of all classes.
+        left_out_classes: classes with too few images, whose threshold is ``-math.inf``: they are in
+            no prediction set.
     """
 
     qhat: float | np.ndarray[Any, Any]
@@ -97,6 +114,10 @@ class Calibration:
     images_per_class: np.ndarray[Any, Any]
     resolution: float = 0.0
     score: str = "1 - P(class)"
+    n_effective: float | None = None
+    n_repeats: int = 0
+    pooled_classes: tuple[int, ...] = ()
+    left_out_classes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name, dtype in (("pixels_per_class", np.int64), ("images_per_class", np.int64)):
@@ -132,14 +153,33 @@ class Calibration:
             )
         else:
             qhat = f"{self.qhat:.8g}"
+            if self.guarantee.unit == "image" and self.n_images < images_needed(self.alpha):
+                qhat += f" (needs at least {images_needed(self.alpha)} images)"
+        effective = (
+            "" if self.n_effective is None else f" (worth about {self.n_effective:.0f} independent)"
+        )
+        repeats = f" ({self.n_repeats} repeats left out)" if self.n_repeats else ""
         rounded = f" (rounded up by at most {self.resolution:.1e})" if self.resolution else ""
         return (
             f"Calibration(qhat={qhat}{rounded}, alpha={self.alpha:g}, "
             f"guarantee={self.guarantee.name!r} per {self.guarantee.unit}, "
             f"{'exact' if self.guarantee.exact else 'heuristic'}, "
-            f"n_pixels={self.n_pixels}, n_images={self.n_images}, "
+            f"n_pixels={self.n_pixels}{effective}, n_images={self.n_images}{repeats}, "
             f"num_classes={self.num_classes}, score={self.score!r}, "
-            f"ignore_index={self.ignore_index})"
+            f"ignore_index={self.ignore_index}{self._classes()})"
+        )
+
+    def _classes(self) -> str:
+        """A line for each class that has a threshold of its own, with its counts."""
+        if not np.ndim(self.qhat):
+            return ""
+        remarks = dict.fromkeys(self.pooled_classes, ", pooled: too few images")
+        remarks |= dict.fromkeys(self.left_out_classes, ", left out: too few images")
+        columns = zip(np.asarray(self.qhat), self.images_per_class, self.pixels_per_class)
+        return "".join(
+            f"\n    class {c}: qhat={qhat:.6g}, {images} images, {pixels} pixels"
+            f"{remarks.get(c, '')}"
+            for c, (qhat, images, pixels) in enumerate(columns)
         )
 
     def to_json(self) -> str:
@@ -158,6 +198,10 @@ class Calibration:
             "pixels_per_class": self.pixels_per_class.tolist(),
             "images_per_class": self.images_per_class.tolist(),
             "resolution": self.resolution,
+            "n_effective": self.n_effective,
+            "n_repeats": self.n_repeats,
+            "pooled_classes": list(self.pooled_classes),
+            "left_out_classes": list(self.left_out_classes),
         }
         return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
@@ -197,6 +241,11 @@ class Calibration:
                 images_per_class=np.array(content["images_per_class"], dtype=np.int64),
                 resolution=float(content["resolution"]),
                 score=str(content["score"]),
+                # Absent from the first files of this version.
+                n_effective=_optional_float(content.get("n_effective")),
+                n_repeats=int(content.get("n_repeats", 0)),
+                pooled_classes=tuple(map(int, content.get("pooled_classes", ()))),
+                left_out_classes=tuple(map(int, content.get("left_out_classes", ()))),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise CalibrationFileError(
@@ -224,6 +273,10 @@ def _frozen(values: Any, dtype: Any) -> np.ndarray[Any, Any]:
     array = np.array(values, dtype=dtype)
     array.flags.writeable = False
     return array
+
+
+def _optional_float(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 def _encode(qhat: Any) -> Any:

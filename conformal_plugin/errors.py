@@ -13,6 +13,7 @@ __all__ = [
     "ScoreError",
     "ShapeError",
     "SourceFileError",
+    "TooFewImagesError",
     "UninformativeThresholdError",
 ]
 
@@ -59,6 +60,10 @@ class UninformativeThresholdError(ConformalError, ValueError):
 
 class CalibrationFileError(ConformalError, ValueError):
     """A calibration file or saved state of another version or with damaged content."""
+
+
+class TooFewImagesError(ConformalError, ValueError):
+    """Classes that too few calibration images hold for the promise that was asked for."""
 
 
 class SourceFileError(ConformalError, ValueError):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from conformal_plugin.arrays import back_to_kind
-from conformal_plugin.calibration import Calibration
+from conformal_plugin.calibration import Calibration, images_needed
 from conformal_plugin.errors import (
     LabelError,
     OptionError,
@@ -278,6 +278,11 @@ def _why(calibration: Calibration | None) -> str:
     if calibration is None:
         return ""
     if np.isinf(np.max(calibration.qhat)):
+        if calibration.guarantee.unit == "image":
+            return (
+                f" (alpha {calibration.alpha:g} needs at least {images_needed(calibration.alpha)} "
+                f"calibration images, there are {calibration.n_images})"
+            )
         return (
             f" (alpha {calibration.alpha:g} is too small for {calibration.n_pixels} calibration "
             f"pixels)"

@@ -1,0 +1,499 @@
+"""Counting labelled scores as they stream by: what all calibrations share.
+
+A counter holds one row of integers over the score codes of :mod:`conformal_plugin.grid`: for each
+code, how much credit (:mod:`conformal_plugin.units`) the images gain when q-hat grows just enough
+to let it into the sets. q-hat is read off by summing from the largest score down. Counters that
+give classes thresholds of their own hold a row per group of classes, and last the row of all.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from conformal_plugin.calibration import Calibration, exact_alpha
+from conformal_plugin.errors import (
+    CalibrationFileError,
+    EmptyCalibrationError,
+    InputTypeError,
+    OptionError,
+    ShapeError,
+)
+from conformal_plugin.grid import ScoreGrid, grid_named, grid_of
+from conformal_plugin.inputs import (
+    LabelledScores,
+    check_codes,
+    check_ignore_index,
+    class_indices,
+    rereadable,
+    true_scores,
+)
+from conformal_plugin.repeats import SeenIds
+from conformal_plugin.units import Totals, Unit, capped_lcm
+
+__all__ = ["ScoreCounter", "calibrate_with"]
+
+_STATE_VERSION = 1
+_SUB_BINS = 16  # bits: how many times a second reading divides a bin
+_Counter = TypeVar("_Counter", bound="ScoreCounter")
+
+
+def calibrate_with(
+    calibrator: ScoreCounter,
+    scores: Any,
+    labels: Any,
+    alpha: float,
+    ids: Iterable[Any] | None,
+    **options: Any,
+) -> Calibration:
+    """Count everything with a fresh calibrator; exact where the data can be read again.
+
+    Args:
+        calibrator: one that has counted nothing.
+        scores, labels, alpha, ids: as in :func:`conformal_plugin.calibrate`.
+        options: what the calibrator's ``result`` takes beside alpha.
+    """
+    exact_alpha(alpha)
+    if ids is not None and not isinstance(ids, (str, bytes)) and isinstance(ids, Iterable):
+        ids = list(ids)
+    calibrator.update(scores, labels, ids)
+    if not rereadable(scores, labels):
+        return calibrator.result(alpha, **options)
+    return calibrator.exact_result(scores, labels, alpha, ids=ids, **options)
+
+
+class ScoreCounter(ABC):
+    """Counts calibration scores in constant memory; the base of all calibrators.
+
+    Sums of integers are what is kept, so merging is associative and commutative to the bit, and
+    one pass serves any number of alphas. Where ids are given, one string per image is kept too.
+
+    Args:
+        unit: how an image's covered pixels add up.
+        ignore_index: label of pixels to leave out.
+    """
+
+    _options: ClassVar[tuple[str, ...]] = ("ignore_index",)
+
+    def __init__(self, unit: Unit, *, ignore_index: int) -> None:
+        if isinstance(ignore_index, bool) or not isinstance(ignore_index, (int, np.integer)):
+            raise OptionError(f"ignore_index must be an integer, got {ignore_index!r}")
+        self.ignore_index = int(ignore_index)
+        self._unit = unit
+        self._grid: ScoreGrid | None = None
+        self._credits = np.zeros((0, 0), dtype=np.int64)
+        self._pixels = np.zeros(0, dtype=np.int64)
+        self._images = np.zeros(0, dtype=np.int64)
+        self._size_lcm: list[int] = []
+        self._pixels_per_class = np.zeros(0, dtype=np.int64)
+        self._images_per_class = np.zeros(0, dtype=np.int64)
+        self._ids = SeenIds()
+
+    @property
+    def n_pixels(self) -> int:
+        """Number of calibration pixels so far."""
+        return int(self._pixels_per_class.sum())
+
+    @property
+    def n_images(self) -> int:
+        """Number of images so far that hold at least one calibration pixel."""
+        return int(self._images[-1]) if len(self._images) else 0
+
+    def update(self, scores: Any, labels: Any, ids: Iterable[Any] | None = None) -> None:
+        """Count more pixels: any form of scores and labels that ``calibrate`` takes.
+
+        Nothing is counted when any part of the input is refused.
+
+        Args:
+            scores: class scores in [0, 1], see :func:`conformal_plugin.calibrate`.
+            labels: true classes, in step with ``scores``.
+            ids: one per image, in step; images whose id has been counted before are left out.
+
+        Raises:
+            InputTypeError, ShapeError, DeviceMismatchError, ScoreError, LabelError: bad input, see
+                :mod:`conformal_plugin.errors`; also scores of another dtype or number of classes
+                than before, and ids that are not one per image.
+        """
+        fresh = self._empty()
+        for item in fresh._ids.first_of_each(scores, labels, ids, self._ids.seen):
+            with item.named():
+                fresh._count(item)
+        self.merge(fresh)
+
+    def merge(self: _Counter, other: _Counter) -> _Counter:
+        """Add the counts of ``other`` to these; returns this calibrator.
+
+        Raises:
+            OptionError: made with other options, or the same id counted by both.
+            InputTypeError: a calibrator of another kind, or one of scores of another dtype.
+            ShapeError: the other has counted another number of classes.
+        """
+        if type(other) is not type(self):
+            raise InputTypeError(
+                f"a {type(self).__name__} merges with its own kind, got {type(other).__name__}"
+            )
+        for name in self._options:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs:
+                raise OptionError(
+                    f"cannot merge calibrators with {name} {mine} and {theirs}; construct both "
+                    f"with the same one"
+                )
+        if other._grid is not None:
+            self._begin(other._grid, len(other._pixels_per_class))
+        self._ids.merge(other._ids)
+        if other._grid is not None:
+            self._add_counts(other)
+        return self
+
+    def result(self, alpha: float = 0.05) -> Calibration:
+        """The calibration at ``alpha``; counting may go on afterwards.
+
+        Exact for float16, bfloat16 and integer scores; for float32 and float64 rounded up by at
+        most ``2**-16``.
+
+        Raises:
+            AlphaError: alpha outside (0, 1).
+            EmptyCalibrationError: no pixel has been counted.
+        """
+        return self._calibration(alpha, *self._qhats(alpha))
+
+    def exact_result(
+        self, scores: Any, labels: Any, alpha: float = 0.05, *, ids: Iterable[Any] | None = None
+    ) -> Calibration:
+        """The calibration at ``alpha`` without rounding, by reading again what was counted.
+
+        float16, bfloat16 and integer scores are not read again, float32 once, float64 up to three
+        times.
+
+        Args:
+            scores: all that :meth:`update` and :meth:`merge` have counted, in any order.
+            labels: the same.
+            alpha: miscoverage level in (0, 1).
+            ids: the same, where ids were given.
+
+        Raises:
+            AlphaError, EmptyCalibrationError: as :meth:`result`.
+            OptionError: the data is not the same as the first time.
+        """
+        return self._calibration(alpha, self._exact_qhats(scores, labels, alpha, ids), 0.0)
+
+    def state(self) -> dict[str, np.ndarray[Any, Any]]:
+        """All that was counted, as plain arrays that ``numpy.savez`` stores without pickling."""
+        return {
+            "version": np.array(_STATE_VERSION),
+            "kind": np.array(type(self).__name__),
+            **{name: _stored(getattr(self, name)) for name in self._options},
+            "dtype": np.array(self._grid.name if self._grid else ""),
+            "credits": self._credits.copy(),
+            "pixels": self._pixels.copy(),
+            "images": self._images.copy(),
+            "size_lcm": np.array(self._size_lcm, dtype=np.int64),
+            "pixels_per_class": self._pixels_per_class.copy(),
+            "images_per_class": self._images_per_class.copy(),
+            "ids": np.array(sorted(self._ids.seen), dtype=np.str_),
+            "repeats": np.array(self._ids.repeats),
+        }
+
+    @classmethod
+    def from_state(cls: type[_Counter], state: Mapping[str, Any]) -> _Counter:
+        """A calibrator that goes on from what :meth:`state` returned.
+
+        Raises:
+            CalibrationFileError: a state of another version or kind, or damaged.
+        """
+        try:
+            version = int(state["version"])
+            if version != _STATE_VERSION:
+                raise CalibrationFileError(
+                    f"this calibrator state is of version {version} and this release reads version "
+                    f"{_STATE_VERSION}; start the calibration anew"
+                )
+            options = {name: _restored(state[name]) for name in cls._options}
+            if str(state["kind"]) != cls.__name__:
+                raise CalibrationFileError(
+                    f"this is the state of a {state['kind']}, and a {cls.__name__} was asked for; "
+                    f"load it with {state['kind']}.from_state"
+                )
+            calibrator = cls(**options)
+            calibrator._restore(state)
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, CalibrationFileError):
+                raise
+            raise CalibrationFileError(
+                f"this calibrator state is damaged ({type(error).__name__}: {error}); start the "
+                f"calibration anew"
+            ) from error
+        return calibrator
+
+    @abstractmethod
+    def _calibration(
+        self, alpha: float, qhats: np.ndarray[Any, Any], resolution: float
+    ) -> Calibration:
+        """The result, given the threshold of each row."""
+
+    def _counted(self) -> dict[str, Any]:
+        """The fields of a :class:`Calibration` that say what was counted."""
+        return {
+            "ignore_index": self.ignore_index,
+            "n_pixels": self.n_pixels,
+            "n_images": self.n_images,
+            "pixels_per_class": self._pixels_per_class,
+            "images_per_class": self._images_per_class,
+            "n_repeats": self._ids.repeats,
+        }
+
+    def _group_of_class(self, num_classes: int) -> np.ndarray[Any, Any] | None:
+        """Each class's row, -1 where it has none of its own; None where all share one row."""
+        return None
+
+    def _empty(self: _Counter) -> _Counter:
+        return type(self)(**{name: getattr(self, name) for name in self._options})
+
+    def _begin(self, grid: ScoreGrid, num_classes: int) -> None:
+        """Fix dtype and number of classes at the first count; hold later ones to them."""
+        if self._grid is None:
+            check_ignore_index(self.ignore_index, num_classes)
+            groups = self._group_of_class(num_classes)
+            rows = 1 if groups is None else int(groups.max()) + 2
+            self._grid = grid
+            self._credits = np.zeros((rows, grid.size), dtype=np.int64)
+            self._pixels = np.zeros(rows, dtype=np.int64)
+            self._images = np.zeros(rows, dtype=np.int64)
+            self._size_lcm = [1] * rows
+            self._pixels_per_class = np.zeros(num_classes, dtype=np.int64)
+            self._images_per_class = np.zeros(num_classes, dtype=np.int64)
+        if grid.name != self._grid.name:
+            raise InputTypeError(
+                f"scores must all have one dtype: {self._grid.name} came first, now {grid.name}; "
+                f"convert them all to one, float32 if in doubt"
+            )
+        if num_classes != len(self._pixels_per_class):
+            raise ShapeError(
+                f"scores must all have the same number of classes: {len(self._pixels_per_class)} "
+                f"came first, now {num_classes}; check that all come from one annotator"
+            )
+
+    def _add_counts(self: _Counter, other: _Counter) -> None:
+        for row in np.flatnonzero(other._images):  # few of many rows, after one image
+            self._credits[row] += other._credits[row]
+        self._pixels += other._pixels
+        self._images += other._images
+        self._size_lcm = [capped_lcm(*pair) for pair in zip(self._size_lcm, other._size_lcm)]
+        self._pixels_per_class += other._pixels_per_class
+        self._images_per_class += other._images_per_class
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self._ids = SeenIds({str(name) for name in state["ids"]}, int(state["repeats"]))
+        if str(state["dtype"]):
+            self._begin(grid_named(str(state["dtype"])), len(state["pixels_per_class"]))
+            self._credits += state["credits"]
+            self._pixels += state["pixels"]
+            self._images += state["images"]
+            self._size_lcm = [int(multiple) for multiple in state["size_lcm"]]
+            self._pixels_per_class += state["pixels_per_class"]
+            self._images_per_class += state["images_per_class"]
+
+    def _count(self, item: LabelledScores) -> None:
+        num_classes = item.scores.shape[0]
+        grid = grid_of(item.scores)
+        self._begin(grid, num_classes)
+        indices = class_indices(item, self.ignore_index)
+        used = indices < num_classes
+        raw = true_scores(item, indices)
+        codes = grid.codes(raw)
+        check_codes(codes, raw, used, grid)
+        per_class = torch.bincount(indices.flatten(), minlength=num_classes + 1)[:num_classes]
+        pixels = per_class.cpu().numpy()
+        self._pixels_per_class += pixels
+        self._images_per_class += pixels if item.points else pixels > 0
+        if pixels.any():
+            for row, counts in self._histograms(codes, indices, pixels, grid.size):
+                self._add(row, counts, points=item.points)
+
+    def _histograms(
+        self, codes: Tensor, indices: Tensor, pixels: np.ndarray[Any, Any], size: int
+    ) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
+        """The counts of codes, ``(size,)``, in each row that the image has pixels for."""
+        num_classes = len(pixels)
+        used = indices < num_classes
+        groups = self._group_of_class(num_classes)
+        if groups is None:
+            counts = torch.bincount(torch.where(used, codes, size).flatten(), minlength=size + 1)
+            yield 0, counts[:size].cpu().numpy()
+            return
+        present = np.unique(groups[(pixels > 0) & (groups >= 0)])
+        # Each class's place among the rows that this image has; those without a row come last.
+        places = np.where(groups < 0, len(present), np.searchsorted(present, groups))
+        lookup = torch.from_numpy(np.append(places, 0)).to(indices.device)
+        end = (len(present) + 1) * size
+        keys = torch.where(used, lookup[indices] * size + codes, end).flatten()
+        joint = torch.bincount(keys, minlength=end + 1)[:end].cpu().numpy().reshape(-1, size)
+        yield from zip(present.tolist(), joint[:-1])
+        yield len(self._images) - 1, joint.sum(axis=0)
+
+    def _add(self, row: int, counts: np.ndarray[Any, Any], *, points: bool) -> None:
+        """Add one image's counts of codes, or those of separate points, to a row."""
+        pixels = int(counts.sum())
+        self._credits[row] += self._gains(counts, pixels, points=points)
+        self._pixels[row] += pixels
+        self._images[row] += pixels if points else 1
+        if not points:
+            self._size_lcm[row] = capped_lcm(self._size_lcm[row], pixels)
+
+    def _gains(
+        self, counts: np.ndarray[Any, Any], total: int, *, points: bool, above: int = 0
+    ) -> np.ndarray[Any, Any]:
+        """The credit that each bin adds to those after it and to ``above`` pixels beyond."""
+        if points:  # each is an image of one pixel
+            return counts * int(self._unit.credit(np.ones(1, dtype=np.int64), 1)[0])
+        covered = np.append(above + np.cumsum(counts[::-1])[::-1], above)
+        credit = self._unit.credit(covered, total)
+        gains: np.ndarray[Any, Any] = credit[:-1] - credit[1:]
+        return gains
+
+    def _begun(self) -> ScoreGrid:
+        if self._grid is None or self.n_pixels == 0:
+            raise EmptyCalibrationError(
+                f"the calibration set holds no labelled pixel: every label is {self.ignore_index} "
+                f"or nothing was passed; check ignore_index and that the label files are not blank"
+            )
+        return self._grid
+
+    def _needed(self, row: int, alpha: float) -> int:
+        totals = Totals(int(self._pixels[row]), int(self._images[row]), self._size_lcm[row])
+        return self._unit.need(totals, alpha)
+
+    def _code_at(self, row: int, alpha: float) -> int | None:
+        """Code of the score that the row's q-hat comes from; None when no code gives enough."""
+        needed = self._needed(row, alpha)
+        credits = self._credits[row]
+        return None if needed > int(credits.sum()) else _index_from_top(credits, needed)
+
+    def _qhats(self, alpha: float) -> tuple[np.ndarray[Any, Any], float]:
+        """Each row's threshold, and by how much they may have been rounded up."""
+        exact_alpha(alpha)
+        grid = self._begun()
+        codes = [self._code_at(row, alpha) for row in range(len(self._images))]
+        qhats = [math.inf if code is None else 1.0 - grid.lower_edge(code) for code in codes]
+        finite = any(code is not None for code in codes)
+        return np.array(qhats), grid.resolution if finite else 0.0
+
+    def _exact_qhats(
+        self, scores: Any, labels: Any, alpha: float, ids: Iterable[Any] | None
+    ) -> np.ndarray[Any, Any]:
+        qhats, resolution = self._qhats(alpha)
+        if resolution == 0.0:
+            return qhats
+        grid = self._begun()
+        ids = None if ids is None else list(ids)
+        spans = {}
+        for row in range(len(qhats)):
+            code = self._code_at(row, alpha)
+            if code is not None:
+                credits = self._credits[row]
+                needed = self._needed(row, alpha) - int(credits[code + 1 :].sum())
+                spans[row] = _Span(*grid.pattern_range(code), needed, int(credits[code]))
+        while unfinished := {row: s for row, s in spans.items() if s.first < s.last}:
+            gains = self._gains_within(unfinished, scores, labels, ids)
+            for row, span in unfinished.items():
+                span.narrow(gains[row])
+        for row, span in spans.items():
+            qhats[row] = 1.0 - grid.value(span.first)
+        return qhats
+
+    def _gains_within(
+        self, spans: Mapping[int, _Span], scores: Any, labels: Any, ids: list[Any] | None
+    ) -> dict[int, np.ndarray[Any, Any]]:
+        """The images' gains in the bins of each row's span, by reading the scores again."""
+        grid = self._begun()
+        gains = {row: np.zeros(span.bins, dtype=np.int64) for row, span in spans.items()}
+        pooled = len(self._images) - 1
+        for item in SeenIds().first_of_each(scores, labels, ids):
+            num_classes = item.scores.shape[0]
+            indices = class_indices(item, self.ignore_index)
+            patterns = grid.patterns(true_scores(item, indices))
+            groups = self._group_of_class(num_classes)
+            for row, span in spans.items():
+                if groups is None or row == pooled:
+                    members = indices < num_classes
+                else:
+                    rows = torch.from_numpy(np.append(groups, -1)).to(indices.device)
+                    members = rows[indices] == row
+                bins, counts, above, total = span.counts(patterns[members])
+                if len(bins):
+                    gain = self._gains(counts, total, points=item.points, above=above)
+                    gains[row][bins] += gain
+        return gains
+
+
+@dataclass
+class _Span:
+    """The patterns ``first ... last`` among which a row's exact score is, narrowed by readings.
+
+    Attributes:
+        needed: the credit still needed from the span's largest score down.
+        held: the credit of the whole span.
+    """
+
+    first: int
+    last: int
+    needed: int
+    held: int
+
+    @property
+    def shift(self) -> int:
+        """Bits by which patterns are shifted into bins."""
+        return max(0, (self.last - self.first).bit_length() - _SUB_BINS)
+
+    @property
+    def bins(self) -> int:
+        """Number of bins."""
+        return ((self.last - self.first) >> self.shift) + 1
+
+    def counts(
+        self, patterns: Tensor
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int, int]:
+        """Bins with a pattern, ascending, their counts, how many lie above, and how many in all."""
+        inside = patterns[(patterns >= self.first) & (patterns <= self.last)]
+        bins, counts = torch.unique((inside - self.first) >> self.shift, return_counts=True)
+        above = int((patterns > self.last).sum())
+        return bins.cpu().numpy(), counts.cpu().numpy(), above, patterns.numel()
+
+    def narrow(self, gains: np.ndarray[Any, Any]) -> None:
+        """Go on with the one bin that the exact score is in."""
+        found = int(gains.sum())
+        if found != self.held:
+            raise OptionError(
+                f"the second reading found {found} where the first had counted {self.held}: pass "
+                f"data that is the same each time it is read, without random augmentation, or "
+                f"calibrate from an iterator in one pass"
+            )
+        index = _index_from_top(gains, self.needed)
+        self.needed -= int(gains[index + 1 :].sum())
+        self.held = int(gains[index])
+        shift = self.shift
+        self.first += index << shift
+        self.last = min(self.last, self.first + (1 << shift) - 1)
+
+
+def _stored(option: Any) -> np.ndarray[Any, Any]:
+    return np.array("" if option is None else option)
+
+
+def _restored(option: Any) -> Any:
+    value = np.asarray(option).tolist()
+    return None if value == "" else value
+
+
+def _index_from_top(credits: np.ndarray[Any, Any], needed: int) -> int:
+    """The index at which the sum from the largest index down reaches ``needed``."""
+    from_top = np.cumsum(credits[::-1])
+    return len(credits) - 1 - int(np.searchsorted(from_top, needed))
