@@ -1,0 +1,137 @@
+"""Precision of kept labels: promises that hold pass, broken ones fail."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from conformal_plugin import Evaluation, evaluate
+from conformal_plugin.errors import OptionError
+from conformal_plugin.testing import (
+    PrecisionError,
+    assert_image_precision,
+    assert_precision,
+    assert_promise_rate,
+)
+
+EPSILON, PIXELS = 0.1, 64
+
+
+def counts(images: int, risk: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Kept and wrong pixels of images whose own risks vary strongly around ``risk``."""
+    kept = rng.integers(0, PIXELS + 1, images)
+    return rng.binomial(kept, rng.beta(0.5, 0.5 / risk - 0.5, images)), kept
+
+
+def test_a_promise_that_holds_passes_and_a_broken_one_fails() -> None:
+    rng = np.random.default_rng(0)
+    assert_image_precision(*counts(245, EPSILON, rng), epsilon=EPSILON)
+    wrong, kept = counts(245, 2.5 * EPSILON, rng)
+    with pytest.raises(PrecisionError, match="the unit is the image") as caught:
+        assert_image_precision(wrong, kept, epsilon=EPSILON)
+    error = caught.value
+    assert error.observed == pytest.approx((wrong / np.maximum(kept, 1)).mean())
+    assert (error.epsilon, error.n_test, error.false_alarm) == (EPSILON, 245, 1e-3)
+    assert error.p_value <= 1e-3
+    assert isinstance(error, AssertionError)
+    for part in ("at most 0.1 is promised", "245 test images", "0.001", "probability delta"):
+        assert part in str(error)
+
+
+def test_the_order_of_images_does_not_matter() -> None:
+    rng = np.random.default_rng(1)
+    wrong, kept = counts(100, 2.5 * EPSILON, rng)
+    p_values = set()
+    for _ in range(3):
+        order = rng.permutation(100)
+        with pytest.raises(PrecisionError) as caught:
+            assert_image_precision(wrong[order], kept[order], epsilon=EPSILON, false_alarm=0.05)
+        p_values.add(caught.value.p_value)
+    assert len(p_values) == 1
+
+
+def test_false_alarms_stay_below_the_stated_rate() -> None:
+    """Risk exactly epsilon, the images' own risks far apart: pixels are not independent."""
+    rng, rate, repeats = np.random.default_rng(2), 0.05, 300
+    alarms = 0
+    for _ in range(repeats):
+        # One kept pixel at least, so that the mean of wrong / kept is epsilon to the digit.
+        kept = rng.integers(1, PIXELS + 1, 60)
+        wrong = rng.binomial(kept, rng.beta(0.5, 4.5, 60))
+        try:
+            assert_image_precision(wrong, kept, epsilon=EPSILON, false_alarm=rate)
+        except PrecisionError:
+            alarms += 1
+    assert alarms <= scipy.stats.binom.isf(1e-5, repeats, rate)
+
+
+def labelled(share_wrong: float, images: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(4)
+    labels = rng.integers(0, 2, (images, 4, 4))
+    shown = np.where(rng.random((images, 1, 1)) < share_wrong, 1 - labels, labels)
+    maps = np.stack([0.9 - 0.8 * shown, 0.1 + 0.8 * shown], axis=1)
+    maps[:, :, 0] = 0.1  # the first row is in no set, so it is dropped
+    return maps, labels
+
+
+def test_evaluations_are_tested_on_their_sums() -> None:
+    good, bad = (evaluate(*labelled(share), 0.5) for share in (0.05, 0.5))
+    assert good.kept == 0.75
+    assert_precision(good, epsilon=EPSILON, largest_image=16)
+    with pytest.raises(PrecisionError, match="of 2400 kept pixels") as caught:
+        assert_precision(bad, epsilon=EPSILON, largest_image=16)
+    assert caught.value.observed == pytest.approx(1 - bad.precision)
+
+
+def test_nothing_kept_breaks_no_promise() -> None:
+    nothing = evaluate(*labelled(0.5), 0.05)
+    assert nothing.kept_pixels == 0
+    assert_precision(nothing, epsilon=EPSILON, largest_image=16)
+    assert_image_precision([0, 0], [0, 0], epsilon=EPSILON)
+
+
+def test_the_sums_bound_holds_at_its_boundary() -> None:
+    """Whole images wrong with probability epsilon: the worst law that the promise allows."""
+    rng, rate, repeats = np.random.default_rng(3), 0.05, 400
+    alarms = 0
+    for wrong in (4 * rng.binomial(100, EPSILON, repeats)).tolist():
+        evaluation = Evaluation(
+            confusion=np.array([[400 - wrong, 0, 0], [wrong, 0, 0]]),
+            covered=400 - wrong,
+            set_sizes=np.array([0, 400, 0]),
+            image_coverage=np.ones(100),
+            rule="most-probable",
+        )
+        try:
+            assert_precision(evaluation, epsilon=EPSILON, largest_image=4, false_alarm=rate)
+        except PrecisionError:
+            alarms += 1
+    # The bound is not exact, so the level is not used up; but it is not idle either.
+    assert 0 < alarms <= scipy.stats.binom.isf(1e-5, repeats, rate)
+
+
+def test_promises_over_runs() -> None:
+    assert_promise_rate(0, 10, delta=0.1)
+    most = int(scipy.stats.binom.isf(1e-3, 1000, 0.1))
+    assert_promise_rate(most, 1000, delta=0.1)
+    with pytest.raises(PrecisionError, match=f"allows {most} runs by chance") as caught:
+        assert_promise_rate(most + 1, 1000, delta=0.1)
+    assert 0 < caught.value.p_value <= 1e-3
+
+
+def test_bad_arguments() -> None:
+    with pytest.raises(OptionError, match="epsilon must be"):
+        assert_image_precision([1], [2], epsilon=0)
+    with pytest.raises(OptionError, match="one count per image"):
+        assert_image_precision([1], [2, 3], epsilon=EPSILON)
+    with pytest.raises(OptionError, match="integer counts of pixels, not shares"):
+        assert_image_precision([0.1], [2], epsilon=EPSILON)
+    with pytest.raises(OptionError, match="wrong must lie between 0 and kept"):
+        assert_image_precision([3], [2], epsilon=EPSILON)
+    with pytest.raises(OptionError, match="largest_image is 15, but the evaluation has 3200"):
+        assert_precision(evaluate(*labelled(0.1), 0.5), epsilon=EPSILON, largest_image=15)
+    with pytest.raises(OptionError, match="broken must be an integer from 0 to 5, got 6"):
+        assert_promise_rate(6, 5, delta=0.1)
+    with pytest.raises(OptionError, match="delta must be"):
+        assert_promise_rate(1, 5, delta=1.0)
