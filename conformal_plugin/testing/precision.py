@@ -91,9 +91,10 @@ def assert_image_precision(
 
     Null hypothesis: images are independent draws of a population in which, at this threshold, the
     mean of ``wrong / max(kept, 1)`` is at most ``epsilon``. The test is
-    :func:`conformal_plugin.guarantees.bounds.betting_pvalue` (Waudby-Smith and Ramdas, arXiv 2010.09686): a
-    gambler who bets on high losses multiplies the stake by 1 / false_alarm with probability at most
-    false_alarm. Images are taken in a random order, the same for the same losses.
+    :func:`conformal_plugin.guarantees.bounds.betting_pvalue` (Waudby-Smith and Ramdas, arXiv
+    2010.09686): a gambler who bets on high losses multiplies the stake by 1 / false_alarm with
+    probability at most false_alarm. Images are taken in a random order, the same for the same
+    losses.
 
     Args:
         wrong: integers ``(m,)``, kept pixels with a wrong label, of each image.
