@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-OUTER = ("training", "files", "cli", "adapters", "annotators")
+OUTER = ("training", "guarantees", "testing", "files", "cli", "adapters", "annotators")
 
 
 def imported(path: Path) -> set[str]:
