@@ -65,3 +65,11 @@ def test_examples_in_help_parse(run):
         assert len(examples) == 2
         for example in examples:
             assert build_parser().parse_args(example).command == command
+
+
+def test_the_rules_that_can_be_typed_are_those_of_the_core():
+    """The parser holds its own list, since the core's would load torch for a help text."""
+    from conformal_plugin import filtering
+    from conformal_plugin.cli import arguments
+
+    assert arguments.RULES == filtering.RULES
