@@ -102,6 +102,9 @@ class Calibration:
         pooled_classes: classes with too few images, which share the threshold of all classes.
         left_out_classes: classes with too few images, whose threshold is ``-math.inf``: they are in
             no prediction set.
+        rule: how labels must be picked for the promise to hold; None for promises about prediction
+            sets, which hold whatever the rule.
+        background: the background class of that rule; None with ``rule``.
     """
 
     qhat: float | np.ndarray[Any, Any]
@@ -118,6 +121,8 @@ class Calibration:
     n_repeats: int = 0
     pooled_classes: tuple[int, ...] = ()
     left_out_classes: tuple[int, ...] = ()
+    rule: str | None = None
+    background: int | None = None
 
     def __post_init__(self) -> None:
         for name, dtype in (("pixels_per_class", np.int64), ("images_per_class", np.int64)):
@@ -159,6 +164,7 @@ class Calibration:
             "" if self.n_effective is None else f" (worth about {self.n_effective:.0f} independent)"
         )
         repeats = f" ({self.n_repeats} repeats left out)" if self.n_repeats else ""
+        rule = f", rule={self.rule!r}" if self.rule else ""
         rounded = f" (rounded up by at most {self.resolution:.1e})" if self.resolution else ""
         return (
             f"Calibration(qhat={qhat}{rounded}, alpha={self.alpha:g}, "
@@ -166,7 +172,7 @@ class Calibration:
             f"{'exact' if self.guarantee.exact else 'heuristic'}, "
             f"n_pixels={self.n_pixels}{effective}, n_images={self.n_images}{repeats}, "
             f"num_classes={self.num_classes}, score={self.score!r}, "
-            f"ignore_index={self.ignore_index}{self._classes()})"
+            f"ignore_index={self.ignore_index}{rule}{self._classes()})"
         )
 
     def _classes(self) -> str:
@@ -202,6 +208,8 @@ class Calibration:
             "n_repeats": self.n_repeats,
             "pooled_classes": list(self.pooled_classes),
             "left_out_classes": list(self.left_out_classes),
+            "rule": self.rule,
+            "background": self.background,
         }
         return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
@@ -246,6 +254,8 @@ class Calibration:
                 n_repeats=int(content.get("n_repeats", 0)),
                 pooled_classes=tuple(map(int, content.get("pooled_classes", ()))),
                 left_out_classes=tuple(map(int, content.get("left_out_classes", ()))),
+                rule=content.get("rule"),
+                background=content.get("background"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise CalibrationFileError(

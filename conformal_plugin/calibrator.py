@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from conformal_plugin.calibration import Calibration, Guarantee, exact_alpha
+from conformal_plugin.calibration import Calibration, Guarantee
 from conformal_plugin.counting import ScoreCounter, calibrate_with
 from conformal_plugin.effective_size import ImageSpread
 from conformal_plugin.grid import ScoreGrid
@@ -118,14 +118,9 @@ class Calibrator(ScoreCounter):
     def _calibration(
         self, alpha: float, qhats: np.ndarray[Any, Any], resolution: float
     ) -> Calibration:
-        return Calibration(
-            qhat=float(qhats[0]),
-            alpha=float(exact_alpha(alpha)),
-            guarantee=_guarantee(alpha, points=self.n_images == self.n_pixels),
-            resolution=resolution,
-            n_effective=self._effective_size(alpha),
-            **self._counted(),
-        )
+        guarantee = _guarantee(alpha, points=self.n_images == self.n_pixels)
+        effective = self._effective_size(alpha)
+        return self._result(alpha, qhats[0], guarantee, resolution, n_effective=effective)
 
     def _effective_size(self, alpha: float) -> float | None:
         code = self._code_at(0, alpha)

@@ -11,16 +11,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from conformal_plugin.calibration import Calibration, exact_alpha
+from conformal_plugin.calibration import Calibration, Guarantee, exact_alpha
 from conformal_plugin.errors import (
-    CalibrationFileError,
     EmptyCalibrationError,
     InputTypeError,
     OptionError,
@@ -36,12 +34,13 @@ from conformal_plugin.inputs import (
     true_scores,
 )
 from conformal_plugin.repeats import SeenIds
+from conformal_plugin.saved_state import reading
+from conformal_plugin.span import Span, index_from_top
 from conformal_plugin.units import Totals, Unit, capped_lcm
 
 __all__ = ["ScoreCounter", "calibrate_with"]
 
 _STATE_VERSION = 1
-_SUB_BINS = 16  # bits: how many times a second reading divides a bin
 _Counter = TypeVar("_Counter", bound="ScoreCounter")
 
 
@@ -209,28 +208,9 @@ class ScoreCounter(ABC):
         Raises:
             CalibrationFileError: a state of another version or kind, or damaged.
         """
-        try:
-            version = int(state["version"])
-            if version != _STATE_VERSION:
-                raise CalibrationFileError(
-                    f"this calibrator state is of version {version} and this release reads version "
-                    f"{_STATE_VERSION}; start the calibration anew"
-                )
-            options = {name: _restored(state[name]) for name in cls._options}
-            if str(state["kind"]) != cls.__name__:
-                raise CalibrationFileError(
-                    f"this is the state of a {state['kind']}, and a {cls.__name__} was asked for; "
-                    f"load it with {state['kind']}.from_state"
-                )
-            calibrator = cls(**options)
+        with reading(state, cls.__name__, _STATE_VERSION):
+            calibrator = cls(**{name: _restored(state[name]) for name in cls._options})
             calibrator._restore(state)
-        except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, CalibrationFileError):
-                raise
-            raise CalibrationFileError(
-                f"this calibrator state is damaged ({type(error).__name__}: {error}); start the "
-                f"calibration anew"
-            ) from error
         return calibrator
 
     @abstractmethod
@@ -239,16 +219,23 @@ class ScoreCounter(ABC):
     ) -> Calibration:
         """The result, given the threshold of each row."""
 
-    def _counted(self) -> dict[str, Any]:
-        """The fields of a :class:`Calibration` that say what was counted."""
-        return {
-            "ignore_index": self.ignore_index,
-            "n_pixels": self.n_pixels,
-            "n_images": self.n_images,
-            "pixels_per_class": self._pixels_per_class,
-            "images_per_class": self._images_per_class,
-            "n_repeats": self._ids.repeats,
-        }
+    def _result(
+        self, alpha: float, qhat: Any, guarantee: Guarantee, resolution: float, **more: Any
+    ) -> Calibration:
+        """A calibration with what was counted, and with ``more`` of its fields."""
+        return Calibration(
+            qhat=qhat,
+            alpha=float(exact_alpha(alpha)),
+            guarantee=guarantee,
+            ignore_index=self.ignore_index,
+            n_pixels=self.n_pixels,
+            n_images=self.n_images,
+            pixels_per_class=self._pixels_per_class,
+            images_per_class=self._images_per_class,
+            resolution=resolution,
+            n_repeats=self._ids.repeats,
+            **more,
+        )
 
     def _group_of_class(self, num_classes: int) -> np.ndarray[Any, Any] | None:
         """Each class's row, -1 where it has none of its own; None where all share one row."""
@@ -375,7 +362,7 @@ class ScoreCounter(ABC):
         """Code of the score that the row's q-hat comes from; None when no code gives enough."""
         needed = self._needed(row, alpha)
         credits = self._credits[row]
-        return None if needed > int(credits.sum()) else _index_from_top(credits, needed)
+        return None if needed > int(credits.sum()) else index_from_top(credits, needed)
 
     def _qhats(self, alpha: float) -> tuple[np.ndarray[Any, Any], float]:
         """Each row's threshold, and by how much they may have been rounded up."""
@@ -400,7 +387,7 @@ class ScoreCounter(ABC):
             if code is not None:
                 credits = self._credits[row]
                 needed = self._needed(row, alpha) - int(credits[code + 1 :].sum())
-                spans[row] = _Span(*grid.pattern_range(code), needed, int(credits[code]))
+                spans[row] = Span(*grid.pattern_range(code), needed, int(credits[code]))
         while unfinished := {row: s for row, s in spans.items() if s.first < s.last}:
             gains = self._gains_within(unfinished, scores, labels, ids)
             for row, span in unfinished.items():
@@ -410,7 +397,7 @@ class ScoreCounter(ABC):
         return qhats
 
     def _gains_within(
-        self, spans: Mapping[int, _Span], scores: Any, labels: Any, ids: list[Any] | None
+        self, spans: Mapping[int, Span], scores: Any, labels: Any, ids: list[Any] | None
     ) -> dict[int, np.ndarray[Any, Any]]:
         """The images' gains in the bins of each row's span, by reading the scores again."""
         grid = self._begun()
@@ -434,56 +421,6 @@ class ScoreCounter(ABC):
         return gains
 
 
-@dataclass
-class _Span:
-    """The patterns ``first ... last`` among which a row's exact score is, narrowed by readings.
-
-    Attributes:
-        needed: the credit still needed from the span's largest score down.
-        held: the credit of the whole span.
-    """
-
-    first: int
-    last: int
-    needed: int
-    held: int
-
-    @property
-    def shift(self) -> int:
-        """Bits by which patterns are shifted into bins."""
-        return max(0, (self.last - self.first).bit_length() - _SUB_BINS)
-
-    @property
-    def bins(self) -> int:
-        """Number of bins."""
-        return ((self.last - self.first) >> self.shift) + 1
-
-    def counts(
-        self, patterns: Tensor
-    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int, int]:
-        """Bins with a pattern, ascending, their counts, how many lie above, and how many in all."""
-        inside = patterns[(patterns >= self.first) & (patterns <= self.last)]
-        bins, counts = torch.unique((inside - self.first) >> self.shift, return_counts=True)
-        above = int((patterns > self.last).sum())
-        return bins.cpu().numpy(), counts.cpu().numpy(), above, patterns.numel()
-
-    def narrow(self, gains: np.ndarray[Any, Any]) -> None:
-        """Go on with the one bin that the exact score is in."""
-        found = int(gains.sum())
-        if found != self.held:
-            raise OptionError(
-                f"the second reading found {found} where the first had counted {self.held}: pass "
-                f"data that is the same each time it is read, without random augmentation, or "
-                f"calibrate from an iterator in one pass"
-            )
-        index = _index_from_top(gains, self.needed)
-        self.needed -= int(gains[index + 1 :].sum())
-        self.held = int(gains[index])
-        shift = self.shift
-        self.first += index << shift
-        self.last = min(self.last, self.first + (1 << shift) - 1)
-
-
 def _stored(option: Any) -> np.ndarray[Any, Any]:
     return np.array("" if option is None else option)
 
@@ -491,9 +428,3 @@ def _stored(option: Any) -> np.ndarray[Any, Any]:
 def _restored(option: Any) -> Any:
     value = np.asarray(option).tolist()
     return None if value == "" else value
-
-
-def _index_from_top(credits: np.ndarray[Any, Any], needed: int) -> int:
-    """The index at which the sum from the largest index down reaches ``needed``."""
-    from_top = np.cumsum(credits[::-1])
-    return len(credits) - 1 - int(np.searchsorted(from_top, needed))

@@ -22,6 +22,7 @@ from conformal_plugin.filtering import (
     label_dtype,
     label_maps,
     least_scores,
+    promised_rule,
 )
 from conformal_plugin.grid import grid_of
 from conformal_plugin.inputs import (
@@ -40,8 +41,8 @@ def evaluate(
     labels: Any,
     qhat: Any,
     *,
-    rule: str = "foreground-first",
-    background: int = 0,
+    rule: str | None = None,
+    background: int | None = None,
     ignore_index: int = 255,
 ) -> Evaluation:
     """Compare an annotator's maps, filtered at ``qhat``, with true labels.
@@ -52,8 +53,8 @@ def evaluate(
         qhat: a :class:`conformal_plugin.Calibration`, a number or one number per class. Unlike
             :func:`conformal_plugin.filter` this measures uninformative thresholds too;
             ``math.inf`` with ``rule="most-probable"`` is the raw annotator (argmax).
-        rule: how a label is picked from a prediction set, see :func:`conformal_plugin.filter`.
-        background: index of the background class.
+        rule, background: how a label is picked from a prediction set, see
+            :func:`conformal_plugin.filter`.
         ignore_index: true label of pixels to leave out.
 
     Returns:
@@ -251,13 +252,12 @@ class Evaluator:
         self,
         qhat: Any,
         *,
-        rule: str = "foreground-first",
-        background: int = 0,
+        rule: str | None = None,
+        background: int | None = None,
         ignore_index: int = 255,
     ) -> None:
         self.qhat = qhat
-        self.rule = rule
-        self.background = background
+        self.rule, self.background = promised_rule(qhat, rule, background)
         self.ignore_index = ignore_index
         self._tally: _Tally | None = None
 

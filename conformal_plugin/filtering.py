@@ -11,6 +11,7 @@ from torch import Tensor
 
 from conformal_plugin.arrays import back_to_kind
 from conformal_plugin.calibration import Calibration, images_needed
+from conformal_plugin.choices import RULES
 from conformal_plugin.errors import (
     LabelError,
     OptionError,
@@ -22,7 +23,6 @@ from conformal_plugin.grid import ScoreGrid, grid_of
 from conformal_plugin.inputs import check_ignore_index, read_scores, score_message
 
 __all__ = [
-    "RULES",
     "Least",
     "blocks",
     "check_range",
@@ -35,10 +35,9 @@ __all__ = [
     "least_scores",
     "ordered",
     "prediction_sets",
+    "promised_rule",
     "refuse_uninformative",
 ]
-
-RULES = ("foreground-first", "most-probable", "singleton")
 
 Least = list["float | int | None"]
 """Per class, the smallest raw score in the prediction set; None where no score is."""
@@ -52,8 +51,8 @@ def filter(
     masks: Any,
     qhat: Any,
     *,
-    rule: str = "foreground-first",
-    background: int = 0,
+    rule: str | None = None,
+    background: int | None = None,
     ignore_index: int = 255,
 ) -> Any:
     """Turn an annotator's class scores into pseudo-labels, dropping what calibration forbids.
@@ -72,8 +71,11 @@ def filter(
         masks: class scores in [0, 1], ``(K, H, W)`` or ``(N, K, H, W)``; kinds and dtypes as in
             :func:`conformal_plugin.calibrate`.
         qhat: a :class:`conformal_plugin.Calibration`, a number, or one number per class.
-        rule: one of the three above.
-        background: index of the background class (``"foreground-first"`` alone uses it).
+        rule: one of the three above; None for the one that the calibration's promise is about,
+            where it is about one (:func:`conformal_plugin.calibrate_precision`), else
+            ``"foreground-first"``.
+        background: index of the background class (``"foreground-first"`` alone uses it); None for
+            the calibration's, else 0.
         ignore_index: the label of dropped pixels.
 
     Returns:
@@ -95,6 +97,7 @@ def filter(
     batch = tensor if tensor.ndim == 4 else tensor.unsqueeze(0)
     num_classes = batch.shape[1]
     grid = grid_of(batch, "masks")
+    rule, background = promised_rule(qhat, rule, background)
     check_rule(rule, background, num_classes)
     check_ignore_index(ignore_index, num_classes)
     least = least_scores(qhat, grid, num_classes)
@@ -307,6 +310,26 @@ def check_rule(rule: str, background: int, num_classes: int) -> None:
             f"background must be a class index in 0 ... {num_classes - 1}, got {background!r}; for "
             f"data without a background class use rule='most-probable'"
         )
+
+
+def promised_rule(qhat: Any, rule: str | None, background: int | None) -> tuple[str, int]:
+    """The rule and the background class to label with: those asked for, or the calibration's.
+
+    Raises:
+        OptionError: others than those that the calibration's promise is about.
+    """
+    promised = qhat if isinstance(qhat, Calibration) and qhat.rule is not None else None
+    if promised is None:
+        return RULES[0] if rule is None else rule, 0 if background is None else background
+    for name, given in (("rule", rule), ("background", background)):
+        meant = getattr(promised, name)
+        if given is not None and given != meant:
+            raise OptionError(
+                f"the calibration promises its precision for {name}={meant!r}, and {name}="
+                f"{given!r} was asked for; leave it out, calibrate for it, or pass the "
+                f"calibration's qhat alone to go without the promise"
+            )
+    return str(promised.rule), int(promised.background or 0)
 
 
 def label_dtype(num_classes: int, ignore_index: int) -> torch.dtype:

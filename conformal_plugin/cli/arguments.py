@@ -6,10 +6,9 @@ import argparse
 from pathlib import Path
 
 from conformal_plugin import __version__
+from conformal_plugin.choices import RULES
 
-__all__ = ["RULES", "build_parser"]
-
-RULES = ("foreground-first", "most-probable", "singleton")
+__all__ = ["build_parser"]
 
 _EXIT_CODES = """\
 exit codes:
@@ -232,10 +231,14 @@ def _add_rule(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rule",
         choices=RULES,
-        help=f"how a label is picked from a prediction set (default: {RULES[0]})",
+        help=f"how a label is picked from a prediction set (default: the calibration's, else "
+        f"{RULES[0]})",
     )
     parser.add_argument(
-        "--background", type=int, default=0, metavar="CLASS", help="background class (default: 0)"
+        "--background",
+        type=int,
+        metavar="CLASS",
+        help="background class (default: the calibration's, else 0)",
     )
 
 

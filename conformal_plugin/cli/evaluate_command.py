@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from conformal_plugin.cli.arguments import RULES
 from conformal_plugin.cli.inputs import (
     find_labels,
     find_maps,
@@ -49,15 +48,16 @@ def run(arguments: argparse.Namespace) -> None:
         _print_table(content)
 
 
-def _what_to_measure(arguments: argparse.Namespace) -> tuple[Any, int, str]:
+def _what_to_measure(arguments: argparse.Namespace) -> tuple[Any, int, str | None]:
     if not arguments.raw:
-        return *threshold(arguments), arguments.rule or RULES[0]
+        return *threshold(arguments), arguments.rule
     if arguments.rule not in (None, "most-probable"):
         raise OptionError(
             f"--raw takes the most probable class of every pixel and --rule asks for "
             f"{arguments.rule}; leave one of them out"
         )
-    return math.inf, 255 if arguments.ignore_index is None else arguments.ignore_index, RULES[1]
+    ignore_index = 255 if arguments.ignore_index is None else arguments.ignore_index
+    return math.inf, ignore_index, "most-probable"
 
 
 def _content(result: Evaluation, classes: list[int] | None) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import numpy as np
 
 from conformal_plugin.atomic import atomic_write_text
 from conformal_plugin.calibration import Calibration
-from conformal_plugin.cli.arguments import RULES
 from conformal_plugin.cli.inputs import (
     find_maps,
     find_photos,
@@ -29,7 +28,7 @@ from conformal_plugin.errors import OptionError, ShapeError, UninformativeThresh
 from conformal_plugin.files.lazy import LazySequence
 from conformal_plugin.files.maps import ScoreMap, read_map
 from conformal_plugin.filtering import filter as filter_masks
-from conformal_plugin.filtering import label_dtype, refuse_uninformative
+from conformal_plugin.filtering import label_dtype, promised_rule, refuse_uninformative
 
 __all__ = ["run"]
 
@@ -68,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
                     scores,
                     qhat,
                     rule=settings["rule"],
-                    background=arguments.background,
+                    background=settings["background"],
                     ignore_index=ignore_index,
                 )
             except UninformativeThresholdError:  # of this one image: nothing can be learnt from it
@@ -92,11 +91,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _settings(arguments: argparse.Namespace, qhat: Any, ignore_index: int) -> dict[str, Any]:
     calibration = qhat if isinstance(qhat, Calibration) else None
+    rule, background = promised_rule(qhat, arguments.rule, arguments.background)
     return {
         "qhat": np.asarray(calibration.qhat if calibration else qhat).tolist(),
         "alpha": calibration.alpha if calibration else None,
-        "rule": arguments.rule or RULES[0],
-        "background": arguments.background,
+        "rule": rule,
+        "background": background,
         "ignore_index": ignore_index,
         "key": arguments.key,
         "resize": arguments.resize,

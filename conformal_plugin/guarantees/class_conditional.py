@@ -10,21 +10,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from conformal_plugin.calibration import Calibration, Guarantee, exact_alpha, images_needed
+from conformal_plugin.calibration import Calibration, Guarantee, images_needed
+from conformal_plugin.choices import FEW
 from conformal_plugin.counting import ScoreCounter, calibrate_with
 from conformal_plugin.errors import OptionError, TooFewImagesError
 from conformal_plugin.guarantees.wording import class_list, coverage_share
 from conformal_plugin.units import ImageShare, Pixels, Unit
 
 __all__ = [
-    "FEW",
     "ClassConditionalCalibrator",
     "ClassConditionalImageLevelCalibrator",
     "calibrate_class_conditional",
     "calibrate_class_conditional_image_level",
 ]
-
-FEW = ("pool", "leave-out", "fail")
 
 
 def calibrate_class_conditional(
@@ -159,19 +157,19 @@ class _PerClassCounter(ScoreCounter):
         qhat = np.where(short, pooled if self.few == "pool" else -math.inf, own)
         promise = self._promise(alpha)
         kept = promise.statement if len(classes) < len(own) else "there is none."
-        return Calibration(
-            qhat=qhat,
-            alpha=float(exact_alpha(alpha)),
-            guarantee=replace(
-                promise,
-                exact=promise.exact and len(classes) < len(own),
-                statement=f"For classes with a threshold of their own: {kept}"
-                + self._remark(classes, least),
-            ),
-            resolution=resolution,
+        guarantee = replace(
+            promise,
+            exact=promise.exact and len(classes) < len(own),
+            statement=f"For classes with a threshold of their own: {kept}"
+            + self._remark(classes, least),
+        )
+        return self._result(
+            alpha,
+            qhat,
+            guarantee,
+            resolution,
             pooled_classes=classes if self.few == "pool" else (),
             left_out_classes=classes if self.few == "leave-out" else (),
-            **self._counted(),
         )
 
     def _remark(self, classes: tuple[int, ...], least: int) -> str:

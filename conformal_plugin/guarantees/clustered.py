@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from conformal_plugin.calibration import Calibration, Guarantee, exact_alpha, images_needed
+from conformal_plugin.calibration import Calibration, Guarantee, images_needed
 from conformal_plugin.counting import ScoreCounter, calibrate_with
 from conformal_plugin.errors import OptionError, ShapeError
 from conformal_plugin.guarantees.class_conditional import ClassConditionalCalibrator
@@ -209,14 +209,9 @@ class ClusteredCalibrator(ScoreCounter):
                 f"hold, share the threshold of all classes together, which promises nothing about "
                 f"one class."
             )
-        return Calibration(
-            qhat=np.where(alone, qhats[groups], qhats[-1]),
-            alpha=float(exact_alpha(alpha)),
-            guarantee=Guarantee("clustered", "image", bool(alone.any()), statement),
-            resolution=resolution,
-            pooled_classes=pooled,
-            **self._counted(),
-        )
+        qhat = np.where(alone, qhats[groups], qhats[-1])
+        guarantee = Guarantee("clustered", "image", bool(alone.any()), statement)
+        return self._result(alpha, qhat, guarantee, resolution, pooled_classes=pooled)
 
 
 def _weighted_kmeans(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from conformal_plugin.calibration import Calibration, Guarantee, exact_alpha
+from conformal_plugin.calibration import Calibration, Guarantee
 from conformal_plugin.counting import ScoreCounter, calibrate_with
 from conformal_plugin.guarantees.wording import coverage_share, shortage
 from conformal_plugin.units import ImageShare
@@ -87,10 +87,5 @@ class ImageLevelCalibrator(ScoreCounter):
             f"{coverage_share(alpha)} of an image's pixels have their true class in the prediction "
             f"set.{shortage(alpha, self.n_images)}"
         )
-        return Calibration(
-            qhat=float(qhats[0]),
-            alpha=float(exact_alpha(alpha)),
-            guarantee=Guarantee("image-level", "image", True, statement),
-            resolution=resolution,
-            **self._counted(),
-        )
+        guarantee = Guarantee("image-level", "image", True, statement)
+        return self._result(alpha, qhats[0], guarantee, resolution)

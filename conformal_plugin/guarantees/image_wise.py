@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from conformal_plugin.calibration import Calibration, Guarantee, exact_alpha
+from conformal_plugin.calibration import Calibration, Guarantee
 from conformal_plugin.counting import ScoreCounter, calibrate_with
 from conformal_plugin.errors import OptionError
 from conformal_plugin.guarantees.wording import coverage_share, shortage
@@ -92,13 +92,8 @@ class ImageWiseCalibrator(ScoreCounter):
             f"exchangeable image has at least {100 * self.tau:g} % of its pixels' true classes in "
             f"their prediction sets.{shortage(alpha, self.n_images)}"
         )
-        return Calibration(
-            qhat=float(qhats[0]),
-            alpha=float(exact_alpha(alpha)),
-            guarantee=Guarantee("image-wise", "image", True, statement),
-            resolution=resolution,
-            **self._counted(),
-        )
+        guarantee = Guarantee("image-wise", "image", True, statement)
+        return self._result(alpha, qhats[0], guarantee, resolution)
 
 
 def _checked_share(tau: Any) -> float:

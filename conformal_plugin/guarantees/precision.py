@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,12 @@ from conformal_plugin.guarantees.path_counts import ImageCounts, PathCounts, cou
 from conformal_plugin.guarantees.precision_target import PrecisionTarget
 from conformal_plugin.guarantees.threshold_path import ThresholdPath
 from conformal_plugin.inputs import labelled_images
+from conformal_plugin.saved_state import reading
 
 __all__ = ["PrecisionCalibrator", "calibrate_precision"]
+
+_STATE_VERSION = 1
+_PATH_PARTS = ("background", "foreground", "starts", "shares")
 
 
 def calibrate_precision(
@@ -101,7 +105,7 @@ def calibrate_precision(
     calibrator = PrecisionCalibrator(
         rule=rule, background=background, ignore_index=ignore_index, path=path
     )
-    calibrator.update(scores, labels, ids=ids)
+    calibrator.update(scores, labels, ids)
     return calibrator.result(
         epsilon, delta, weighting=weighting, max_pixels=target.max_pixels, test=test
     )
@@ -160,7 +164,7 @@ class PrecisionCalibrator:
         """Number of different images so far that hold at least one labelled pixel."""
         return len(self._images)
 
-    def update(self, scores: Any, labels: Any, *, ids: Iterable[Any] | None = None) -> None:
+    def update(self, scores: Any, labels: Any, ids: Iterable[Any] | None = None) -> None:
         """Count more images: any form of images and labels that :func:`calibrate_precision` takes.
 
         Nothing is counted when any part of the input is refused.
@@ -274,7 +278,54 @@ class PrecisionCalibrator:
             n_images=len(counts.ids),
             pixels_per_class=counts.classes.sum(axis=0),
             images_per_class=(counts.classes > 0).sum(axis=0),
+            rule=self.rule,
+            background=self.background,
         )
+
+    def state(self) -> dict[str, np.ndarray[Any, Any]]:
+        """All that was counted, as plain arrays that ``numpy.savez`` stores without pickling."""
+        names = list(self._images)
+        images = [self._images[name] for name in names]
+        columns = {
+            name: np.array([getattr(image, name) for image in images], dtype=np.int64)
+            for name in ("kept", "wrong", "classes", "area")
+        }
+        return {
+            "version": np.array(_STATE_VERSION),
+            "kind": np.array(type(self).__name__),
+            "rule": np.array(self.rule),
+            "background": np.array(self.background),
+            "ignore_index": np.array(self.ignore_index),
+            **{f"path_{name}": np.array(getattr(self.path, name)) for name in _PATH_PARTS},
+            "named": np.array(bool(self._named)),
+            "seen": np.array(self._seen),
+            "ids": np.array(names, dtype=np.str_),
+            **columns,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> PrecisionCalibrator:
+        """A calibrator that goes on from what :meth:`state` returned.
+
+        Raises:
+            CalibrationFileError: a state of another version or kind, or damaged.
+        """
+        with reading(state, cls.__name__, _STATE_VERSION):
+            path = {name: np.asarray(state[f"path_{name}"]).tolist() for name in _PATH_PARTS}
+            calibrator = cls(
+                rule=str(state["rule"]),
+                background=int(state["background"]),
+                ignore_index=int(state["ignore_index"]),
+                path=ThresholdPath(**{name: tuple(part) for name, part in path.items()}),
+            )
+            columns = zip(*(np.asarray(state[n]) for n in ("kept", "wrong", "classes", "area")))
+            images = {
+                str(name): ImageCounts(kept, wrong, classes, int(area))
+                for name, (kept, wrong, classes, area) in zip(state["ids"], columns)
+            }
+            calibrator._merge(images, named=bool(state["named"]))
+            calibrator._seen = int(state["seen"])
+        return calibrator
 
     def _settings(self) -> tuple[Any, ...]:
         path = self.path

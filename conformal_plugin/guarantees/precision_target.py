@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from conformal_plugin.choices import TESTS, WEIGHTINGS
 from conformal_plugin.errors import OptionError
 from conformal_plugin.guarantees.bounds import betting_pvalue, check_share, hoeffding_bentkus_pvalue
 from conformal_plugin.guarantees.path_counts import PathCounts
@@ -37,7 +38,7 @@ class PrecisionTarget:
     def __post_init__(self) -> None:
         object.__setattr__(self, "epsilon", check_share(self.epsilon, "epsilon"))
         object.__setattr__(self, "delta", check_share(self.delta, "delta"))
-        for name, choices in (("weighting", _AVERAGES), ("test", _TESTS)):
+        for name, choices in (("weighting", WEIGHTINGS), ("test", TESTS)):
             value = getattr(self, name)
             if value not in choices:
                 raise OptionError(f"{name} must be one of {', '.join(choices)}, got {value!r}")

@@ -24,6 +24,7 @@ from conformal_plugin.filtering import (
     filter,
     label_maps,
     least_scores,
+    promised_rule,
     refuse_uninformative,
 )
 from conformal_plugin.grid import grid_named
@@ -89,8 +90,7 @@ class ConformalSupervision(nn.Module):
         calibration: threshold that filters probability maps: a ``Calibration``, a number, or one
             number per class. Label maps need none.
         schedule: a ``TwoStage``; without one it is always stage I.
-        rule: as in :func:`conformal_plugin.filter`, for probability maps.
-        background: likewise.
+        rule, background: as in :func:`conformal_plugin.filter`, for probability maps.
         ignore_index: the label of dropped pixels in ``pseudo``.
         denominator: ``"valid"`` or ``"kept"``.
         weight: factor of the term, at least 0.
@@ -121,8 +121,8 @@ class ConformalSupervision(nn.Module):
         *,
         calibration: Thresholds | None = None,
         schedule: TwoStage | None = None,
-        rule: str = "foreground-first",
-        background: int = 0,
+        rule: str | None = None,
+        background: int | None = None,
         ignore_index: int = 255,
         denominator: str = "valid",
         weight: float = 1.0,
@@ -133,8 +133,7 @@ class ConformalSupervision(nn.Module):
         self.criterion = unreduced(criterion)
         self.calibration = calibration
         self.schedule = schedule
-        self.rule = rule
-        self.background = background
+        self.rule, self.background = promised_rule(calibration, rule, background)
         self.ignore_index = ignore_index
         self.denominator = denominator
         self.weight = weight
@@ -144,7 +143,7 @@ class ConformalSupervision(nn.Module):
         self._epoch: float | None = None
         self._log = KeptLog()
         if self.num_classes is None:
-            check_rule(rule, 0, 1)  # the name alone: background waits for K
+            check_rule(self.rule, 0, 1)  # the name alone: background waits for K
         else:
             self._check_classes(self.num_classes)
 

@@ -8,8 +8,6 @@ import sys
 import pytest
 
 from conformal_plugin import __version__
-from conformal_plugin.cli.arguments import RULES
-from conformal_plugin.filtering import RULES as KNOWN_RULES
 
 HEAVY = ("torch", "numpy", "scipy", "PIL", "tqdm", "safetensors")
 COMMANDS = ("calibrate", "filter", "evaluate")
@@ -50,10 +48,6 @@ def test_bad_usage_is_two(run, arguments):
     assert "usage: conformal-plugin" in done.err
 
 
-def test_the_rules_are_those_of_the_library():
-    assert RULES == KNOWN_RULES
-
-
 def test_examples_in_help_parse(run):
     from conformal_plugin.cli.arguments import build_parser
 
@@ -65,11 +59,3 @@ def test_examples_in_help_parse(run):
         assert len(examples) == 2
         for example in examples:
             assert build_parser().parse_args(example).command == command
-
-
-def test_the_rules_that_can_be_typed_are_those_of_the_core():
-    """The parser holds its own list, since the core's would load torch for a help text."""
-    from conformal_plugin import filtering
-    from conformal_plugin.cli import arguments
-
-    assert arguments.RULES == filtering.RULES

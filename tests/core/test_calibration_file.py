@@ -104,7 +104,9 @@ def test_the_file_of_version_1_is_still_read() -> None:
     ("state", "message"),
     [
         ({"version": 9}, "version 9 and this release reads version 1"),
-        ({"version": 1}, "damaged .*ignore_index"),
+        ({"version": 1}, "damaged .*kind"),
+        ({"version": 1, "kind": "Calibrator"}, "damaged .*ignore_index"),
+        ({"version": 1, "kind": "Else"}, "state of a Else, and a Calibrator was asked for"),
         ({}, "damaged .*version"),
     ],
 )

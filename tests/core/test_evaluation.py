@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import conformal_plugin as cp
 from conformal_plugin import Evaluator, evaluate
+from conformal_plugin.choices import RULES
 from conformal_plugin.errors import EmptyCalibrationError, OptionError
-from conformal_plugin.filtering import RULES
 
 K = 4
 

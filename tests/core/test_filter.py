@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import conformal_plugin as cp
 from conformal_plugin import filter, prediction_sets
-from conformal_plugin.filtering import RULES
+from conformal_plugin.choices import RULES
 
 DTYPES = ("float16", "float32", "float64", "bfloat16", "uint8", "int8", "int16") + (
     ("uint16",) if hasattr(torch, "uint16") else ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,13 @@ import pytest
 import torch
 
 from conformal_plugin.calibration import Calibration
-from conformal_plugin.errors import EmptyCalibrationError, OptionError, ShapeError
+from conformal_plugin.calibrator import Calibrator
+from conformal_plugin.errors import (
+    CalibrationFileError,
+    EmptyCalibrationError,
+    OptionError,
+    ShapeError,
+)
 from conformal_plugin.evaluation import evaluate
 from conformal_plugin.filtering import filter as keep
 from conformal_plugin.guarantees.precision import PrecisionCalibrator, calibrate_precision
@@ -113,7 +120,7 @@ def test_keep_nothing_is_said_plainly_and_keeps_nothing(counted: PrecisionCalibr
     assert "at most a share 0.01 of the kept labels is wrong" in statement
     scores, labels = photos(1, 2)
     for rule in ("foreground-first", "most-probable", "singleton"):
-        assert (keep(scores[0], calibration, rule=rule) == 255).all()
+        assert (keep(scores[0], calibration.qhat, rule=rule) == 255).all()
     assert evaluate(scores, labels, calibration).kept_pixels == 0
     assert Calibration.from_json(calibration.to_json()).qhat == -math.inf
     smallest = PrecisionTarget(0.01).smallest_epsilon(counted.counts(), counted.path)
@@ -121,6 +128,58 @@ def test_keep_nothing_is_said_plainly_and_keeps_nothing(counted: PrecisionCalibr
     assert f"could be certified with these images is about {smallest:g}" in statement
     assert np.all(np.asarray(counted.result(smallest).qhat) > 0)
     assert counted.result(smallest - 0.001).qhat == -math.inf
+
+
+def test_the_promised_rule_is_the_default_and_no_other_passes_silently() -> None:
+    scores, labels = photos(1, 90, wrong=0.0)
+    calibration = calibrate_precision(scores, labels, 0.1, rule="singleton", background=2)
+    assert (calibration.rule, calibration.background) == ("singleton", 2)
+    assert "rule='singleton'" in repr(calibration)
+    assert Calibration.from_json(calibration.to_json()) == calibration
+    maps = scores[0]
+    promised = keep(maps, calibration)
+    assert np.array_equal(promised, keep(maps, calibration.qhat, rule="singleton"))
+    assert np.array_equal(promised, keep(maps, calibration, rule="singleton", background=2))
+    assert evaluate(maps, labels[0], calibration).rule == "singleton"
+    supervise = ConformalSupervision(torch.nn.CrossEntropyLoss(), calibration=calibration)
+    assert (supervise.rule, supervise.background) == ("singleton", 2)
+    for options in ({"rule": "most-probable"}, {"background": 0}):
+        with pytest.raises(OptionError, match="calibrate for it, or pass the calibration's qhat"):
+            keep(maps, calibration, **options)
+        with pytest.raises(OptionError, match="promises its precision for"):
+            evaluate(maps, labels[0], calibration, **options)
+        with pytest.raises(OptionError, match="promises its precision for"):
+            ConformalSupervision(torch.nn.CrossEntropyLoss(), calibration=calibration, **options)
+
+
+def test_a_saved_calibrator_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
+    scores, labels = photos(2, 40)
+    names = [f"photo {i}" for i in range(40)]
+    path = ThresholdPath.one_threshold()
+    whole = PrecisionCalibrator(rule="most-probable", background=1, path=path)
+    whole.update(scores, labels, names)
+    half = PrecisionCalibrator(rule="most-probable", background=1, path=path)
+    half.update(scores[:20], labels[:20], names[:20])
+    np.savez(tmp_path / "state.npz", **half.state())
+    with np.load(tmp_path / "state.npz", allow_pickle=False) as stored:
+        again = PrecisionCalibrator.from_state({name: stored[name] for name in stored.files})
+    again.update(scores[10:], labels[10:], names[10:])  # ten of them for the second time
+    assert again.n_images == 40
+    assert again.result(0.1) == whole.result(0.1)
+    assert np.array_equal(again.counts().wrong, whole.counts().wrong)
+    empty = PrecisionCalibrator.from_state(PrecisionCalibrator().state())
+    empty.update(scores, labels)
+    unnamed = PrecisionCalibrator.from_state(empty.state())
+    unnamed.update(scores, labels)
+    assert unnamed.n_images == 80  # without ids, the numbering goes on
+
+
+def test_a_damaged_or_foreign_state_is_refused() -> None:
+    state = PrecisionCalibrator().state()
+    with pytest.raises(CalibrationFileError, match="state of a PrecisionCalibrator, and a Calibr"):
+        Calibrator.from_state(state)
+    with pytest.raises(CalibrationFileError, match="damaged .*path_starts"):
+        PrecisionCalibrator.from_state({k: v for k, v in state.items() if k != "path_starts"})
 
 
 def test_no_epsilon_at_all_is_said_too() -> None:

@@ -1,0 +1,17 @@
+"""The names that options may take, kept apart from the code behind them for instant help."""
+
+from __future__ import annotations
+
+__all__ = ["FEW", "RULES", "TESTS", "WEIGHTINGS"]
+
+RULES = ("foreground-first", "most-probable", "singleton")
+"""How a label is picked from a prediction set, see :func:`conformal_plugin.filter`."""
+
+FEW = ("pool", "leave-out", "fail")
+"""What becomes of a class that few images hold, see ``calibrate_class_conditional``."""
+
+WEIGHTINGS = ("share", "pixel", "macro")
+"""What precision control averages, see :func:`conformal_plugin.calibrate_precision`."""
+
+TESTS = ("betting", "hoeffding-bentkus")
+"""The tests of precision control, see :mod:`conformal_plugin.guarantees.bounds`."""

@@ -1,0 +1,46 @@
+"""What the saved states of all calibrators have in common: a version, a kind, and how they fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from conformal_plugin.errors import CalibrationFileError
+
+__all__ = ["reading"]
+
+
+@contextmanager
+def reading(state: Mapping[str, Any], kind: str, version: int) -> Iterator[None]:
+    """Check a state's version and kind; what is missing or unreadable inside is called damage.
+
+    Args:
+        state: what a calibrator's ``state`` returned.
+        kind: the name of the class that reads it.
+        version: the version that it reads.
+
+    Raises:
+        CalibrationFileError: it is of another version or kind, or damaged.
+    """
+    try:
+        saved_version = int(state["version"])
+        if saved_version != version:
+            raise CalibrationFileError(
+                f"this calibrator state is of version {saved_version} and this release reads "
+                f"version {version}; start the calibration anew"
+            )
+        saved_kind = str(state["kind"])
+        if saved_kind != kind:
+            raise CalibrationFileError(
+                f"this is the state of a {saved_kind}, and a {kind} was asked for; load it with "
+                f"{saved_kind}.from_state"
+            )
+        yield
+    except CalibrationFileError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise CalibrationFileError(
+            f"this calibrator state is damaged ({type(error).__name__}: {error}); start the "
+            f"calibration anew"
+        ) from error
