@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 import scipy.stats
 
-from conformal_plugin import calibrate, evaluate
+from conformal_plugin import Evaluation, calibrate, evaluate
 from conformal_plugin.calibration import conformal_rank
 from conformal_plugin.testing import (
     assert_coverage,
@@ -25,6 +25,7 @@ from conformal_plugin.testing import (
     assert_image_coverage,
     assert_image_precision,
     assert_point_coverage,
+    assert_precision,
     assert_threshold_rule,
     correlated_scores,
 )
@@ -144,6 +145,28 @@ def precision(m: int, *, excess: float = 1.0) -> Draw:
     return draw
 
 
+def evaluated_precision(m: int, *, excess: float = 1.0) -> Draw:
+    """Images of which some pixels are dropped; of the kept ones a varying share is wrong."""
+
+    def draw(rng: np.random.Generator) -> Callable[[float], None]:
+        kept = rng.integers(1, PIXELS + 1, m)
+        # As correlated as it gets: all that an image keeps is wrong, or none of it.
+        wrong = kept * (rng.random(m) < ALPHA * excess)
+        right, dropped = kept - wrong, PIXELS - kept
+        evaluation = Evaluation(
+            confusion=np.array([[right.sum(), wrong.sum(), dropped.sum()], [0, 0, 0]]),
+            set_sizes=np.array([dropped.sum(), kept.sum(), 0]),
+            image_pixels=np.full(m, PIXELS),
+            image_covered=right,
+            image_kept=kept,
+            image_wrong=wrong,
+            rule="most-probable",
+        )
+        return lambda rate: assert_precision(evaluation, ALPHA, false_alarm=rate)
+
+    return draw
+
+
 def rule(threshold: Callable[[np.ndarray, float], float], n: int) -> Draw:
     def draw(rng: np.random.Generator) -> Callable[[float], None]:
         seed = int(rng.integers(2**32))
@@ -196,6 +219,8 @@ HONEST: list[tuple[str, str, Draw]] = [
     ("assert_image_coverage", "92 and 245 images", image_level(92, 245, known=False)),
     ("assert_image_coverage", "20 and 100 images", image_level(20, 100, known=False)),
     ("assert_image_precision", "245 images", precision(245)),
+    ("assert_precision", "245 images", evaluated_precision(245)),
+    ("assert_precision", "100 images", evaluated_precision(100)),
 ]
 
 BROKEN: list[tuple[str, str, Draw]] = [
@@ -218,6 +243,7 @@ BROKEN: list[tuple[str, str, Draw]] = [
         for known in (True, False)
     ),
     ("twice epsilon wrong", "assert_image_precision, 245", precision(245, excess=2.0)),
+    ("twice epsilon wrong", "assert_precision, 245", evaluated_precision(245, excess=2.0)),
 ]
 
 

@@ -105,6 +105,8 @@ class Calibration:
         rule: how labels must be picked for the promise to hold; None for promises about prediction
             sets, which hold whatever the rule.
         background: the background class of that rule; None with ``rule``.
+        max_pixels: the most labelled pixels of an image that the promise is for; None for no
+            bound.
     """
 
     qhat: float | np.ndarray[Any, Any]
@@ -123,6 +125,7 @@ class Calibration:
     left_out_classes: tuple[int, ...] = ()
     rule: str | None = None
     background: int | None = None
+    max_pixels: int | None = None
 
     def __post_init__(self) -> None:
         for name, dtype in (("pixels_per_class", np.int64), ("images_per_class", np.int64)):
@@ -210,6 +213,7 @@ class Calibration:
             "left_out_classes": list(self.left_out_classes),
             "rule": self.rule,
             "background": self.background,
+            "max_pixels": self.max_pixels,
         }
         return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
@@ -256,6 +260,7 @@ class Calibration:
                 left_out_classes=tuple(map(int, content.get("left_out_classes", ()))),
                 rule=content.get("rule"),
                 background=content.get("background"),
+                max_pixels=content.get("max_pixels"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise CalibrationFileError(

@@ -35,6 +35,8 @@ from conformal_plugin.inputs import (
 
 __all__ = ["Evaluation", "Evaluator", "evaluate"]
 
+_PER_IMAGE = ("image_pixels", "image_covered", "image_kept", "image_wrong")
+
 
 def evaluate(
     masks: Any,
@@ -84,16 +86,21 @@ class Evaluation:
     Attributes:
         confusion: int64 ``(K, K + 1)``: pixels by true class (row) and label (column); the last
             column counts dropped pixels.
-        covered: number of pixels whose true class is in the prediction set.
         set_sizes: int64 ``(K + 1,)``: pixels by size of their prediction set, 0 to K.
-        image_coverage: float64, ascending: each image's share of covered pixels.
+        image_pixels: int64, each image's measured pixels; images are in ascending order of their
+            coverage, so that the order in which they came does not matter.
+        image_covered: int64, those whose true class is in the prediction set.
+        image_kept: int64, those that got a label.
+        image_wrong: int64, those that got a wrong one.
         rule: how labels were picked.
     """
 
     confusion: np.ndarray[Any, Any]
-    covered: int
     set_sizes: np.ndarray[Any, Any]
-    image_coverage: np.ndarray[Any, Any]
+    image_pixels: np.ndarray[Any, Any]
+    image_covered: np.ndarray[Any, Any]
+    image_kept: np.ndarray[Any, Any]
+    image_wrong: np.ndarray[Any, Any]
     rule: str
 
     @property
@@ -109,7 +116,18 @@ class Evaluation:
     @property
     def n_images(self) -> int:
         """Number of images with at least one measured pixel."""
-        return len(self.image_coverage)
+        return len(self.image_pixels)
+
+    @property
+    def covered(self) -> int:
+        """Number of pixels whose true class is in the prediction set."""
+        return int(self.image_covered.sum())
+
+    @property
+    def image_coverage(self) -> np.ndarray[Any, Any]:
+        """Each image's share of covered pixels, float64, ascending."""
+        coverage: np.ndarray[Any, Any] = self.image_covered / self.image_pixels
+        return coverage
 
     @property
     def coverage(self) -> float:
@@ -187,6 +205,7 @@ class Evaluation:
             "rule": self.rule,
             "coverage": self.coverage,
             "image_coverage": self.image_coverage.tolist(),
+            **{name: getattr(self, name).tolist() for name in _PER_IMAGE},
             "set_size": self.set_size,
             "set_sizes": self.set_sizes.tolist(),
             "kept": self.kept,
@@ -203,10 +222,11 @@ class Evaluation:
             return NotImplemented
         return (
             self.rule == other.rule
-            and self.covered == other.covered
             and np.array_equal(self.confusion, other.confusion)
             and np.array_equal(self.set_sizes, other.set_sizes)
-            and np.array_equal(self.image_coverage, other.image_coverage)
+            and all(
+                np.array_equal(getattr(self, name), getattr(other, name)) for name in _PER_IMAGE
+            )
         )
 
     __hash__ = None  # type: ignore[assignment]  # holds arrays
@@ -227,13 +247,12 @@ class _Tally:
 
     confusion: np.ndarray[Any, Any]
     set_sizes: np.ndarray[Any, Any]
-    covered: int = 0
-    images: list[tuple[int, int]] = field(default_factory=list)
-    """Per image: covered pixels, measured pixels."""
+    images: list[tuple[int, int, int, int]] = field(default_factory=list)
+    """Per image its pixels: measured, covered, kept, wrong."""
 
 
 class Evaluator:
-    """Evaluates maps as they stream by; memory is constant but for two integers per image.
+    """Evaluates maps as they stream by; memory is constant but for four integers per image.
 
     Args:
         qhat, rule, background, ignore_index: as in :func:`evaluate`.
@@ -298,7 +317,6 @@ class Evaluator:
             tally = self._begin(len(other._tally.confusion))
             tally.confusion += other._tally.confusion
             tally.set_sizes += other._tally.set_sizes
-            tally.covered += other._tally.covered
             tally.images += other._tally.images
         return self
 
@@ -313,12 +331,12 @@ class Evaluator:
                 f"nothing to evaluate: every label is {self.ignore_index} or nothing was passed; "
                 f"check ignore_index and that the label files are not blank"
             )
-        covered, measured = np.array(self._tally.images, dtype=np.int64).T
+        pixels, covered, kept, wrong = np.array(self._tally.images, dtype=np.int64).T
+        order = np.lexsort((wrong, kept, pixels, covered / pixels))
         return Evaluation(
-            confusion=self._tally.confusion.copy(),
-            covered=self._tally.covered,
-            set_sizes=self._tally.set_sizes.copy(),
-            image_coverage=np.sort(covered / measured),
+            self._tally.confusion.copy(),
+            self._tally.set_sizes.copy(),
+            *(column[order] for column in (pixels, covered, kept, wrong)),
             rule=self.rule,
         )
 
@@ -355,20 +373,22 @@ class Evaluator:
         scores = item.scores if item.scores.ndim == 3 else item.scores.unsqueeze(1)
         true = indices.reshape(scores.shape[1:])
         covered = _covered(item, indices, least).reshape(scores.shape[1:])
+        labels = torch.empty_like(true, dtype=label_dtype(num_classes + 1, num_classes))
         bounds = []
-        for part, truth, inside in blocks(scores[None], true[None], covered[None]):
+        for part, truth, place in blocks(scores[None], true[None], labels[None]):
             bounds.append(extremes(part))
-            self._count_block(tally, part, truth, inside, least)
+            place.copy_(self._count_block(tally, part, truth, least))
         check_range(torch.stack(bounds), item.scores, grid)
-        used = indices < num_classes
+        used = true < num_classes
+        kept = (labels < num_classes) & used
+        columns = torch.stack([used, covered, kept, kept & (labels != true)])
         if item.points:
-            tally.images += [(int(hit), 1) for hit in covered.flatten()[used].tolist()]
+            tally.images += map(tuple, columns[:, used].T.int().tolist())
         elif bool(used.any()):
-            tally.images.append((int(covered.sum()), int(used.sum())))
+            tally.images.append(tuple(columns.flatten(1).sum(dim=1).tolist()))
 
-    def _count_block(
-        self, tally: _Tally, scores: Tensor, truth: Tensor, covered: Tensor, least: Least
-    ) -> None:
+    def _count_block(self, tally: _Tally, scores: Tensor, truth: Tensor, least: Least) -> Tensor:
+        """Count a block of ``(N, K, ...)`` scores; its labels, K for dropped pixels."""
         num_classes = scores.shape[1]
         # A label number of its own for dropped pixels, K, whatever the caller's ignore index.
         labels = label_maps(
@@ -388,7 +408,7 @@ class Evaluator:
         rows = slice(0, num_classes)
         tally.confusion += joint.reshape(columns, columns)[rows].cpu().numpy()
         tally.set_sizes += counted.reshape(columns, columns)[rows].sum(0).cpu().numpy()
-        tally.covered += int(covered.sum())
+        return labels
 
 
 def _covered(item: LabelledScores, indices: Tensor, least: Least) -> Tensor:

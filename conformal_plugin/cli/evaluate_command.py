@@ -62,7 +62,8 @@ def _what_to_measure(arguments: argparse.Namespace) -> tuple[Any, int, str | Non
 
 def _content(result: Evaluation, classes: list[int] | None) -> dict[str, Any]:
     per_image = np.quantile(result.image_coverage, [0.0, 0.25, 0.5, 0.75])
-    content = result.to_dict()
+    lists = ("image_pixels", "image_covered", "image_kept", "image_wrong")
+    content = {name: value for name, value in result.to_dict().items() if name not in lists}
     content["image_coverage"] = {
         "mean": result.image_coverage.mean(),
         **dict(zip(("min", "quartile_1", "median", "quartile_3"), per_image)),

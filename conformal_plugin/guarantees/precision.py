@@ -280,6 +280,7 @@ class PrecisionCalibrator:
             images_per_class=(counts.classes > 0).sum(axis=0),
             rule=self.rule,
             background=self.background,
+            max_pixels=target.pixel_bound(counts) if weighting == "pixel" else None,
         )
 
     def state(self) -> dict[str, np.ndarray[Any, Any]]:

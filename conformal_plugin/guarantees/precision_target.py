@@ -15,7 +15,7 @@ from conformal_plugin.guarantees.bounds import betting_pvalue, check_share, hoef
 from conformal_plugin.guarantees.path_counts import PathCounts
 from conformal_plugin.guarantees.threshold_path import ThresholdPath
 
-__all__ = ["PrecisionTarget"]
+__all__ = ["PrecisionTarget", "kept_losses"]
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,14 @@ class PrecisionTarget:
     def losses(self, counts: PathCounts) -> np.ndarray[Any, Any]:
         """Losses in [0, 1], float64 ``(n, G)``, with a mean of at most epsilon where it is kept.
 
-        Macro: ``wrong / max(kept, 1)``. Share and pixel: ``(wrong + epsilon (M - kept)) / M``,
-        whose mean is at most epsilon exactly where the mean of ``wrong / M`` is at most epsilon
-        times that of ``kept / M``; M is the image's own labelled pixels (share), or one bound for
-        all images (pixel).
+        See :func:`kept_losses`; M is the image's own labelled pixels (share), or one bound for all
+        images (pixel).
 
         Raises:
             OptionError: an image has more labelled pixels than ``max_pixels``.
         """
-        if self.weighting == "macro":
-            return np.asarray(counts.wrong / np.maximum(counts.kept, 1))
-        size = counts.pixels[:, None] if self.weighting == "share" else self.pixel_bound(counts)
-        return np.asarray((counts.wrong + self.epsilon * (size - counts.kept)) / size)
+        size = self.pixel_bound(counts) if self.weighting == "pixel" else counts.pixels[:, None]
+        return kept_losses(counts.wrong, counts.kept, size, self.epsilon, self.weighting)
 
     def pixel_bound(self, counts: PathCounts) -> int:
         """M of the pixel weighting: ``max_pixels``, or the area of the largest image.
@@ -150,6 +146,27 @@ class PrecisionTarget:
             f"labels is wrong, {_AVERAGES[self.weighting]}. The threshold is -inf and every pixel "
             f"is ignored; {could}. More labelled images or a larger epsilon or delta certify more."
         )
+
+
+def kept_losses(
+    wrong: Any, kept: Any, size: Any, epsilon: float, weighting: str
+) -> np.ndarray[Any, Any]:
+    """Each image's loss in [0, 1], whose mean is at most epsilon where the promise is kept.
+
+    Macro: ``wrong / max(kept, 1)``. Share and pixel: ``(wrong + epsilon (size - kept)) / size``,
+    whose mean is at most epsilon exactly where the mean of ``wrong / size`` is at most epsilon
+    times that of ``kept / size``.
+
+    Args:
+        wrong: kept pixels with a wrong label, integers, a row per image.
+        kept: kept pixels, of the same shape.
+        size: the image's labelled pixels (share), or a bound on those of all images (pixel).
+        epsilon: the promised share.
+        weighting: ``"share"``, ``"pixel"`` or ``"macro"``.
+    """
+    if weighting == "macro":
+        return np.asarray(wrong / np.maximum(kept, 1))
+    return np.asarray((wrong + epsilon * (size - kept)) / size)
 
 
 def _bet(losses: np.ndarray[Any, Any], epsilon: float, aims: np.ndarray[Any, Any]) -> Any:

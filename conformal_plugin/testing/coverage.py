@@ -65,7 +65,8 @@ def assert_coverage(
         calibration_ids: ids of the calibration images.
         test_ids: ids of the test images.
         largest_image: the most labelled pixels that an image of either set can have (``H * W``
-            of the largest); needed for pixel calibrations of images alone.
+            of the largest); needed for pixel calibrations of images, without
+            ``calibration_evaluation``.
         false_alarm: rate at which a sound calibration fails with CoverageError, at most. The checks
             that the sets differ add 1e-5 at most, but for images recognised by their counts alone,
             where the chance is estimated from how many images hold each class: ids overrule that.
@@ -194,7 +195,11 @@ def _assert_pixels(
     are. An infinite threshold misses nothing.
     """
     __tracebackhide__ = True
-    largest = _checked_largest(evaluation, calibration, largest_image)
+    if calibration_evaluation is None:
+        largest = _checked_largest(evaluation, calibration, largest_image)
+    else:  # symmetric in the images of both sets, as an exchangeability test needs
+        sizes = (evaluation.image_pixels, calibration_evaluation.image_pixels)
+        largest = max(int(pixels.max()) for pixels in sizes)
     alpha = float(exact_alpha(calibration.alpha))
     n, m = calibration.n_images, evaluation.n_images
     infinite = conformal_rank(calibration.n_pixels, calibration.alpha) > calibration.n_pixels
@@ -216,17 +221,17 @@ def _assert_pixels(
         )
         return
     _require_rank(calibration_evaluation, calibration, rate)
-    sized = all(e.n_pixels == e.n_images * largest for e in (evaluation, calibration_evaluation))
-    if not sized:
-        # Without each image's pixel count the losses are not known, their mean alone is.
-        _assert_pixels(evaluation, calibration, None, largest, rate)
-        return
+    own, test = (
+        alpha + (e.image_pixels - e.image_covered - alpha * e.image_pixels) / largest
+        for e in (calibration_evaluation, evaluation)
+    )
     require_exchangeable(
-        1 - calibration_evaluation.image_coverage,
+        own,
         threshold_target,
-        1 - evaluation.image_coverage,
+        test,
         target=1 - alpha,
         false_alarm=rate,
+        measure=lambda loss: 1 - alpha - (loss - alpha) * len(test) * largest / evaluation.n_pixels,
     )
 
 

@@ -216,6 +216,7 @@ def require_exchangeable(
     *,
     target: float,
     false_alarm: float,
+    measure: Callable[[float], float] = lambda loss: 1 - loss,
 ) -> None:
     """Raise when the losses of test and calibration images contradict the calibration.
 
@@ -225,6 +226,7 @@ def require_exchangeable(
         test: float64 ``(m,)``, losses of the test images.
         target: promised coverage, for the message.
         false_alarm: level of the test.
+        measure: the test images' coverage to report for a mean loss.
 
     Raises:
         CoverageError, SameDataError: see :func:`assert_exchangeable_coverage`.
@@ -254,24 +256,27 @@ def require_exchangeable(
     _require_other_images(calibration, test)
     if threshold_target < 0:
         loss = float(test.mean())
-        require_losses(n, threshold_target, m, loss, target=target, false_alarm=false_alarm)
+        require_losses(
+            n, threshold_target, m, loss, target=target, false_alarm=false_alarm, measure=measure
+        )
         return
     p_value = split_p_value(calibration, test, threshold_target, false_alarm)
     if p_value > false_alarm:
         return
     spread = math.sqrt(float(np.concatenate([calibration, test]).var()) * (1 / n + 1 / m))
     raise CoverageError(
-        observed=1 - float(test.mean()),
+        observed=measure(float(test.mean())),
         target=target,
-        lowest=_lowest(calibration, test, threshold_target, false_alarm),
+        lowest=measure(_highest(calibration, test, threshold_target, false_alarm)),
         p_value=p_value,
         false_alarm=false_alarm,
         n_calibration=n,
         n_test=m,
         unit="image",
         null="calibration and test images are exchangeable (permutation test of the threshold)",
-        counts=f"{counts}; calibration images are covered to {1 - own:.6g}, and the difference of "
-        f"two such means has a standard deviation of {spread:.2g}",
+        counts=f"{counts}; calibration images miss a share of {own:.6g} on average, test images "
+        f"{float(test.mean()):.6g}, and the difference of two such means has a standard deviation "
+        f"of {spread:.2g}",
     )
 
 
@@ -305,13 +310,13 @@ def _require_other_images(calibration: np.ndarray[Any, Any], test: np.ndarray[An
         )
 
 
-def _lowest(
+def _highest(
     calibration: np.ndarray[Any, Any],
     test: np.ndarray[Any, Any],
     threshold_target: float,
     level: float,
 ) -> float:
-    """The lowest mean coverage that passes when the test images' losses are scaled down."""
+    """The highest mean loss that passes when the test images' losses are scaled down."""
     low, high = 0.0, 1.0
     for _ in range(12):
         middle = (low + high) / 2
@@ -319,4 +324,4 @@ def _lowest(
             low = middle
         else:
             high = middle
-    return float(1 - low * test.mean())
+    return float(low * test.mean())

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.stats
 
+from conformal_plugin.calibration import Calibration
 from conformal_plugin.errors import OptionError
-from conformal_plugin.guarantees.bounds import betting_pvalue, check_share, hoeffding_bentkus_pvalue
+from conformal_plugin.guarantees.bounds import betting_pvalue, check_share
+from conformal_plugin.guarantees.precision_target import kept_losses
 from conformal_plugin.testing.failures import PrecisionError
 from conformal_plugin.testing.laws import checked_count, checked_rate
 
@@ -19,16 +21,20 @@ __all__ = ["assert_image_precision", "assert_precision", "assert_promise_rate"]
 
 
 def assert_precision(
-    evaluation: Evaluation, *, epsilon: float, largest_image: int, false_alarm: float = 1e-3
+    evaluation: Evaluation,
+    promise: Calibration | float,
+    *,
+    false_alarm: float = 1e-3,
 ) -> None:
-    """Fail when more kept pixels are wrong than a share ``epsilon`` and chance allow.
+    """Fail when more kept labels are wrong than the promise and chance allow.
 
-    Null hypothesis: test images are independent draws of a population in which, at this threshold,
-    ``E[wrong pixels] <= epsilon E[kept pixels]``. The test is a Hoeffding-Bentkus bound (Bates et
-    al., arXiv 2101.02703) on the mean of ``(wrong + epsilon (largest - kept)) / largest`` over
-    images, so the pixels within an image may be correlated in any way. It needs only the sums that
-    an evaluation holds; with each image's counts :func:`assert_image_precision` sees smaller
-    failures.
+    Null hypothesis: test images are independent draws of a population in which the promise holds at
+    this threshold. The unit is the image: its pixels may be correlated in any way. The test is
+    :func:`conformal_plugin.guarantees.bounds.betting_pvalue` (Waudby-Smith and Ramdas, arXiv
+    2010.09686) on the losses that the promise is about, see
+    :func:`conformal_plugin.calibrate_precision`: a gambler who bets on high losses multiplies the
+    stake by 1 / false_alarm with probability at most false_alarm. Images are taken in a random
+    order, the same for the same images.
 
     A promise made with probability ``1 - delta`` over calibration sets is broken by a share
     ``delta`` of them, rightly: the alarm rate over fresh calibrations is at most ``delta +
@@ -36,13 +42,14 @@ def assert_precision(
 
     Args:
         evaluation: of test images, by :func:`conformal_plugin.evaluate`.
-        epsilon: promised bound on the share of wrong labels among the kept ones, in (0, 1).
-        largest_image: the most labelled pixels that an image can have (``H * W`` of the largest).
+        promise: a calibration by :func:`conformal_plugin.calibrate_precision`, with any weighting;
+            or epsilon, a bound in (0, 1) on the share of wrong labels among the kept ones, every
+            image counting alike (``weighting="share"``).
         false_alarm: rate at which a threshold that keeps its promise fails, at most.
 
     Raises:
         PrecisionError: too many wrong labels to be chance; an ``AssertionError``.
-        OptionError: arguments that cannot be.
+        OptionError: arguments that cannot be, or a calibration that promises no precision.
 
     Example:
         >>> import numpy as np
@@ -50,38 +57,27 @@ def assert_precision(
         >>> masks = np.full((50, 2, 4, 4), 0.1)
         >>> masks[:, 1] = 0.9
         >>> labels = np.ones((50, 4, 4), dtype=int)
-        >>> assert_precision(evaluate(masks, labels, 0.5), epsilon=0.05, largest_image=16)
+        >>> assert_precision(evaluate(masks, labels, 0.5), 0.05)
         >>> swapped = evaluate(masks, 1 - labels, 0.5)
-        >>> assert_precision(swapped, epsilon=0.05, largest_image=16)  # doctest: +ELLIPSIS
+        >>> assert_precision(swapped, 0.05)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
             ...
         conformal_plugin.testing.failures.PrecisionError: 1 of the kept labels are wrong ...
     """
     __tracebackhide__ = True
-    bound = check_share(epsilon, "epsilon")
-    rate = checked_rate("false_alarm", false_alarm)
-    largest = checked_count("largest_image", largest_image)
-    m = evaluation.n_images
-    if evaluation.n_pixels > m * largest:
+    epsilon, weighting, largest = _promised(promise)
+    wrong, kept, pixels = evaluation.image_wrong, evaluation.image_kept, evaluation.image_pixels
+    if largest is not None and pixels.max() > largest:
         raise OptionError(
-            f"largest_image is {largest}, but the evaluation has {evaluation.n_pixels} pixels in "
-            f"{m} images, more than that each; pass H * W of the largest image"
+            f"the promise is for images of at most {largest} labelled pixels, and a test image has "
+            f"{pixels.max()}; calibrate with max_pixels={pixels.max()} or more"
         )
-    kept = evaluation.kept_pixels
-    wrong = kept - int(np.trace(evaluation.confusion))
-    risk = bound + (wrong - bound * kept) / (m * largest)
-    # The bound is on a low mean: of what is not lost, and known by its mean alone.
-    p_value = float(hoeffding_bentkus_pvalue(np.full(m, min(1.0, 1 - risk)), 1 - bound))
-    if p_value <= rate:
-        share = wrong / kept
-        raise PrecisionError(
-            _message(share, f"{wrong} of {kept} kept pixels", bound, m, p_value, rate),
-            observed=share,
-            epsilon=bound,
-            p_value=p_value,
-            false_alarm=rate,
-            n_test=m,
-        )
+    _require(
+        kept_losses(wrong, kept, pixels if largest is None else largest, epsilon, weighting),
+        *_risk(wrong, kept, pixels, weighting),
+        epsilon=epsilon,
+        false_alarm=false_alarm,
+    )
 
 
 def assert_image_precision(
@@ -90,11 +86,8 @@ def assert_image_precision(
     """Fail when the share of wrong labels, averaged over images, is above ``epsilon`` by no chance.
 
     Null hypothesis: images are independent draws of a population in which, at this threshold, the
-    mean of ``wrong / max(kept, 1)`` is at most ``epsilon``. The test is
-    :func:`conformal_plugin.guarantees.bounds.betting_pvalue` (Waudby-Smith and Ramdas, arXiv
-    2010.09686): a gambler who bets on high losses multiplies the stake by 1 / false_alarm with
-    probability at most false_alarm. Images are taken in a random order, the same for the same
-    losses.
+    mean of ``wrong / max(kept, 1)`` is at most ``epsilon`` (``weighting="macro"``). The test is
+    that of :func:`assert_precision`, for counts of one's own.
 
     Args:
         wrong: integers ``(m,)``, kept pixels with a wrong label, of each image.
@@ -118,7 +111,6 @@ def assert_image_precision(
     """
     __tracebackhide__ = True
     bound = check_share(epsilon, "epsilon")
-    rate = checked_rate("false_alarm", false_alarm)
     wrongs, keeps = np.asarray(wrong), np.asarray(kept)
     if wrongs.shape != keeps.shape or wrongs.ndim != 1 or not len(wrongs):
         raise OptionError(
@@ -129,19 +121,60 @@ def assert_image_precision(
         raise OptionError("wrong and kept must be integer counts of pixels, not shares")
     if np.any(wrongs < 0) or np.any(wrongs > keeps):
         raise OptionError("wrong must lie between 0 and kept in each image")
-    losses = wrongs / np.maximum(keeps, 1)
+    _require(
+        kept_losses(wrongs, keeps, keeps, bound, "macro"),
+        *_risk(wrongs, keeps, keeps, "macro"),
+        epsilon=bound,
+        false_alarm=false_alarm,
+    )
+
+
+def _promised(promise: Calibration | float) -> tuple[float, str, int | None]:
+    """Epsilon, the weighting and, for the pixel weighting, the largest image."""
+    if not isinstance(promise, Calibration):
+        return check_share(promise, "promise, where it is an epsilon,"), "share", None
+    family, _, weighting = promise.guarantee.name.partition("-")
+    if family != "precision":
+        raise OptionError(
+            f"a calibration with the guarantee {promise.guarantee.name!r} promises no precision; "
+            f"test it with assert_coverage, or pass the epsilon to test for"
+        )
+    return promise.alpha, weighting, promise.max_pixels
+
+
+def _risk(
+    wrong: np.ndarray[Any, Any],
+    kept: np.ndarray[Any, Any],
+    pixels: np.ndarray[Any, Any],
+    weighting: str,
+) -> tuple[float, str]:
+    """The share of wrong labels that the promise is about, and what it was averaged over."""
+    if weighting == "macro":
+        return float((wrong / np.maximum(kept, 1)).mean()), "mean over images"
+    counts = f"{wrong.sum()} of {kept.sum()} kept pixels"
+    if weighting == "pixel":
+        return float(wrong.sum() / max(kept.sum(), 1)), counts
+    share = float((kept / pixels).sum())
+    risk = float((wrong / pixels).sum()) / share if share else 0.0
+    return risk, f"{counts}, every image counting alike"
+
+
+def _require(
+    losses: np.ndarray[Any, Any], risk: float, counts: str, *, epsilon: float, false_alarm: float
+) -> None:
+    __tracebackhide__ = True
+    rate = checked_rate("false_alarm", false_alarm)
     # An order that knows neither the losses nor the order in which they came.
     gains = 1 - np.random.default_rng(0).permutation(np.sort(losses))
-    p_value = float(betting_pvalue(gains, 1 - bound, aim=rate))
+    p_value = float(betting_pvalue(gains, 1 - epsilon, aim=rate))
     if p_value <= rate:
-        m, risk = len(losses), float(losses.mean())
         raise PrecisionError(
-            _message(risk, "mean over images", bound, m, p_value, rate),
+            _message(risk, counts, epsilon, len(losses), p_value, rate),
             observed=risk,
-            epsilon=bound,
+            epsilon=epsilon,
             p_value=p_value,
             false_alarm=rate,
-            n_test=m,
+            n_test=len(losses),
         )
 
 

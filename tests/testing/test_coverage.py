@@ -282,12 +282,18 @@ def test_pixel_calibration_of_images_with_ignored_pixels() -> None:
     data.labels[::3, 12:] = 255
     calibration = calibrate(data[:40].maps, data[:40].labels, ALPHA)
     test, own = measured(data[40:], calibration), measured(data[:40], calibration)
-    assert_coverage(test, calibration, calibration_evaluation=own, largest_image=LARGEST)
+    assert_coverage(test, calibration, calibration_evaluation=own)
+    assert_coverage(test, calibration, largest_image=LARGEST)
     labels = np.where(data.labels == 255, 255, (data.labels + 1) % CLASSES)
     shifted = evaluate(data[40:].maps, labels[40:], calibration)
     with pytest.raises(CoverageError) as caught:
-        assert_coverage(shifted, calibration, calibration_evaluation=own, largest_image=LARGEST)
+        assert_coverage(shifted, calibration, calibration_evaluation=own)
     assert caught.value.observed == pytest.approx(shifted.coverage)
+    # Much too small to be seen by the sums, or without the calibration images.
+    poorer = evaluate(data[40:].maps, data[40:].labels, calibration.qhat - 0.12)
+    assert_coverage(poorer, calibration, largest_image=LARGEST)
+    with pytest.raises(CoverageError, match="permutation test"):
+        assert_coverage(poorer, calibration, calibration_evaluation=own)
 
 
 def test_arguments_that_contradict_each_other() -> None:
@@ -299,7 +305,7 @@ def test_arguments_that_contradict_each_other() -> None:
     with pytest.raises(OptionError, match="largest_image is 255, but the calibration has 10240"):
         assert_coverage(test, calibration, largest_image=255)
     with pytest.raises(OptionError, match="must be of the calibration data: it has 20 images"):
-        assert_coverage(test, calibration, calibration_evaluation=test, largest_image=LARGEST)
+        assert_coverage(test, calibration, calibration_evaluation=test)
     with pytest.raises(OptionError, match="both calibration_ids and test_ids"):
         assert_coverage(test, calibration, test_ids=["a"], largest_image=LARGEST)
     with pytest.raises(OptionError, match="one threshold per class"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from conformal_plugin import Evaluation, evaluate
+from conformal_plugin import Calibration, Evaluation, calibrate, calibrate_precision, evaluate
 from conformal_plugin.errors import OptionError
 from conformal_plugin.testing import (
     PrecisionError,
@@ -75,39 +75,82 @@ def labelled(share_wrong: float, images: int = 200) -> tuple[np.ndarray, np.ndar
     return maps, labels
 
 
-def test_evaluations_are_tested_on_their_sums() -> None:
+def test_evaluations_are_tested_image_by_image() -> None:
     good, bad = (evaluate(*labelled(share), 0.5) for share in (0.05, 0.5))
     assert good.kept == 0.75
-    assert_precision(good, epsilon=EPSILON, largest_image=16)
+    assert_precision(good, EPSILON)
     with pytest.raises(PrecisionError, match="of 2400 kept pixels") as caught:
-        assert_precision(bad, epsilon=EPSILON, largest_image=16)
+        assert_precision(bad, EPSILON)
     assert caught.value.observed == pytest.approx(1 - bad.precision)
+
+
+@pytest.mark.parametrize("weighting", ["share", "pixel", "macro"])
+def test_a_calibration_says_what_to_test(weighting: str) -> None:
+    maps, labels = labelled(0.02)
+    calibration = calibrate_precision(maps, labels, EPSILON, weighting=weighting)
+    assert np.all(np.asarray(calibration.qhat) > 0)
+    assert (calibration.max_pixels == 16) == (weighting == "pixel")
+    assert Calibration.from_json(calibration.to_json()) == calibration
+    assert_precision(evaluate(*labelled(0.05), calibration), calibration)
+    with pytest.raises(PrecisionError, match="too many to be chance: at most 0.1 is promised"):
+        assert_precision(evaluate(*labelled(0.4), calibration), calibration)
+
+
+def test_the_average_is_the_promised_one() -> None:
+    """Two kinds of images: many kept, all right; few kept, all wrong."""
+    labels = np.zeros((200, 4, 4), dtype=int)
+    shown = np.zeros_like(labels)
+    shown[::2] = 1
+    maps = np.stack([0.9 - 0.8 * shown, 0.1 + 0.8 * shown], axis=1)
+    maps[::2, :, 1:] = 0.1  # where the label is wrong, one row of four is kept
+    evaluation = evaluate(maps, labels, 0.5, rule="most-probable")
+    assert evaluation.precision == 0.8
+    assert_precision(evaluation, 0.25)  # a fifth of the kept labels is wrong
+    with pytest.raises(PrecisionError):
+        assert_precision(evaluation, 0.1)
+    wrong, kept = evaluation.image_wrong, evaluation.image_kept
+    with pytest.raises(PrecisionError, match="0.5 of the kept labels are wrong"):
+        assert_image_precision(wrong, kept, epsilon=0.25)  # but half of the images' own shares
+
+
+def test_small_failures_are_seen_where_images_are_alike() -> None:
+    """The sums alone would need a bound on every image's size, and see less."""
+    rng = np.random.default_rng(5)
+    labels = rng.integers(0, 2, (245, 8, 8))
+    shown = np.where(rng.random(labels.shape) < 0.07, 1 - labels, labels)
+    maps = np.stack([0.9 - 0.8 * shown, 0.1 + 0.8 * shown], axis=1)
+    with pytest.raises(PrecisionError):
+        assert_precision(evaluate(maps, labels, 0.5), 0.05)
 
 
 def test_nothing_kept_breaks_no_promise() -> None:
     nothing = evaluate(*labelled(0.5), 0.05)
     assert nothing.kept_pixels == 0
-    assert_precision(nothing, epsilon=EPSILON, largest_image=16)
+    assert_precision(nothing, EPSILON)
     assert_image_precision([0, 0], [0, 0], epsilon=EPSILON)
 
 
-def test_the_sums_bound_holds_at_its_boundary() -> None:
+def test_the_level_holds_at_its_boundary() -> None:
     """Whole images wrong with probability epsilon: the worst law that the promise allows."""
     rng, rate, repeats = np.random.default_rng(3), 0.05, 400
     alarms = 0
-    for wrong in (4 * rng.binomial(100, EPSILON, repeats)).tolist():
+    for _ in range(repeats):
+        wrong = 4 * (rng.random(100) < EPSILON)
+        total = int(wrong.sum())
         evaluation = Evaluation(
-            confusion=np.array([[400 - wrong, 0, 0], [wrong, 0, 0]]),
-            covered=400 - wrong,
+            confusion=np.array([[400 - total, 0, 0], [total, 0, 0]]),
             set_sizes=np.array([0, 400, 0]),
-            image_coverage=np.ones(100),
+            image_pixels=np.full(100, 4),
+            image_covered=4 - wrong,
+            image_kept=np.full(100, 4),
+            image_wrong=wrong,
             rule="most-probable",
         )
         try:
-            assert_precision(evaluation, epsilon=EPSILON, largest_image=4, false_alarm=rate)
+            assert_precision(evaluation, EPSILON, false_alarm=rate)
         except PrecisionError:
             alarms += 1
-    # The bound is not exact, so the level is not used up; but it is not idle either.
+    # Betting is not exact, so the level is not used up; but it is not idle either.
     assert 0 < alarms <= scipy.stats.binom.isf(1e-5, repeats, rate)
 
 
@@ -129,8 +172,15 @@ def test_bad_arguments() -> None:
         assert_image_precision([0.1], [2], epsilon=EPSILON)
     with pytest.raises(OptionError, match="wrong must lie between 0 and kept"):
         assert_image_precision([3], [2], epsilon=EPSILON)
-    with pytest.raises(OptionError, match="largest_image is 15, but the evaluation has 3200"):
-        assert_precision(evaluate(*labelled(0.1), 0.5), epsilon=EPSILON, largest_image=15)
+    maps, labels = labelled(0.02)
+    with pytest.raises(OptionError, match="is an epsilon, must be a number strictly"):
+        assert_precision(evaluate(maps, labels, 0.5), 1.0)
+    with pytest.raises(OptionError, match="'pixel-marginal' promises no precision"):
+        assert_precision(evaluate(maps, labels, 0.5), calibrate(maps, labels, 0.1))
+    smaller = calibrate_precision(maps, labels, 0.2, weighting="pixel", max_pixels=16)
+    larger = np.repeat(maps, 2, axis=2), np.repeat(labels, 2, axis=1)
+    with pytest.raises(OptionError, match="at most 16 labelled pixels, and a test image has 32"):
+        assert_precision(evaluate(*larger, smaller), smaller)
     with pytest.raises(OptionError, match="broken must be an integer from 0 to 5, got 6"):
         assert_promise_rate(6, 5, delta=0.1)
     with pytest.raises(OptionError, match="delta must be"):
