@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FEW", "RULES", "TESTS", "WEIGHTINGS"]
+__all__ = ["FEW", "GUARANTEES", "RULES", "TESTS", "WEIGHTINGS"]
 
 RULES = ("foreground-first", "most-probable", "singleton")
 """How a label is picked from a prediction set, see :func:`conformal_plugin.filter`."""
@@ -15,3 +15,14 @@ WEIGHTINGS = ("share", "pixel", "macro")
 
 TESTS = ("betting", "hoeffding-bentkus")
 """The tests of precision control, see :mod:`conformal_plugin.guarantees.bounds`."""
+
+GUARANTEES = (
+    "pixel",
+    "image-level",
+    "image-wise",
+    "class-conditional",
+    "class-conditional-image-level",
+    "clustered",
+    "precision",
+)
+"""What ``conformal-plugin calibrate`` can be asked for."""

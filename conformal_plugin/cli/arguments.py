@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from conformal_plugin import __version__
-from conformal_plugin.choices import RULES
+from conformal_plugin.choices import FEW, GUARANTEES, RULES, TESTS, WEIGHTINGS
 
 __all__ = ["build_parser"]
 
@@ -33,8 +33,9 @@ examples:
 """
 
 _CALIBRATE = """\
-Find the threshold q-hat on labelled images. Killed or interrupted, the same command goes on where
-it stopped, from OUTPUT.partial.npz, which is removed at the end.
+Find the threshold q-hat on labelled images, for the promise that --guarantee names. Killed or
+interrupted, the same command goes on where it stopped, from OUTPUT.partial.npz, which is removed at
+the end.
 """
 
 _CALIBRATE_EXAMPLES = """\
@@ -43,6 +44,12 @@ examples:
   # several levels in one reading: calibration-0.05.json, calibration-0.1.json, ...
   conformal-plugin calibrate --maps probs --labels labels --ids labelled.txt \\
       --alpha 0.05 0.1 0.2 -o calibration.json
+  # at most 5 % of the kept labels wrong, with probability 90 % over calibration sets
+  conformal-plugin calibrate --maps probs --labels labels --ids labelled.txt \\
+      --guarantee precision --epsilon 0.05 -o calibration.json
+  # a new image's pixels covered to 90 % on average, whatever their correlation
+  conformal-plugin calibrate --maps probs --labels labels --ids labelled.txt \\
+      --guarantee image-level --alpha 0.1 -o calibration.json
 """
 
 _FILTER = """\
@@ -73,6 +80,34 @@ examples:
   conformal-plugin evaluate --maps probs --labels labels --ids held_out.txt --raw
 """
 
+_PATCH = """\
+Put the few lines that plug conformal labels in into the training scripts of UniMatch, UniMatch-V2,
+CorrMatch or AllSpark. Prints the difference; writes nothing without --apply. Where a fork differs
+so that a place is not found exactly once, no script is changed and the steps by hand are printed.
+"""
+
+_PATCH_EXAMPLES = """\
+examples:
+  conformal-plugin patch UniMatch
+  conformal-plugin patch UniMatch --script unimatch.py --apply
+  conformal-plugin patch UniMatch --undo
+  conformal-plugin patch --print-config
+"""
+
+_DOCTOR = """\
+Check, before any GPU hour is spent, the config, the patched scripts, the id lists, photos, masks
+and pseudo-labels of a run, and print each finding with its remedy. Imports nothing of the host's
+and writes nothing. Relative paths in the config are taken from HOST_DIR, as the scripts take them.
+"""
+
+_DOCTOR_EXAMPLES = """\
+examples:
+  conformal-plugin doctor UniMatch --config UniMatch/configs/pascal.yaml
+  conformal-plugin doctor UniMatch --config UniMatch/configs/pascal.yaml \\
+      --labeled-id-path splits/pascal/92/labeled.txt \\
+      --unlabeled-id-path splits/pascal/92/unlabeled.txt
+"""
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of ``conformal-plugin``; ``command`` in its result names the subcommand."""
@@ -87,6 +122,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_calibrate(commands)
     _add_filter(commands)
     _add_evaluate(commands)
+    _add_patch(commands)
+    _add_doctor(commands)
     return parser
 
 
@@ -97,19 +134,97 @@ def _add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     _add_maps(parser)
     _add_labels(parser)
     parser.add_argument(
-        "--alpha",
-        type=float,
-        nargs="+",
-        default=[0.05],
-        help="share of pixels whose true class may be missing from the prediction set "
-        "(default: 0.05); several give one file each",
-    )
-    parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="FILE", help="calibration to write"
     )
     _add_resize(parser, "label")
     _add_ignore_index(parser, "255")
     _add_output(parser)
+    _add_guarantee(parser)
+
+
+def _add_guarantee(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "guarantee", "what is promised, of what; docs/guarantees.md says which to choose"
+    )
+    group.add_argument(
+        "--guarantee",
+        choices=GUARANTEES,
+        default=GUARANTEES[0],
+        help="pixel: the paper's pooled pixels, heuristic for images (default); image-level: "
+        "expected coverage of a new image, exact; image-wise: coverage of most single images, "
+        "exact; class-conditional (heuristic) and class-conditional-image-level (exact): the same "
+        "per class; clustered: per group of classes, exact; precision: the share of wrong labels "
+        "among the kept ones, exact",
+    )
+    group.add_argument(
+        "--alpha",
+        type=float,
+        nargs="+",
+        help="share of pixels whose true class may be missing from the prediction set "
+        "(default: 0.05); several give one file each. All but precision",
+    )
+    group.add_argument(
+        "--tau",
+        type=float,
+        metavar="SHARE",
+        help="image-wise: share of an image's pixels to cover (default: 0.9)",
+    )
+    group.add_argument(
+        "--few",
+        choices=FEW,
+        help="class-conditional ones: what becomes of classes that too few images hold "
+        f"(default: {FEW[0]})",
+    )
+    group.add_argument(
+        "--min-images",
+        type=int,
+        metavar="N",
+        help="class-conditional: how many images are enough (default: 1 / alpha - 1)",
+    )
+    group.add_argument(
+        "--cluster-ids",
+        type=Path,
+        metavar="LIST",
+        help="clustered: labelled images to group the classes on, none of them in --ids",
+    )
+    group.add_argument(
+        "--clusters", type=int, metavar="N", help="clustered: number of groups of classes"
+    )
+    group.add_argument(
+        "--epsilon",
+        type=float,
+        nargs="+",
+        help="precision: share of kept labels that may be wrong; several give one file each",
+    )
+    group.add_argument(
+        "--delta",
+        type=float,
+        help="precision: probability that the calibration images mislead (default: 0.1)",
+    )
+    group.add_argument(
+        "--weighting",
+        choices=WEIGHTINGS,
+        help="precision: share: all images count alike (default); pixel: all pixels count alike; "
+        "macro: the mean of each image's own share",
+    )
+    group.add_argument(
+        "--max-pixels",
+        type=int,
+        metavar="N",
+        help="precision, pixel weighting: labelled pixels of the largest image (default: as seen)",
+    )
+    group.add_argument("--test", choices=TESTS, help=f"precision: the test (default: {TESTS[0]})")
+    group.add_argument(
+        "--rule",
+        choices=RULES,
+        help=f"precision: how labels will be picked (default: {RULES[0]}); filter then holds to it",
+    )
+    group.add_argument(
+        "--background",
+        type=int,
+        metavar="CLASS",
+        help="precision: background class (default: 0)",
+    )
 
 
 def _add_filter(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -168,6 +283,55 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     _add_output(parser)
 
 
+def _add_patch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands, "patch", "plug the labels into a host's scripts", _PATCH, _PATCH_EXAMPLES
+    )
+    parser.add_argument(
+        "host", type=Path, nargs="?", metavar="HOST_DIR", help="folder of the host's scripts"
+    )
+    _add_script(parser)
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument(
+        "--apply", action="store_true", help="write the change, and a backup beside each script"
+    )
+    action.add_argument(
+        "--undo", action="store_true", help="take the inserted lines out, and nothing else"
+    )
+    action.add_argument(
+        "--print-config",
+        action="store_true",
+        help="print the options for the host's YAML, with every default",
+    )
+    _add_output(parser)
+
+
+def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(commands, "doctor", "check a run before it starts", _DOCTOR, _DOCTOR_EXAMPLES)
+    parser.add_argument("host", type=Path, metavar="HOST_DIR", help="folder of the host's scripts")
+    parser.add_argument(
+        "--config", type=Path, required=True, metavar="YAML", help="the host's config of the run"
+    )
+    parser.add_argument(
+        "--labeled-id-path",
+        type=Path,
+        metavar="LIST",
+        help="as given to the host's script: lines IMAGE MASK (default: not checked)",
+    )
+    parser.add_argument(
+        "--unlabeled-id-path", type=Path, metavar="LIST", help="as given to the host's script"
+    )
+    _add_script(parser)
+    parser.add_argument(
+        "--sample",
+        type=int,
+        default=200,
+        metavar="N",
+        help="images of each list whose content is read, drawn with a fixed seed (default: 200)",
+    )
+    _add_output(parser)
+
+
 def _command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser],
     name: str,
@@ -181,6 +345,17 @@ def _command(
         description=description,
         epilog=f"{examples}\n{_EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _add_script(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--script",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="this script alone, also where it has a name of its own; may be given again (default: "
+        "all scripts with a known name)",
     )
 
 

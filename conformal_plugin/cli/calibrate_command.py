@@ -1,113 +1,143 @@
-"""``conformal-plugin calibrate``: q-hat from a folder of maps and a folder of labels."""
+"""``conformal-plugin calibrate``: thresholds from a folder of maps and a folder of labels."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from conformal_plugin.calibration import Calibration, exact_alpha
-from conformal_plugin.calibrator import Calibrator
+import numpy as np
+
+from conformal_plugin.calibration import Calibration
 from conformal_plugin.cli.checkpoint import Checkpoint
+from conformal_plugin.cli.guarantee import Task, chosen
 from conformal_plugin.cli.inputs import find_labels, find_maps, fitted_maps, listed_ids, naming
 from conformal_plugin.cli.progress import progress
-from conformal_plugin.cli.report import note, print_json, warn
+from conformal_plugin.cli.report import note, number, print_json, warn
 from conformal_plugin.errors import OptionError
+from conformal_plugin.files.ids import read_ids
 from conformal_plugin.files.labels import read_label
 from conformal_plugin.files.lazy import LazySequence
+from conformal_plugin.guarantees.clustered import cluster_classes
 
 __all__ = ["run"]
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Calibrate at every alpha and write one file each."""
-    alphas = list(dict.fromkeys(arguments.alpha))
-    for alpha in alphas:
-        exact_alpha(alpha)
+    """Calibrate at every level asked for and write one file each."""
     if arguments.output.is_dir():
         raise OptionError(f"--output {arguments.output} is a folder; name the file to write")
     ids = listed_ids(arguments)
-    map_paths, label_paths = find_maps(arguments, ids), find_labels(arguments, ids)
-    maps = fitted_maps(arguments, ids, map_paths, label_paths, "label")
-    labels = LazySequence(read_label, label_paths)
-    ignore_index = 255 if arguments.ignore_index is None else arguments.ignore_index
+    images = _Images(arguments, ids)
+    task = chosen(arguments, _clustering(arguments, ids))
     settings = {
         "maps": str(arguments.maps.resolve()),
         "labels": str(arguments.labels.resolve()),
         "key": arguments.key,
         "resize": arguments.resize,
-        "ignore_index": ignore_index,
+        **task.settings,
     }
     partial = arguments.output.with_name(f"{arguments.output.name}.partial.npz")
-    checkpoint = Checkpoint(partial, settings, ids, map_paths, label_paths)
-    calibrator, done = checkpoint.load() or (Calibrator(ignore_index=ignore_index), 0)
+    checkpoint = Checkpoint(partial, settings, ids, images.map_paths, images.label_paths)
+    calibrator, done = checkpoint.load(type(task.calibrator)) or (task.calibrator, 0)
     if done:
         note(f"going on from {partial}: {done} of {len(ids)} done", quiet=arguments.quiet)
-    counted = _counting(arguments, ids, maps, labels, calibrator, checkpoint, done)
+    _count(images, calibrator, checkpoint, done)
     # float32 and float64 maps are read again for the exact threshold; a kill then costs only that.
-    again = _SecondReading(maps, quiet=arguments.quiet)
-    calibrations = [counted.exact_result(again, labels, alpha) for alpha in alphas]
-    outputs = [_output(arguments.output, alpha, len(alphas)) for alpha in alphas]
+    calibrations = task.results(calibrator, images.again("read again"), images.labels, ids)
+    outputs = [_output(arguments.output, level, len(task.levels)) for level in task.levels]
     for output, calibration in zip(outputs, calibrations):
         calibration.save(output)
     checkpoint.remove()
-    _report(arguments, outputs, calibrations)
+    _report(arguments, task, outputs, calibrations)
 
 
-class _SecondReading:
-    """Maps that show a progress bar whenever they are read again."""
+class _Images:
+    """The maps and labels of some ids, found before any work."""
 
-    def __init__(self, maps: LazySequence[Any], *, quiet: bool) -> None:
+    def __init__(self, arguments: argparse.Namespace, ids: Sequence[str]) -> None:
+        self.ids = ids
+        self.map_paths = find_maps(arguments, ids)
+        self.label_paths = find_labels(arguments, ids)
+        self.maps = fitted_maps(arguments, ids, self.map_paths, self.label_paths, "label")
+        self.labels = LazySequence(read_label, self.label_paths)
+        self.quiet: bool = arguments.quiet
+
+    def again(self, title: str) -> _WithProgress:
+        """The maps, with a progress bar whenever they are read."""
+        return _WithProgress(self.maps, title, quiet=self.quiet)
+
+
+class _WithProgress:
+    def __init__(self, maps: LazySequence[Any], title: str, *, quiet: bool) -> None:
         self._maps = maps
+        self._title = title
         self._quiet = quiet
 
     def __iter__(self) -> Iterator[Any]:
         total = len(self._maps)
-        return iter(progress(self._maps, "read again", total=total, quiet=self._quiet))
+        return iter(progress(self._maps, self._title, total=total, quiet=self._quiet))
 
 
-def _counting(
-    arguments: argparse.Namespace,
-    ids: tuple[str, ...],
-    maps: LazySequence[Any],
-    labels: LazySequence[Any],
-    calibrator: Calibrator,
-    checkpoint: Checkpoint,
-    done: int,
-) -> Calibrator:
-    pairs = zip(ids[done:], maps[done:], labels[done:])
+def _clustering(arguments: argparse.Namespace, ids: Sequence[str]) -> Any:
+    """What finds the clusters of classes; None where no images were named for it."""
+    if arguments.cluster_ids is None or arguments.clusters is None:
+        return None
+    names = read_ids(arguments.cluster_ids).ids
+    both = sorted(set(names) & set(ids))
+    if both:
+        raise OptionError(
+            f"{len(both)} ids, {both[0]} among them, are in --cluster-ids and in --ids: cluster on "
+            f"some labelled images and calibrate on others, or the promise is lost"
+        )
+    images = _Images(arguments, names)
+    ignore_index = 255 if arguments.ignore_index is None else arguments.ignore_index
+
+    def cluster(alpha: float) -> tuple[int, ...]:
+        found = cluster_classes(
+            images.again("cluster"),
+            images.labels,
+            arguments.clusters,
+            alpha=alpha,
+            ignore_index=ignore_index,
+        )
+        return found.of_class
+
+    return cluster
+
+
+def _count(images: _Images, calibrator: Any, checkpoint: Checkpoint, done: int) -> None:
+    """Count the images from number ``done`` on."""
     start = done
+    pairs = zip(images.ids[done:], images.maps[done:], images.labels[done:])
     try:
         for name, scores, label in progress(
-            pairs, "calibrate", total=len(ids), done=start, quiet=arguments.quiet
+            pairs, "calibrate", total=len(images.ids), done=start, quiet=images.quiet
         ):
             with naming(name):
-                calibrator.update(scores, label)
+                calibrator.update(scores, label, [name])
             done += 1
             checkpoint.save_when_due(calibrator, done)
     finally:
         # Also where one image is refused: the ones before it need not be read again.
         if done > start:
             checkpoint.save(calibrator, done)
-    return calibrator
 
 
-def _output(path: Path, alpha: float, alphas: int) -> Path:
-    return path if alphas == 1 else path.with_name(f"{path.stem}-{alpha:g}{path.suffix}")
+def _output(path: Path, level: float, levels: int) -> Path:
+    return path if levels == 1 else path.with_name(f"{path.stem}-{level:g}{path.suffix}")
 
 
 def _report(
-    arguments: argparse.Namespace, outputs: list[Path], calibrations: list[Calibration]
+    arguments: argparse.Namespace,
+    task: Task,
+    outputs: list[Path],
+    calibrations: list[Calibration],
 ) -> None:
     for calibration in calibrations:
-        if not calibration.informative:
-            warn(
-                f"at alpha {calibration.alpha:g} q-hat is {calibration.qhat}: every class is in "
-                f"every prediction set, and `conformal-plugin filter` will refuse it; calibrate "
-                f"with a larger alpha or more labelled images"
-            )
+        _warn_of_extremes(task, calibration)
     if arguments.json:
         entries = [
             {"file": str(output), **json.loads(calibration.to_json())}
@@ -116,10 +146,54 @@ def _report(
         print_json({"calibrations": entries})
         return
     first = calibrations[0]
+    effective = (
+        "" if first.n_effective is None else f" (worth about {first.n_effective:.0f} independent)"
+    )
     print(
-        f"{first.n_images} images, {first.n_pixels} pixels, {first.num_classes} classes "
+        f"{first.n_images} images, {first.n_pixels} pixels{effective}, {first.num_classes} classes "
         f"({int((first.pixels_per_class == 0).sum())} of them without a pixel)"
     )
     for output, calibration in zip(outputs, calibrations):
-        print(f"alpha {calibration.alpha:g}: q-hat {calibration.qhat:.8g} -> {output}")
-        print(f"  {calibration.guarantee.statement}")
+        guarantee = calibration.guarantee
+        kind = "exact" if guarantee.exact else "heuristic"
+        print(f"{task.level_name} {calibration.alpha:g}: {_thresholds(calibration)} -> {output}")
+        print(f"  {guarantee.name} per {guarantee.unit}, {kind}. {guarantee.statement}")
+        if calibration.rule is None and np.ndim(calibration.qhat):
+            _print_classes(calibration)
+
+
+def _thresholds(calibration: Calibration) -> str:
+    if not np.ndim(calibration.qhat):
+        return f"q-hat {calibration.qhat:.8g}"
+    thresholds = np.asarray(calibration.qhat)
+    if calibration.background is not None:
+        foreground = np.delete(thresholds, calibration.background)[0]
+        own = thresholds[calibration.background]
+        return f"q-hat {own:.8g} for background, {foreground:.8g} for foreground"
+    return f"q-hat {thresholds.min():.8g} ... {thresholds.max():.8g} over the classes"
+
+
+def _print_classes(calibration: Calibration) -> None:
+    print(f"\n{'class':>7} {'q-hat':>10} {'images':>8} {'pixels':>11}")
+    columns = zip(
+        np.asarray(calibration.qhat), calibration.images_per_class, calibration.pixels_per_class
+    )
+    for c, (qhat, images, pixels) in enumerate(columns):
+        fate = "  pooled" if c in calibration.pooled_classes else ""
+        fate = "  left out" if c in calibration.left_out_classes else fate
+        print(f"{c:>7} {number(qhat):>10} {images:>8} {pixels:>11}{fate}")
+
+
+def _warn_of_extremes(task: Task, calibration: Calibration) -> None:
+    thresholds = np.asarray(calibration.qhat)
+    level = f"at {task.level_name} {calibration.alpha:g}"
+    if not calibration.informative:
+        high = np.flatnonzero(thresholds >= 1).tolist()
+        which = f"of classes {high} is 1 or more: they are" if thresholds.ndim else None
+        warn(
+            f"{level} q-hat {which or f'is {thresholds:g}: every class is'} in every prediction "
+            f"set, and `conformal-plugin filter` will refuse it; calibrate with a larger alpha or "
+            f"more labelled images"
+        )
+    if np.all(np.isneginf(thresholds)):
+        warn(f"{level} nothing can be kept: {calibration.guarantee.statement}")

@@ -8,18 +8,30 @@ import time
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from conformal_plugin.atomic import atomic_open
-from conformal_plugin.calibrator import Calibrator
 from conformal_plugin.errors import CalibrationFileError, OptionError
 
-__all__ = ["Checkpoint", "fingerprint"]
+__all__ = ["Checkpoint", "Resumable", "fingerprint"]
+
+_Resumable = TypeVar("_Resumable", bound="Resumable")
 
 EVERY_IMAGES = 200
 EVERY_SECONDS = 30.0
+
+
+class Resumable(Protocol):
+    """What all calibrators can: give their counts as plain arrays, and go on from them."""
+
+    def state(self) -> dict[str, np.ndarray[Any, Any]]:
+        """The counts."""
+
+    @classmethod
+    def from_state(cls: type[_Resumable], state: Mapping[str, Any]) -> _Resumable:
+        """A calibrator with these counts."""
 
 
 def fingerprint(names: Sequence[str], *columns: Sequence[Path]) -> str:
@@ -60,8 +72,11 @@ class Checkpoint:
         self._labels = labels
         self._saved = (0, time.monotonic())
 
-    def load(self) -> tuple[Calibrator, int] | None:
+    def load(self, kind: type[_Resumable]) -> tuple[_Resumable, int] | None:
         """The counts so far and the number of images in them; None where there is no file.
+
+        Args:
+            kind: the class of the calibrator that was saved.
 
         Raises:
             CalibrationFileError: damaged, or of another version.
@@ -73,24 +88,16 @@ class Checkpoint:
         try:
             with np.load(self.path, allow_pickle=False) as content:
                 state = {name: content[name] for name in content.files}
-            settings = json.loads(str(state.pop("settings")))
+            self._require_same_settings(json.loads(str(state.pop("settings"))), remedy)
             done = int(state.pop("done"))
             files = str(state.pop("files"))
-            calibrator = Calibrator.from_state(state)
+            calibrator = kind.from_state(state)
+        except OptionError:
+            raise
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise CalibrationFileError(
                 f"cannot go on from {self.path} ({error}); delete it to start anew"
             ) from error
-        if settings != self._settings:
-            different = ", ".join(
-                f"{name} was {settings.get(name)!r} and is {self._settings.get(name)!r}"
-                for name in sorted(settings.keys() | self._settings.keys())
-                if settings.get(name) != self._settings.get(name)
-            )
-            raise OptionError(
-                f"an unfinished calibration lies in {self.path}, made with other settings "
-                f"({different}); {remedy}"
-            )
         if files != self._fingerprint(done):
             raise OptionError(
                 f"an unfinished calibration lies in {self.path}, and the {done} images counted in "
@@ -99,7 +106,7 @@ class Checkpoint:
         self._saved = (done, time.monotonic())
         return calibrator, done
 
-    def save(self, calibrator: Calibrator, done: int) -> None:
+    def save(self, calibrator: Resumable, done: int) -> None:
         """Write the counts of the first ``done`` images."""
         content: dict[str, Any] = {
             "settings": np.array(json.dumps(self._settings)),
@@ -111,7 +118,7 @@ class Checkpoint:
             np.savez(handle, **content)
         self._saved = (done, time.monotonic())
 
-    def save_when_due(self, calibrator: Calibrator, done: int) -> None:
+    def save_when_due(self, calibrator: Resumable, done: int) -> None:
         """:meth:`save` where enough images or seconds have gone by since the last time."""
         images, moment = self._saved
         if done - images >= EVERY_IMAGES or time.monotonic() - moment >= EVERY_SECONDS:
@@ -120,6 +127,19 @@ class Checkpoint:
     def remove(self) -> None:
         """Delete the file; the calibration is finished."""
         self.path.unlink(missing_ok=True)
+
+    def _require_same_settings(self, settings: Mapping[str, Any], remedy: str) -> None:
+        if settings == self._settings:
+            return
+        different = ", ".join(
+            f"{name} was {settings.get(name)!r} and is {self._settings.get(name)!r}"
+            for name in sorted(settings.keys() | self._settings.keys())
+            if settings.get(name) != self._settings.get(name)
+        )
+        raise OptionError(
+            f"an unfinished calibration lies in {self.path}, made with other settings "
+            f"({different}); {remedy}"
+        )
 
     def _fingerprint(self, done: int) -> str:
         return fingerprint(self._ids[:done], self._maps[:done], self._labels[:done])

@@ -190,3 +190,22 @@ def test_an_interrupted_overwrite_leaves_no_labels_of_before(many, run):
     killed(KILL_IN_FILTER, *filter_arguments(many, "--rule", "singleton", "--overwrite"))
     done = json.loads(run(*filter_arguments(many, "--rule", "singleton", "--json")).out)
     assert (done["written"], done["already_there"]) == (13, 17)
+
+
+def test_a_killed_calibration_with_another_promise_goes_on_too(many, run):
+    output = many.root / "c.json"
+    arguments = ("calibrate", "--maps", many.maps, "--labels", many.labels, "--ids", many.list)
+    precision = (*arguments, "--guarantee", "precision", "--epsilon", 0.4, "-o", output)
+    program = KILL_IN_CALIBRATE.replace(
+        "from conformal_plugin.calibrator import Calibrator",
+        "from conformal_plugin.guarantees.precision import PrecisionCalibrator as Calibrator",
+    )
+    killed(program, *precision)
+    other = run(*arguments, "--guarantee", "image-level", "-o", output)
+    assert other.code == 2
+    assert "made with other settings (background was 0 and is None, guarantee was" in other.err
+    done = run(*precision)
+    assert "15 of 30 done" in done.err
+    again = run(*precision[:-1], many.root / "whole.json")
+    assert again.code == 0
+    assert Calibration.load(output) == Calibration.load(many.root / "whole.json")
