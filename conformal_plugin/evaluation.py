@@ -11,20 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from conformal_plugin.cpu_labels import Patterns, label_blocks, map_blocks, patterns_of
 from conformal_plugin.errors import EmptyCalibrationError, OptionError, ShapeError
 from conformal_plugin.filtering import (
     Least,
-    blocks,
     check_range,
     check_rule,
+    class_thresholds,
     extremes,
     in_set,
     label_dtype,
     label_maps,
-    least_scores,
     promised_rule,
 )
-from conformal_plugin.grid import grid_of
+from conformal_plugin.grid import ScoreGrid, grid_of
 from conformal_plugin.inputs import (
     LabelledScores,
     check_ignore_index,
@@ -367,48 +367,56 @@ class Evaluator:
         num_classes = item.scores.shape[0]
         tally = self._begin(num_classes)
         grid = grid_of(item.scores, "masks")
-        least = least_scores(self.qhat, grid, num_classes)
+        thresholds = class_thresholds(self.qhat, num_classes)
         indices = class_indices(item, self.ignore_index)
-        # Points have one spatial axis; give them a height, so that blocks cut both alike.
+        # Points have one spatial axis; give them a height, as images have.
         scores = item.scores if item.scores.ndim == 3 else item.scores.unsqueeze(1)
         true = indices.reshape(scores.shape[1:])
-        covered = _covered(item, indices, least).reshape(scores.shape[1:])
-        labels = torch.empty_like(true, dtype=label_dtype(num_classes + 1, num_classes))
-        bounds = []
-        for part, truth, place in blocks(scores[None], true[None], labels[None]):
-            bounds.append(extremes(part))
-            place.copy_(self._count_block(tally, part, truth, least))
-        check_range(torch.stack(bounds), item.scores, grid)
-        used = true < num_classes
-        kept = (labels < num_classes) & used
-        columns = torch.stack([used, covered, kept, kept & (labels != true)])
-        if item.points:
-            tally.images += map(tuple, columns[:, used].T.int().tolist())
-        elif bool(used.any()):
-            tally.images.append(tuple(columns.flatten(1).sum(dim=1).tolist()))
-
-    def _count_block(self, tally: _Tally, scores: Tensor, truth: Tensor, least: Least) -> Tensor:
-        """Count a block of ``(N, K, ...)`` scores; its labels, K for dropped pixels."""
-        num_classes = scores.shape[1]
-        # A label number of its own for dropped pixels, K, whatever the caller's ignore index.
-        labels = label_maps(
-            scores,
-            least,
-            rule=self.rule,
-            background=self.background,
-            ignore_index=num_classes,
-        ).long()
-        sizes = torch.zeros_like(truth, dtype=label_dtype(num_classes + 1, num_classes))
-        for c in range(num_classes):
-            sizes += in_set(scores[:, c], least[c])
+        covered = _covered(item, indices, [grid.least(t) for t in thresholds])
+        labels, sizes = self._label(scores, thresholds, grid)
         columns = num_classes + 1
         # The true index K marks ignored pixels: a last row, cut off again.
-        joint = torch.bincount((truth * columns + labels).flatten(), minlength=columns * columns)
-        counted = torch.bincount((truth * columns + sizes).flatten(), minlength=columns * columns)
-        rows = slice(0, num_classes)
-        tally.confusion += joint.reshape(columns, columns)[rows].cpu().numpy()
-        tally.set_sizes += counted.reshape(columns, columns)[rows].sum(0).cpu().numpy()
-        return labels
+        for counts, values in ((tally.confusion, labels), (tally.set_sizes, sizes)):
+            places = (true * columns + values).flatten()
+            joint = torch.bincount(places, minlength=columns * columns).reshape(columns, columns)
+            rows = joint[:num_classes].cpu().numpy()
+            counts += rows if counts.ndim == 2 else rows.sum(axis=0)
+        used = true < num_classes
+        kept = (labels < num_classes) & used
+        each = torch.stack([used, covered.reshape(true.shape), kept, kept & (labels != true)])
+        if item.points:
+            tally.images += map(tuple, each[:, used].T.int().tolist())
+        elif bool(used.any()):
+            tally.images.append(tuple(each.flatten(1).sum(dim=1).tolist()))
+
+    def _label(
+        self, scores: Tensor, thresholds: list[float], grid: ScoreGrid
+    ) -> tuple[Tensor, Tensor]:
+        """Labels, K where dropped, and sizes of the prediction sets, ``(H, W)`` each."""
+        num_classes = len(thresholds)
+        # A label number of its own for dropped pixels, whatever the caller's ignore index.
+        options = {"rule": self.rule, "background": self.background, "ignore_index": num_classes}
+        dtype = label_dtype(num_classes + 1, num_classes)
+        if scores.device.type != "cpu":
+            least = [grid.least(threshold) for threshold in thresholds]
+            check_range(extremes(scores), scores, grid)
+            members = torch.stack([in_set(channel, b) for channel, b in zip(scores, least)])
+            return label_maps(scores[None], least, **options)[0], members.sum(dim=0)
+        bounds = [grid.least_pattern(threshold) for threshold in thresholds]
+        labels = torch.empty(scores.shape[1:], dtype=dtype)
+        sizes = torch.zeros_like(labels)
+
+        def work(block: Patterns, label: np.ndarray[Any, Any], size: np.ndarray[Any, Any]) -> int:
+            for channel, bound in zip(block, bounds):
+                if bound is not None:
+                    size += channel >= channel.dtype.type(bound)
+            return label_blocks(block, bounds, label, **options)
+
+        maps = (labels[None].numpy(), sizes[None].numpy())
+        if max(map_blocks(work, patterns_of(scores[None]), *maps), default=0) > grid.top:
+            check_range(extremes(scores), scores, grid)
+            return self._label(scores + 0.0, thresholds, grid)  # -0.0 has such a pattern too
+        return labels, sizes
 
 
 def _covered(item: LabelledScores, indices: Tensor, least: Least) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 from conformal_plugin.arrays import back_to_kind
 from conformal_plugin.calibration import Calibration, images_needed
 from conformal_plugin.choices import RULES
+from conformal_plugin.cpu_labels import Patterns, label_blocks, map_blocks, patterns_of
 from conformal_plugin.errors import (
     LabelError,
     OptionError,
@@ -24,9 +25,9 @@ from conformal_plugin.inputs import check_ignore_index, read_scores, score_messa
 
 __all__ = [
     "Least",
-    "blocks",
     "check_range",
     "check_rule",
+    "class_thresholds",
     "extremes",
     "filter",
     "in_set",
@@ -41,10 +42,6 @@ __all__ = [
 
 Least = list["float | int | None"]
 """Per class, the smallest raw score in the prediction set; None where no score is."""
-
-# On a CPU a block's channels stay in the cache while they are read, and torch runs an operation on
-# so few elements in one thread, free of the cost of waking and joining the others.
-_BLOCK_PIXELS = 32768
 
 
 def filter(
@@ -100,19 +97,43 @@ def filter(
     rule, background = promised_rule(qhat, rule, background)
     check_rule(rule, background, num_classes)
     check_ignore_index(ignore_index, num_classes)
-    least = least_scores(qhat, grid, num_classes)
+    thresholds = class_thresholds(qhat, num_classes)
     refuse_uninformative(qhat)
-    out = batch.new_empty(
-        batch.shape[:1] + batch.shape[2:], dtype=label_dtype(num_classes, ignore_index)
-    )
-    bounds = []
-    for block, place in blocks(batch, out):
-        bounds.append(extremes(block))
-        place.copy_(
-            label_maps(block, least, rule=rule, background=background, ignore_index=ignore_index)
-        )
-    _check_scores(torch.stack(bounds), tensor, grid, least)
+    options = {"rule": rule, "background": background, "ignore_index": ignore_index}
+    if batch.device.type == "cpu":
+        out = _labels_on_cpu(batch, thresholds, grid, options)
+    else:
+        least = [grid.least(threshold) for threshold in thresholds]
+        out = label_maps(batch, least, **options)
+        bounds = extremes(batch)
+        check_range(bounds, batch, grid)
+        if all(bound is not None and bool(bounds[0] >= bound) for bound in least):
+            raise _every_class_in_every_set(num_classes)
     return back_to_kind(masks)(out if tensor.ndim == 4 else out[0])
+
+
+def _labels_on_cpu(
+    batch: Tensor, thresholds: list[float], grid: ScoreGrid, options: dict[str, Any]
+) -> Tensor:
+    num_classes = len(thresholds)
+    bounds = [grid.least_pattern(threshold) for threshold in thresholds]
+    out = torch.empty(
+        batch.shape[:1] + batch.shape[2:], dtype=label_dtype(num_classes, options["ignore_index"])
+    )
+    informative = [None in bounds]
+
+    def work(block: Patterns, labels: np.ndarray[Any, Any]) -> int:
+        if not informative[0]:  # settled by the first block, as a rule
+            informative[0] = bool((block < max(bounds)).any())
+        return label_blocks(block, bounds, labels, **options)
+
+    if max(map_blocks(work, patterns_of(batch), out.numpy()), default=0) > grid.top:
+        check_range(extremes(batch), batch, grid)
+        # No bad score: only -0.0 has such a pattern.
+        return _labels_on_cpu(batch + 0.0, thresholds, grid, options)
+    if not informative[0] and out.numel():
+        raise _every_class_in_every_set(num_classes)
+    return out
 
 
 def prediction_sets(masks: Any, qhat: Any) -> Any:
@@ -223,7 +244,17 @@ def least_scores(qhat: Any, grid: ScoreGrid, num_classes: int) -> Least:
     """Per class, the smallest raw score of the grid's dtype that is in the prediction set.
 
     Raises:
-        OptionError: ``qhat`` is no number, holds NaN, or has a length other than K.
+        OptionError, ShapeError: as :func:`class_thresholds`.
+    """
+    return [grid.least(threshold) for threshold in class_thresholds(qhat, num_classes)]
+
+
+def class_thresholds(qhat: Any, num_classes: int) -> list[float]:
+    """The threshold of each class, ``(K,)``.
+
+    Raises:
+        OptionError: ``qhat`` is no number, or holds NaN.
+        ShapeError: it has a length other than K.
     """
     value = qhat.qhat if isinstance(qhat, Calibration) else qhat
     if isinstance(value, Tensor):
@@ -247,9 +278,8 @@ def least_scores(qhat: Any, grid: ScoreGrid, num_classes: int) -> Least:
             f"the calibration was made with {qhat.num_classes} classes and the masks have "
             f"{num_classes}; calibrate with maps of the same annotator and class list"
         )
-    if thresholds.ndim == 0:
-        return [grid.least(float(thresholds))] * num_classes
-    return [grid.least(float(threshold)) for threshold in thresholds]
+    per_class: list[float] = np.broadcast_to(thresholds, num_classes).tolist()
+    return per_class
 
 
 def refuse_uninformative(qhat: Any) -> None:
@@ -345,25 +375,6 @@ def label_dtype(num_classes: int, ignore_index: int) -> torch.dtype:
     raise LabelError(f"ignore_index must fit 32 bits, got {ignore_index}; 255 and -1 are usual")
 
 
-def blocks(batch: Tensor, *maps: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Cut ``(N, K, H, W)`` scores and ``(N, H, W)`` maps into views small enough for the cache.
-
-    Elsewhere than on a CPU a block is the whole batch.
-    """
-    n, _, height, width = batch.shape
-    if batch.device.type != "cpu":
-        yield batch, *maps
-        return
-    rows = max(1, _BLOCK_PIXELS // width)
-    images = max(1, _BLOCK_PIXELS // (width * height))
-    for i in range(0, n, images):
-        for top in range(0, height, rows):
-            part = batch[i : i + images, :, top : top + rows]
-            # Channels-last maps: one small copy makes each channel's pixels neighbours.
-            part = part if part.stride(-1) == 1 else part.contiguous()
-            yield part, *(m[i : i + images, top : top + rows] for m in maps)
-
-
 def extremes(scores: Tensor) -> Tensor:
     """The smallest and the largest raw score, ``(2,)``; NaN where there is one."""
     values = ordered(scores)
@@ -386,11 +397,8 @@ def check_range(bounds: Tensor, scores: Tensor, grid: ScoreGrid) -> None:
     raise ScoreError(score_message(wrong))
 
 
-def _check_scores(bounds: Tensor, scores: Tensor, grid: ScoreGrid, least: Least) -> None:
-    check_range(bounds, scores, grid)
-    lowest = bounds[:, 0].min()
-    if all(bound is not None and bool(lowest >= bound) for bound in least):
-        raise UninformativeThresholdError(
-            f"every one of the {len(least)} classes is in the prediction set of every pixel here, "
-            f"so a label says nothing about the image; {_REMEDY}"
-        )
+def _every_class_in_every_set(num_classes: int) -> UninformativeThresholdError:
+    return UninformativeThresholdError(
+        f"every one of the {num_classes} classes is in the prediction set of every pixel here, so "
+        f"a label says nothing about the image; {_REMEDY}"
+    )

@@ -80,6 +80,11 @@ class ScoreGrid:
 
         For integer maps that is the integer before scaling.
         """
+        pattern = self.least_pattern(qhat)
+        return pattern if pattern is None or self.is_integer else self.value(pattern)
+
+    def least_pattern(self, qhat: float) -> int | None:
+        """The pattern of :meth:`least`."""
         if 1.0 - self.value(self.top) > qhat:
             return None
         low, high = 0, self.top
@@ -89,7 +94,7 @@ class ScoreGrid:
                 high = middle
             else:
                 low = middle + 1
-        return low if self.is_integer else self.value(low)
+        return low
 
     @property
     def is_integer(self) -> bool:

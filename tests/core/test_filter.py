@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 import conformal_plugin as cp
 from conformal_plugin import filter, prediction_sets
 from conformal_plugin.choices import RULES
+from conformal_plugin.errors import UninformativeThresholdError
+from conformal_plugin.filtering import label_maps, least_scores
+from conformal_plugin.grid import grid_of
 
 DTYPES = ("float16", "float32", "float64", "bfloat16", "uint8", "int8", "int16") + (
     ("uint16",) if hasattr(torch, "uint16") else ()
@@ -166,3 +169,42 @@ def test_the_calibration_pixel_at_the_quantile_is_covered() -> None:
         scores = 1.0 - points[:, 0].astype(np.float64)
         assert int(covered.sum()) == int((scores <= np.sort(scores)[89]).sum()) >= 90
         assert not covered.all()
+
+
+@pytest.mark.parametrize("name", [name for name in DTYPES if name != "uint16"])
+@pytest.mark.parametrize("rule", RULES)
+def test_both_ways_to_label_agree(name: str, rule: str) -> None:
+    """What a GPU and the training step run, and what a CPU runs, on scores full of ties."""
+    rng, dtype = np.random.default_rng(0), getattr(torch, name)
+    for trial in range(30):
+        classes = int(rng.integers(2, 6))
+        scores = torch.from_numpy(rng.integers(0, 9, (2, classes, 3, 7)) / 8)
+        top = torch.iinfo(dtype).max if not dtype.is_floating_point else 1
+        maps = (scores * top).to(dtype)
+        if trial % 3 == 0:
+            maps = maps.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # channels last
+        if trial % 5 == 0 and dtype.is_floating_point:
+            maps = torch.where(maps == 0, -maps, maps)  # -0.0 is 0
+        qhat = rng.choice([-math.inf, 0.0, 0.25, 0.5, 0.875], classes)
+        options = {"rule": rule, "background": int(rng.integers(classes)), "ignore_index": 255}
+        least = least_scores(qhat if trial % 2 else float(qhat[0]), grid_of(maps), classes)
+        expected = label_maps(maps, least, **options)
+        try:
+            found = filter(maps, qhat if trial % 2 else float(qhat[0]), **options)
+        except UninformativeThresholdError:
+            continue
+        assert torch.equal(found, expected)
+
+
+def test_labels_are_the_same_on_one_thread_and_on_many() -> None:
+    maps = torch.from_numpy(np.random.default_rng(1).random((3, 5, 300, 400), dtype=np.float32))
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for number in (1, 3):
+            torch.set_num_threads(number)
+            found.append(filter(maps, [0.2, 0.3, 0.3, 0.4, 0.3]))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(*found)
+    assert torch.equal(found[0], filter(maps.flip(0), [0.2, 0.3, 0.3, 0.4, 0.3]).flip(0))
