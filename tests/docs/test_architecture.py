@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-OUTER = ("training", "guarantees", "testing", "files", "cli", "adapters", "annotators")
+OUTER = (
+    "training",
+    "guarantees",
+    "testing",
+    "files",
+    "cli",
+    "adapters",
+    "annotators",
+    "doctor",
+)
 
 
 def imported(path: Path) -> set[str]:
