@@ -62,7 +62,8 @@ class AlignedPseudoLabels(Dataset[tuple[Any, ...]]):
     without it.
 
     A sample is the host's tuple with one element more, a label map ``(H, W)``, int64. Filtered
-    pixels and padding hold ``ignore_index``; the host's ``ignore_mask`` tells the two apart.
+    pixels and padding hold ``ignore_index``; the host's ``ignore_mask`` tells the two apart, or
+    ``padding`` does.
     Attributes that the wrapper lacks are the host dataset's.
 
     Args:
@@ -71,7 +72,8 @@ class AlignedPseudoLabels(Dataset[tuple[Any, ...]]):
             :class:`~conformal_plugin.adapters.pseudo_labels.PseudoLabelFolder`.
         transforms: names of the functions, as the dataset's module knows them, that move pixels.
             Each is called as ``f(img, mask, ...)`` with Pillow images and returns both.
-        ignore_index: the label of padding.
+        ignore_index: the label of padding, where ``padding`` names none.
+        padding: a label for padding alone, for hosts whose samples do not tell where it is.
 
     Raises:
         SourceFileError: ids without a pseudo-label (all are looked up here), and, when a sample is
@@ -86,6 +88,7 @@ class AlignedPseudoLabels(Dataset[tuple[Any, ...]]):
         *,
         transforms: Sequence[str] = ("resize", "crop", "hflip"),
         ignore_index: int = 255,
+        padding: int | None = None,
     ) -> None:
         mode = getattr(dataset, "mode", "train_u")
         if mode != "train_u":
@@ -96,7 +99,7 @@ class AlignedPseudoLabels(Dataset[tuple[Any, ...]]):
         _check_calls(dataset, transforms)
         self.dataset = dataset
         self.transforms = tuple(transforms)
-        self.ignore_index = ignore_index
+        self.padding = ignore_index if padding is None else padding
         self._pseudo_labels = PseudoLabelFolder(pseudo_labels, dataset.ids)
 
     @property
@@ -121,7 +124,7 @@ class AlignedPseudoLabels(Dataset[tuple[Any, ...]]):
         with _one_sample_at_a_time:
             sample = own(self.dataset, item)
         sample = tuple(sample) if isinstance(sample, (tuple, list)) else (sample,)
-        label = torch.from_numpy(carried.labels(self.ignore_index))
+        label = torch.from_numpy(carried.labels(self.padding))
         if sample[0].shape[-2:] != label.shape:
             raise ShapeError(
                 f"the photo of {line!r} came out as {_size(sample[0].shape[-2:])} (H x W) and its "
@@ -169,15 +172,15 @@ class _Carried:
 
         return both
 
-    def labels(self, ignore_index: int) -> npt.NDArray[np.int64]:
-        """Class ids ``(H, W)``; every pixel that the host filled in holds ``ignore_index``."""
+    def labels(self, padding: int) -> npt.NDArray[np.int64]:
+        """Class ids ``(H, W)``; every pixel that the host filled in holds ``padding``."""
         if self._image.mode != "I":
             raise InputTypeError(
                 f"expected the host's transforms to keep the label image's mode I (int32), but it "
                 f"came back as {self._image.mode!r}: a transform casts masks, for example to uint8"
             )
         values = np.asarray(self._image).astype(np.int64)
-        return np.where(values >= _LABEL_BASE, values - _LABEL_BASE, ignore_index)
+        return np.where(values >= _LABEL_BASE, values - _LABEL_BASE, padding)
 
     def _check_size(self, img: Any, name: str) -> None:
         if not isinstance(img, Image.Image):

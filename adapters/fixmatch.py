@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from torch import Tensor
 
+from conformal_plugin.adapters.host_loop import HostLoop, beside
+from conformal_plugin.adapters.loop_recipe import loop_recipe
 from conformal_plugin.adapters.views import ConformalViews, Targets
 
-__all__ = ["FixMatchTerm"]
+__all__ = ["RECIPES", "FixMatchLoop", "FixMatchTerm"]
 
 
 class FixMatchTerm(ConformalViews):
@@ -45,3 +50,30 @@ class FixMatchTerm(ConformalViews):
         """
         own, partner = Targets(pseudo, ignore_mask), Targets(pseudo_mix, ignore_mask_mix)
         return self.settle(loss_u, pred_u, own.pasted(partner, cutmix_box), epoch=epoch)
+
+
+class FixMatchLoop(HostLoop[Tensor]):
+    """The loop of UniMatch's ``fixmatch.py``: the loss on ``pred_u_s``, and that prediction."""
+
+    term = FixMatchTerm
+
+    def settle(self, losses: Tensor, preds: Tensor, parts: Sequence[Any]) -> Tensor:
+        """See :meth:`~conformal_plugin.adapters.host_loop.HostLoop.settle`."""
+        _, _, _, ignore_mask, cutmix_box, _, pseudo = parts[0]
+        _, _, _, ignore_mask_mix, _, _, pseudo_mix = parts[1]
+        targets = beside(preds, pseudo, pseudo_mix, cutmix_box, ignore_mask, ignore_mask_mix)
+        loss: Tensor = self.conformal(losses, preds, *targets, epoch=self.epoch)
+        return loss
+
+
+RECIPES = (
+    loop_recipe(
+        FixMatchLoop,
+        host="UniMatch",
+        script="fixmatch.py",
+        losses=("loss_u_s",),
+        preds=("pred_u_s",),
+        tells=("img_u_w_mix",),
+        lacks=("model_ema",),
+    ),
+)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from torch import Tensor
 
+from conformal_plugin.adapters.host_loop import HostLoop, beside
+from conformal_plugin.adapters.loop_recipe import loop_recipe
 from conformal_plugin.adapters.views import ConformalViews, Targets
 
-__all__ = ["UniMatchTerm"]
+__all__ = ["RECIPES", "UniMatchLoop", "UniMatchTerm"]
 
 Views = tuple[Tensor, Tensor, Tensor]
 """Of strong view 1, strong view 2 and the feature-perturbed view."""
@@ -57,3 +62,40 @@ class UniMatchTerm(ConformalViews):
             self.settle(loss_s2, pred_s2, own.pasted(partner, box2), epoch=epoch),
             self.settle(loss_fp, pred_fp, own, epoch=epoch),
         )
+
+
+class UniMatchLoop(HostLoop[Views]):
+    """The loop of UniMatch's ``unimatch.py``: three losses and the predictions of their views."""
+
+    term = UniMatchTerm
+
+    def settle(self, losses: Views, preds: Views, parts: Sequence[Any]) -> Views:
+        """See :meth:`~conformal_plugin.adapters.host_loop.HostLoop.settle`."""
+        _, _, _, ignore_mask, box1, box2, pseudo = parts[0]
+        _, _, _, ignore_mask_mix, _, _, pseudo_mix = parts[1]
+        pseudo, pseudo_mix, box1, box2, ignore_mask, ignore_mask_mix = beside(
+            preds[0], pseudo, pseudo_mix, box1, box2, ignore_mask, ignore_mask_mix
+        )
+        settled: Views = self.conformal(
+            losses,
+            preds,
+            pseudo,
+            pseudo_mix,
+            (box1, box2),
+            ignore_mask,
+            ignore_mask_mix,
+            epoch=self.epoch,
+        )
+        return settled
+
+
+RECIPES = (
+    loop_recipe(
+        UniMatchLoop,
+        host="UniMatch",
+        script="unimatch.py",
+        losses=("loss_u_s1", "loss_u_s2", "loss_u_w_fp"),
+        preds=("pred_u_s1", "pred_u_s2", "pred_u_w_fp"),
+        tells=("img_u_w_mix",),
+    ),
+)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 from torch import Tensor, nn
 
+from conformal_plugin.adapters.host_config import Mode
 from conformal_plugin.errors import InputTypeError, OptionError
 from conformal_plugin.training.mixing import cutmix
 from conformal_plugin.training.supervision import ConformalSupervision
 
-__all__ = ["HOST_PADDING", "ConformalViews", "Mode", "Targets"]
-
-Mode = Literal["replace", "add"]
-"""Stage I without the host's self-training (the paper), or with both."""
+__all__ = ["HOST_PADDING", "ConformalViews", "Targets"]
 
 HOST_PADDING = 255
 """What the hosts' ``ignore_mask`` holds at padding; everywhere else it holds 0."""
@@ -73,6 +71,19 @@ class ConformalViews(nn.Module):
         self.supervise = supervise
         self.mode = mode
 
+    def is_hosts_turn(self, epoch: float | None) -> bool:
+        """Whether an epoch is in stage II, where the host's losses stand as they are.
+
+        Raises:
+            OptionError: there is a schedule and no epoch to look up.
+        """
+        schedule = self.supervise.schedule
+        if schedule is None:
+            return False
+        if epoch is None:
+            raise OptionError("the schedule has two stages: pass the host's epoch=epoch")
+        return schedule.stage(epoch) == 2
+
     def settle(
         self, host_loss: Tensor, logits: Tensor, targets: Targets, *, epoch: float | None
     ) -> Tensor:
@@ -92,14 +103,29 @@ class ConformalViews(nn.Module):
         Raises:
             OptionError: there is a schedule and no epoch to look up.
         """
-        schedule = self.supervise.schedule
-        if schedule is not None:
-            if epoch is None:
-                raise OptionError("the schedule has two stages: pass the host's epoch=epoch")
-            if schedule.stage(epoch) == 2:
-                return host_loss
+        if self.is_hosts_turn(epoch):
+            return host_loss
         pseudo, ignore_mask = (t.to(logits.device, non_blocking=True) for t in targets)
         conformal: Tensor = self.supervise(
             logits, pseudo, epoch=epoch, valid=ignore_mask != HOST_PADDING
         )
         return host_loss + conformal if self.mode == "add" else conformal
+
+    def rest(self, host_loss: Tensor, logits: Tensor, *, epoch: float | None) -> Tensor:
+        """A self-training loss of the host's for which conformal labels have nothing to put in.
+
+        Args:
+            host_loss: the host's loss, a scalar. Where it rests it is not touched.
+            logits: what it was computed from, any shape.
+            epoch: the host's epoch; needed where there is a schedule.
+
+        Returns:
+            Stage I with ``mode="replace"``: a zero in the graph of ``logits``. Else ``host_loss``,
+            the same tensor.
+
+        Raises:
+            OptionError: there is a schedule and no epoch to look up.
+        """
+        if self.mode == "add" or self.is_hosts_turn(epoch):
+            return host_loss
+        return logits[:0].sum()  # of nothing, so it is 0 for infinite logits too

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import random
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,6 +58,23 @@ def test_a_label_made_from_pixels_stays_equal_after_1000_augmentations(nearest, 
         whole += bool((sample[3] != 255).all())
     assert padded > 100
     assert whole > 100
+
+
+@pytest.mark.parametrize("folder", ["unimatch", "unimatch_v2", "corrmatch", "allspark"])
+def test_every_hosts_data_set_is_aligned(nearest, monkeypatch, data, folder):
+    monkeypatch.syspath_prepend(Path(__file__).parent / "standin" / folder)
+    semi = importlib.import_module("dataset.semi")
+    dataset = semi.SemiDataset("pascal", str(data.root), "train_u", 32, str(data.unlabelled))
+    aligned = AlignedPseudoLabels(dataset, data.pseudo, padding=-1)
+    seed(0)
+    padded = 0
+    for i in range(100):
+        photo, *_, label = aligned[i % len(aligned)]
+        padding = label == -1
+        padded += bool(padding.any())
+        assert torch.equal(label, labels_of(photo).where(~padding, torch.tensor(-1)))
+        assert (photo[:, padding] == 0).all()
+    assert padded > 10
 
 
 def test_the_sample_is_the_hosts_tuple_with_the_label_last(host_dataset, data):
@@ -182,9 +201,10 @@ def test_padding_is_ignored_whatever_the_host_pads_with(monkeypatch, host, host_
     monkeypatch.setattr(host, "crop", lambda img, mask, size, fill: crop(img, mask, size, 1))
     monkeypatch.setattr(host, "resize", lambda img, mask, ratio: (img, mask))
     monkeypatch.setattr(host, "hflip", lambda img, mask, p: (img, mask))
-    label = AlignedPseudoLabels(host_dataset, data.pseudo, ignore_index=200)[4][-1]  # 20 x 51
-    assert (label[20:] == 200).all()
-    assert (label[:20] < 4).all()
+    for options in ({"ignore_index": 200}, {"padding": 200}):
+        label = AlignedPseudoLabels(host_dataset, data.pseudo, **options)[4][-1]  # 20 x 51
+        assert (label[20:] == 200).all()
+        assert (label[:20] < 4).all()
 
 
 def test_filtered_pixels_stay_filtered_and_are_not_padding(nearest, host_dataset, data):
