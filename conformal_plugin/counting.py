@@ -8,14 +8,15 @@ give classes thresholds of their own hold a row per group of classes, and last t
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from conformal_plugin.calibration import Calibration, Guarantee, exact_alpha
 from conformal_plugin.errors import (
@@ -25,17 +26,12 @@ from conformal_plugin.errors import (
     ShapeError,
 )
 from conformal_plugin.grid import ScoreGrid, grid_named, grid_of
-from conformal_plugin.inputs import (
-    LabelledScores,
-    check_codes,
-    check_ignore_index,
-    class_indices,
-    rereadable,
-    true_scores,
-)
+from conformal_plugin.inputs import LabelledScores, check_ignore_index, rereadable
+from conformal_plugin.parallel import in_parallel
 from conformal_plugin.repeats import SeenIds
 from conformal_plugin.saved_state import reading
 from conformal_plugin.span import Span, index_from_top
+from conformal_plugin.true_codes import RecentReadings, TrueCodes, as_tensor, read_true_codes
 from conformal_plugin.units import Totals, Unit, capped_lcm
 
 __all__ = ["ScoreCounter", "calibrate_with"]
@@ -62,9 +58,13 @@ def calibrate_with(
     exact_alpha(alpha)
     if ids is not None and not isinstance(ids, (str, bytes)) and isinstance(ids, Iterable):
         ids = list(ids)
-    calibrator.update(scores, labels, ids)
     if not rereadable(scores, labels):
+        calibrator.update(scores, labels, ids)
         return calibrator.result(alpha, **options)
+    recent = RecentReadings()
+    calibrator._update(scores, labels, ids, recent)
+    if recent.complete:
+        return calibrator._exactly(alpha, lambda: recent.readings)
     return calibrator.exact_result(scores, labels, alpha, ids=ids, **options)
 
 
@@ -120,10 +120,18 @@ class ScoreCounter(ABC):
                 :mod:`conformal_plugin.errors`; also scores of another dtype or number of classes
                 than before, and ids that are not one per image.
         """
+        self._update(scores, labels, ids, RecentReadings(most_bytes=0))
+
+    def _update(
+        self, scores: Any, labels: Any, ids: Iterable[Any] | None, recent: RecentReadings
+    ) -> None:
         fresh = self._empty()
-        for item in fresh._ids.first_of_each(scores, labels, ids, self._ids.seen):
+        items = fresh._ids.first_of_each(scores, labels, ids, self._ids.seen)
+        for item, read in in_parallel(fresh._read, map(fresh._begun_with, items)):
             with item.named():
-                fresh._count(item)
+                true, rows = read()
+            fresh._absorb(true, rows)
+            recent.add(true)
         self.merge(fresh)
 
     def merge(self: _Counter, other: _Counter) -> _Counter:
@@ -182,7 +190,16 @@ class ScoreCounter(ABC):
             AlphaError, EmptyCalibrationError: as :meth:`result`.
             OptionError: the data is not the same as the first time.
         """
-        return self._calibration(alpha, self._exact_qhats(scores, labels, alpha, ids), 0.0)
+        ids = None if ids is None else list(ids)
+
+        def read_again() -> Iterator[TrueCodes]:
+            items = SeenIds().first_of_each(scores, labels, ids)
+            return (read()[0] for _, read in in_parallel(self._read, items))
+
+        return self._exactly(alpha, read_again)
+
+    def _exactly(self, alpha: float, again: Callable[[], Iterable[TrueCodes]]) -> Calibration:
+        return self._calibration(alpha, self._exact_qhats(alpha, again), 0.0)
 
     def state(self) -> dict[str, np.ndarray[Any, Any]]:
         """All that was counted, as plain arrays that ``numpy.savez`` stores without pickling."""
@@ -288,41 +305,40 @@ class ScoreCounter(ABC):
             self._pixels_per_class += state["pixels_per_class"]
             self._images_per_class += state["images_per_class"]
 
-    def _count(self, item: LabelledScores) -> None:
-        num_classes = item.scores.shape[0]
-        grid = grid_of(item.scores)
-        self._begin(grid, num_classes)
-        indices = class_indices(item, self.ignore_index)
-        used = indices < num_classes
-        raw = true_scores(item, indices)
-        codes = grid.codes(raw)
-        check_codes(codes, raw, used, grid)
-        per_class = torch.bincount(indices.flatten(), minlength=num_classes + 1)[:num_classes]
-        pixels = per_class.cpu().numpy()
-        self._pixels_per_class += pixels
-        self._images_per_class += pixels if item.points else pixels > 0
-        if pixels.any():
-            for row, counts in self._histograms(codes, indices, pixels, grid.size):
-                self._add(row, counts, points=item.points)
+    def _begun_with(self, item: LabelledScores) -> LabelledScores:
+        with item.named():
+            self._begin(grid_of(item.scores), item.scores.shape[0])
+        return item
 
-    def _histograms(
-        self, codes: Tensor, indices: Tensor, pixels: np.ndarray[Any, Any], size: int
-    ) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
+    def _read(
+        self, item: LabelledScores
+    ) -> tuple[TrueCodes, list[tuple[int, np.ndarray[Any, Any]]]]:
+        """What an image holds and adds; touches nothing here, so that threads can share it."""
+        grid = grid_of(item.scores)
+        true = read_true_codes(item, self.ignore_index, grid)
+        return true, list(self._histograms(true, grid.size)) if true.pixels.any() else []
+
+    def _absorb(self, true: TrueCodes, rows: list[tuple[int, np.ndarray[Any, Any]]]) -> None:
+        self._pixels_per_class += true.pixels
+        self._images_per_class += true.pixels if true.points else true.pixels > 0
+        for row, counts in rows:
+            self._add(row, counts, points=true.points)
+
+    def _histograms(self, true: TrueCodes, size: int) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
         """The counts of codes, ``(size,)``, in each row that the image has pixels for."""
-        num_classes = len(pixels)
-        used = indices < num_classes
-        groups = self._group_of_class(num_classes)
+        groups = self._group_of_class(len(true.pixels))
+        codes = as_tensor(true.codes)
         if groups is None:
-            counts = torch.bincount(torch.where(used, codes, size).flatten(), minlength=size + 1)
-            yield 0, counts[:size].cpu().numpy()
+            yield 0, torch.bincount(codes, minlength=size + 1)[:size].cpu().numpy()
             return
-        present = np.unique(groups[(pixels > 0) & (groups >= 0)])
-        # Each class's place among the rows that this image has; those without a row come last.
+        present = np.unique(groups[(true.pixels > 0) & (groups >= 0)])
+        # Each class's place among the rows that this image has; those without a row come last,
+        # and ignored pixels beyond them.
         places = np.where(groups < 0, len(present), np.searchsorted(present, groups))
-        lookup = torch.from_numpy(np.append(places, 0)).to(indices.device)
+        lookup = torch.from_numpy(np.append(places, len(present) + 1)).to(codes.device)
+        keys = lookup[as_tensor(true.classes).long()] * size + codes
         end = (len(present) + 1) * size
-        keys = torch.where(used, lookup[indices] * size + codes, end).flatten()
-        joint = torch.bincount(keys, minlength=end + 1)[:end].cpu().numpy().reshape(-1, size)
+        joint = torch.bincount(keys, minlength=end)[:end].cpu().numpy().reshape(-1, size)
         yield from zip(present.tolist(), joint[:-1])
         yield len(self._images) - 1, joint.sum(axis=0)
 
@@ -339,6 +355,8 @@ class ScoreCounter(ABC):
         self, counts: np.ndarray[Any, Any], total: int, *, points: bool, above: int = 0
     ) -> np.ndarray[Any, Any]:
         """The credit that each bin adds to those after it and to ``above`` pixels beyond."""
+        if self._unit.additive:
+            return counts
         if points:  # each is an image of one pixel
             return counts * int(self._unit.credit(np.ones(1, dtype=np.int64), 1)[0])
         covered = np.append(above + np.cumsum(counts[::-1])[::-1], above)
@@ -374,13 +392,12 @@ class ScoreCounter(ABC):
         return np.array(qhats), grid.resolution if finite else 0.0
 
     def _exact_qhats(
-        self, scores: Any, labels: Any, alpha: float, ids: Iterable[Any] | None
+        self, alpha: float, again: Callable[[], Iterable[TrueCodes]]
     ) -> np.ndarray[Any, Any]:
         qhats, resolution = self._qhats(alpha)
         if resolution == 0.0:
             return qhats
         grid = self._begun()
-        ids = None if ids is None else list(ids)
         spans = {}
         for row in range(len(qhats)):
             code = self._code_at(row, alpha)
@@ -389,36 +406,39 @@ class ScoreCounter(ABC):
                 needed = self._needed(row, alpha) - int(credits[code + 1 :].sum())
                 spans[row] = Span(*grid.pattern_range(code), needed, int(credits[code]))
         while unfinished := {row: s for row, s in spans.items() if s.first < s.last}:
-            gains = self._gains_within(unfinished, scores, labels, ids)
+            gains = {row: np.zeros(span.bins, dtype=np.int64) for row, span in unfinished.items()}
+            for true in again():
+                self._add_gains_within(unfinished, true, gains)
             for row, span in unfinished.items():
                 span.narrow(gains[row])
         for row, span in spans.items():
             qhats[row] = 1.0 - grid.value(span.first)
         return qhats
 
-    def _gains_within(
-        self, spans: Mapping[int, Span], scores: Any, labels: Any, ids: list[Any] | None
-    ) -> dict[int, np.ndarray[Any, Any]]:
-        """The images' gains in the bins of each row's span, by reading the scores again."""
-        grid = self._begun()
-        gains = {row: np.zeros(span.bins, dtype=np.int64) for row, span in spans.items()}
-        pooled = len(self._images) - 1
-        for item in SeenIds().first_of_each(scores, labels, ids):
-            num_classes = item.scores.shape[0]
-            indices = class_indices(item, self.ignore_index)
-            patterns = grid.patterns(true_scores(item, indices))
-            groups = self._group_of_class(num_classes)
-            for row, span in spans.items():
-                if groups is None or row == pooled:
-                    members = indices < num_classes
-                else:
-                    rows = torch.from_numpy(np.append(groups, -1)).to(indices.device)
-                    members = rows[indices] == row
-                bins, counts, above, total = span.counts(patterns[members])
-                if len(bins):
-                    gain = self._gains(counts, total, points=item.points, above=above)
-                    gains[row][bins] += gain
-        return gains
+    def _add_gains_within(
+        self,
+        spans: Mapping[int, Span],
+        true: TrueCodes,
+        gains: Mapping[int, np.ndarray[Any, Any]],
+    ) -> None:
+        """An image's gains in the bins of each row's span."""
+        num_classes = len(true.pixels)
+        groups = self._group_of_class(num_classes)
+        present = set() if groups is None else set(groups[true.pixels > 0].tolist())
+        last = len(self._images) - 1
+        for row, span in spans.items():
+            if row == last:  # the row of all
+                total, members = int(true.pixels.sum()), true.classes != num_classes
+            elif row in present:
+                mine = np.flatnonzero(groups == row).tolist()
+                total = int(true.pixels[mine].sum())
+                members = functools.reduce(operator.or_, (true.classes == c for c in mine))
+            else:
+                continue
+            bins, counts, above = span.counts(true.patterns, members)
+            if len(bins):
+                gain = self._gains(counts, total, points=true.points, above=above)
+                gains[row][bins] += gain
 
 
 def _stored(option: Any) -> np.ndarray[Any, Any]:

@@ -8,14 +8,14 @@ Maps are read in blocks small enough for a core's cache, several at once.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from conformal_plugin.parallel import in_parallel
 
 __all__ = ["Patterns", "label_blocks", "map_blocks", "patterns_of"]
 
@@ -44,7 +44,6 @@ def map_blocks(work: Callable[..., Any], batch: Patterns, *maps: np.ndarray[Any,
     Blocks are views ``(K, h, W)`` and ``(h, W)`` of one image each. As many run at once as torch
     would use threads; their results come in the order of the blocks.
     """
-    blocks = list(_blocks(batch, *maps))
 
     def run(block: tuple[np.ndarray[Any, Any], ...]) -> Any:
         part, *places = block
@@ -52,12 +51,7 @@ def map_blocks(work: Callable[..., Any], batch: Patterns, *maps: np.ndarray[Any,
         near = part.strides[-1] == part.itemsize
         return work(part if near else np.ascontiguousarray(part), *places)
 
-    workers = min(torch.get_num_threads(), len(blocks), os.cpu_count() or 1)
-    if workers < 2:
-        return [run(block) for block in blocks]
-    # Threads of this call alone: a pool that outlives it would not survive a fork.
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(run, blocks))
+    return [result() for _, result in in_parallel(run, _blocks(batch, *maps))]
 
 
 def label_blocks(

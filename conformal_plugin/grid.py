@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,6 +64,17 @@ class ScoreGrid:
         valid = (patterns >= 0) & (patterns <= self.top)
         return torch.where(valid, codes, self.size)
 
+    def write_codes(self, patterns: np.ndarray[Any, Any], out: np.ndarray[Any, Any]) -> None:
+        """Write the codes of valid unsigned patterns in CPU memory, those of :meth:`codes`."""
+        if not self._shift:
+            out[...] = patterns
+            return
+        scores = patterns.view(f"f{patterns.itemsize}")
+        out[...] = scores * scores.dtype.type(_BINS)
+        out += self._linear_offset
+        small = scores < _LINEAR_FROM
+        np.copyto(out, patterns >> self._shift, where=small, casting="unsafe")
+
     def pattern_range(self, code: int) -> tuple[int, int]:
         """First and last pattern that have this code."""
         if not self._shift:
@@ -101,11 +114,11 @@ class ScoreGrid:
         """Whether the maps are integers, scaled to [0, 1] by the largest value of their dtype."""
         return "int" in self.name
 
-    @property
+    @cached_property
     def _first_linear(self) -> int:
         return self._pattern_of(_LINEAR_FROM) >> self._shift
 
-    @property
+    @cached_property
     def _linear_offset(self) -> int:
         return self._first_linear - int(_LINEAR_FROM * _BINS)
 

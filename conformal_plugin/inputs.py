@@ -138,7 +138,10 @@ def labelled_images(scores: Any, labels: Any) -> Iterator[LabelledScores]:
 
 def rereadable(scores: Any, labels: Any) -> bool:
     """Whether both can be read more than once: arrays, and iterables that are no iterators."""
-    return all(is_array(value) or iter(value) is not value for value in (scores, labels))
+    return all(
+        is_array(value) or (isinstance(value, Iterable) and iter(value) is not value)
+        for value in (scores, labels)
+    )
 
 
 def _from_arrays(scores: Any, labels: Any) -> list[LabelledScores]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from conformal_plugin.errors import OptionError
@@ -41,13 +40,18 @@ class Span:
         return ((self.last - self.first) >> self.shift) + 1
 
     def counts(
-        self, patterns: Tensor
-    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int, int]:
-        """Bins with a pattern, ascending, their counts, how many lie above, and how many in all."""
-        inside = patterns[(patterns >= self.first) & (patterns <= self.last)]
-        bins, counts = torch.unique((inside - self.first) >> self.shift, return_counts=True)
-        above = int((patterns > self.last).sum())
-        return bins.cpu().numpy(), counts.cpu().numpy(), above, patterns.numel()
+        self, patterns: Any, members: Any
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]:
+        """Bins with a pattern, ascending, their counts, and how many patterns lie above the span.
+
+        Args:
+            patterns: integers ``(pixels,)``, a tensor or a NumPy array.
+            members: which of them are meant, booleans of the same kind.
+        """
+        inside = patterns[(patterns >= self.first) & (patterns <= self.last) & members]
+        few = inside.cpu().numpy() if isinstance(inside, Tensor) else inside
+        bins, counts = np.unique((few - self.first) >> self.shift, return_counts=True)
+        return bins.astype(np.int64), counts, int(((patterns > self.last) & members).sum())
 
     def narrow(self, gains: np.ndarray[Any, Any]) -> None:
         """Go on with the one bin that the exact score is in."""

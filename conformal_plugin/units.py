@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -41,7 +41,15 @@ class Totals:
 
 
 class Unit(Protocol):
-    """One way to add up the images."""
+    """One way to add up the images.
+
+    Attributes:
+        additive: whether an image's credit is its number of covered pixels.
+    """
+
+    @property
+    def additive(self) -> bool:
+        """See above."""
 
     def credit(self, covered: np.ndarray[Any, Any], total: int) -> np.ndarray[Any, Any]:
         """The int64 credit of an image with ``covered`` (int64, any shape) of ``total`` pixels."""
@@ -52,6 +60,8 @@ class Unit(Protocol):
 
 class Pixels:
     """Every pixel is an observation: split conformal prediction on the pooled pixels."""
+
+    additive = True
 
     def credit(self, covered: np.ndarray[Any, Any], total: int) -> np.ndarray[Any, Any]:
         """The covered pixels."""
@@ -73,6 +83,8 @@ class ImageShare:
     have one size and there are fewer than 6.8e10 pixels): sums of shares are then so far apart
     that the rounded sum tells them apart.
     """
+
+    additive = False
 
     def credit(self, covered: np.ndarray[Any, Any], total: int) -> np.ndarray[Any, Any]:
         """``floor(2**36 covered / total)``."""
@@ -108,6 +120,7 @@ class ImagesCovered:
     """
 
     tau: Fraction
+    additive: ClassVar[bool] = False
 
     def credit(self, covered: np.ndarray[Any, Any], total: int) -> np.ndarray[Any, Any]:
         """One where ``covered / total >= tau``, else zero."""

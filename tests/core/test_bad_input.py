@@ -12,6 +12,7 @@ import torch
 
 import conformal_plugin as cp
 from conformal_plugin import errors
+from conformal_plugin.true_codes import RecentReadings
 
 SCORES = np.full((3, 4, 5), 0.3, dtype=np.float32)
 LABELS = np.zeros((4, 5), dtype=np.uint8)
@@ -317,11 +318,34 @@ def test_data_that_changes_between_readings_is_refused() -> None:
 
         def __iter__(self):
             self.readings += 1
-            rng = np.random.default_rng(self.readings)
+            rng = np.random.default_rng(10 + self.readings)
             return iter([rng.random((3, 40, 50)).astype(np.float32)])
 
+    scores, labels = Augmented(), [np.zeros((40, 50), int)]
+    calibrator = cp.Calibrator()
+    calibrator.update(scores, labels)
     with pytest.raises(errors.OptionError, match="same each time it is read, without random aug"):
-        cp.calibrate(Augmented(), [np.zeros((40, 50), int)], 0.1)
+        calibrator.exact_result(scores, labels, 0.1)
+
+
+def test_more_than_a_little_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small data is remembered, so that it is read once; large data is read twice, the same."""
+
+    class Counted:
+        readings = 0
+
+        def __iter__(self):
+            self.readings += 1
+            return iter(images)
+
+    rng = np.random.default_rng(0)
+    images = [rng.random((3, 40, 50)).astype(np.float32) for _ in range(3)]
+    labels = [rng.integers(0, 3, (40, 50)) for _ in images]
+    small, large = Counted(), Counted()
+    remembered = cp.calibrate(small, labels, 0.1)
+    monkeypatch.setattr(RecentReadings.__init__, "__defaults__", (3 * 40 * 50,))
+    assert cp.calibrate(large, labels, 0.1) == remembered
+    assert large.readings == small.readings + 1
 
 
 def test_calibrators_that_do_not_fit_do_not_merge() -> None:
