@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -48,17 +49,22 @@ def maps_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_commands(maps_on_disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(ROOT / "tests" / "adapters" / "standin" / "unimatch", maps_on_disk / "UniMatch")
     commands = [
-        shlex.split(line)[1:]
+        shlex.split(line, comments=True)[1:]
         for block in SHELL
         for line in block.replace("\\\n", " ").splitlines()
         if line.startswith("conformal-plugin ")
     ]
-    assert [command[0] for command in commands] == ["calibrate", "filter", "evaluate"]
+    names = [command[0] for command in commands]
+    assert names == ["calibrate", "filter", "evaluate", "patch", "patch", "patch", "calibrate"]
     for command in commands:
         assert main(command) == 0, capsys.readouterr().err
     assert len(list((maps_on_disk / "pseudo_labels").glob("*.png"))) == 3
-    assert "precision" in capsys.readouterr().out
+    assert "UniMatchLoop(cfg, criterion_u)" in (maps_on_disk / "UniMatch/unimatch.py").read_text()
+    printed = capsys.readouterr().out
+    assert "precision" in printed
+    assert "stage1_epochs" in printed
 
 
 def test_the_two_commands_name_what_exists() -> None:
