@@ -334,9 +334,12 @@ class Evaluator:
         pixels, covered, kept, wrong = np.array(self._tally.images, dtype=np.int64).T
         order = np.lexsort((wrong, kept, pixels, covered / pixels))
         return Evaluation(
-            self._tally.confusion.copy(),
-            self._tally.set_sizes.copy(),
-            *(column[order] for column in (pixels, covered, kept, wrong)),
+            confusion=self._tally.confusion.copy(),
+            set_sizes=self._tally.set_sizes.copy(),
+            image_pixels=pixels[order],
+            image_covered=covered[order],
+            image_kept=kept[order],
+            image_wrong=wrong[order],
             rule=self.rule,
         )
 
@@ -395,7 +398,11 @@ class Evaluator:
         """Labels, K where dropped, and sizes of the prediction sets, ``(H, W)`` each."""
         num_classes = len(thresholds)
         # A label number of its own for dropped pixels, whatever the caller's ignore index.
-        options = {"rule": self.rule, "background": self.background, "ignore_index": num_classes}
+        options: dict[str, Any] = {
+            "rule": self.rule,
+            "background": self.background,
+            "ignore_index": num_classes,
+        }
         dtype = label_dtype(num_classes + 1, num_classes)
         if scores.device.type != "cpu":
             least = [grid.least(threshold) for threshold in thresholds]

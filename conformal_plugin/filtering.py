@@ -99,7 +99,11 @@ def filter(
     check_ignore_index(ignore_index, num_classes)
     thresholds = class_thresholds(qhat, num_classes)
     refuse_uninformative(qhat)
-    options = {"rule": rule, "background": background, "ignore_index": ignore_index}
+    options: dict[str, Any] = {
+        "rule": rule,
+        "background": background,
+        "ignore_index": ignore_index,
+    }
     if batch.device.type == "cpu":
         out = _labels_on_cpu(batch, thresholds, grid, options)
     else:
@@ -120,11 +124,12 @@ def _labels_on_cpu(
     out = torch.empty(
         batch.shape[:1] + batch.shape[2:], dtype=label_dtype(num_classes, options["ignore_index"])
     )
-    informative = [None in bounds]
+    finite = [bound for bound in bounds if bound is not None]
+    informative = [len(finite) < num_classes]
 
     def work(block: Patterns, labels: np.ndarray[Any, Any]) -> int:
         if not informative[0]:  # settled by the first block, as a rule
-            informative[0] = bool((block < max(bounds)).any())
+            informative[0] = bool((block < max(finite)).any())
         return label_blocks(block, bounds, labels, **options)
 
     if max(map_blocks(work, patterns_of(batch), out.numpy()), default=0) > grid.top:

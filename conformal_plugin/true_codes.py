@@ -140,20 +140,22 @@ def _on_cpu(
     """None where a score that is not ignored has no code, or is -0.0."""
     num_classes = item.scores.shape[0]
     scores = item.scores if item.scores.ndim == 3 else item.scores.unsqueeze(1)
-    classes = labels.reshape(scores.shape[1:])
+    _, height, width = scores.shape
+    classes = labels.reshape(height, width)
     source = torch.from_numpy(patterns_of(scores).view(_signed(scores)))
     patterns = np.empty(classes.shape, dtype=f"u{scores.element_size()}")
     codes = np.empty(classes.shape, dtype=np.int32)
-    rows = max(1, _BLOCK_PIXELS // classes.shape[1])
-    for top in range(0, len(classes), rows):
-        for left in range(0, classes.shape[1], _BLOCK_PIXELS):
+    rows = max(1, _BLOCK_PIXELS // width)
+    for top in range(0, height, rows):
+        for left in range(0, width, _BLOCK_PIXELS):
             area = (slice(top, top + rows), slice(left, left + _BLOCK_PIXELS))
             ignored = classes[area] == num_classes
             some = bool(ignored.any())
             index = classes[area].astype(np.int64)
             if some:
                 np.copyto(index, 0, where=ignored)
-            raw = source[(slice(None), *area)].gather(0, torch.from_numpy(index[None]))[0]
+            block = source[:, area[0], area[1]]
+            raw = block.gather(0, torch.from_numpy(index[None]))[0]
             found = raw.numpy().view(patterns.dtype)
             if some:
                 np.copyto(found, 0, where=ignored)

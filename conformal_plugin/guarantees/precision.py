@@ -312,12 +312,19 @@ class PrecisionCalibrator:
             CalibrationFileError: a state of another version or kind, or damaged.
         """
         with reading(state, cls.__name__, _STATE_VERSION):
-            path = {name: np.asarray(state[f"path_{name}"]).tolist() for name in _PATH_PARTS}
+            path: dict[str, Any] = {
+                name: np.asarray(state[f"path_{name}"]).tolist() for name in _PATH_PARTS
+            }
             calibrator = cls(
                 rule=str(state["rule"]),
                 background=int(state["background"]),
                 ignore_index=int(state["ignore_index"]),
-                path=ThresholdPath(**{name: tuple(part) for name, part in path.items()}),
+                path=ThresholdPath(
+                    background=np.array(path["background"]),
+                    foreground=np.array(path["foreground"]),
+                    starts=tuple(path["starts"]),
+                    shares=tuple(path["shares"]),
+                ),
             )
             columns = zip(*(np.asarray(state[n]) for n in ("kept", "wrong", "classes", "area")))
             images = {
