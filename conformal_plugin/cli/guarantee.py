@@ -9,7 +9,7 @@ from typing import Any
 
 from conformal_plugin.calibration import Calibration, exact_alpha
 from conformal_plugin.calibrator import Calibrator
-from conformal_plugin.choices import FEW, TESTS, WEIGHTINGS
+from conformal_plugin.choices import FEW, GUARANTEES, TESTS, WEIGHTINGS
 from conformal_plugin.counting import ScoreCounter
 from conformal_plugin.errors import OptionError
 from conformal_plugin.guarantees.class_conditional import (
@@ -148,14 +148,7 @@ class _Precision(Task):
         return [counted.result(epsilon, **self._options) for epsilon in self.levels]
 
 
-_COVERAGE = (
-    "pixel",
-    "image-level",
-    "image-wise",
-    "class-conditional",
-    "class-conditional-image-level",
-    "clustered",
-)
+_COVERAGE = tuple(name for name in GUARANTEES if name != "precision")
 _OWNERS: dict[str, tuple[str, ...]] = {
     "alpha": _COVERAGE,
     "tau": ("image-wise",),
