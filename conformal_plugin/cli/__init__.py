@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -13,6 +14,7 @@ __all__ = ["main"]
 
 _BAD_INPUT = 2
 _INTERRUPTED = 130
+_OUTPUT_CLOSED = 141  # as a shell reports a process that SIGPIPE has ended
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,6 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = importlib.import_module(f"conformal_plugin.cli.{arguments.command}_command")
     try:
         command.run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads the output has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _OUTPUT_CLOSED
     except (ConformalError, OSError) as error:
         print(f"conformal-plugin {arguments.command}: {error}", file=sys.stderr)
         return _BAD_INPUT

@@ -59,3 +59,13 @@ def test_examples_in_help_parse(run):
         assert len(examples) >= 2
         for example in examples:
             assert build_parser().parse_args(example).command == command
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(data, calibrated):
+    program = "import sys; from conformal_plugin.cli import main; sys.exit(main(sys.argv[1:]))"
+    arguments = ["evaluate", "--maps", data.maps, "--labels", data.labels]
+    command = [sys.executable, "-c", program, *arguments, "--calibration", calibrated]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()  # before anything was printed
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
