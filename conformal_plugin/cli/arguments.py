@@ -7,6 +7,7 @@ from pathlib import Path
 
 from conformal_plugin import __version__
 from conformal_plugin.choices import FEW, GUARANTEES, RULES, TESTS, WEIGHTINGS
+from conformal_plugin.cli import annotate_arguments
 
 __all__ = ["build_parser"]
 
@@ -15,11 +16,13 @@ exit codes:
   0    done
   2    bad usage or input; the message says what was expected, what came and what to do
   130  interrupted with Ctrl-C; run again, calibrate and filter go on where they stopped
+  141  whoever read the output stopped reading, as `head` does
 """
 
 _DESCRIPTION = """\
 Calibrated pseudo-labels from an annotator's class-score maps: calibrate a threshold on a few
-labelled images, filter the unlabelled ones with it, evaluate what was kept.
+labelled images, filter the unlabelled ones with it, evaluate what was kept; plug the labels into a
+host's training scripts, and check the run before it starts.
 """
 
 _EXAMPLES = """\
@@ -30,6 +33,8 @@ examples:
       --out pseudo_labels
   conformal-plugin evaluate --maps probs --labels labels --ids held_out.txt \\
       --calibration calibration.json
+  conformal-plugin patch UniMatch --apply
+  conformal-plugin doctor UniMatch --config UniMatch/configs/pascal.yaml
 """
 
 _CALIBRATE = """\
@@ -98,6 +103,7 @@ _DOCTOR = """\
 Check, before any GPU hour is spent, the config, the patched scripts, the id lists, photos, masks
 and pseudo-labels of a run, and print each finding with its remedy. Imports nothing of the host's
 and writes nothing. Relative paths in the config are taken from HOST_DIR, as the scripts take them.
+Exit code 2 where a finding is an error.
 """
 
 _DOCTOR_EXAMPLES = """\
@@ -124,7 +130,19 @@ def build_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_patch(commands)
     _add_doctor(commands)
+    _add_annotate(commands)
     return parser
+
+
+def _add_annotate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "annotate",
+        "from photos to score maps, or to labels",
+        annotate_arguments.DESCRIPTION,
+        annotate_arguments.EXAMPLES,
+    )
+    annotate_arguments.add_options(parser)
 
 
 def _add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,14 @@ from conformal_plugin.cli.inputs import (
 )
 from conformal_plugin.cli.label_folder import MANIFEST, LabelFolder
 from conformal_plugin.cli.label_summary import LabelSummary
+from conformal_plugin.cli.labeller import Labeller
+from conformal_plugin.cli.pair_lines import pair_lines
 from conformal_plugin.cli.progress import progress
 from conformal_plugin.cli.report import number, print_json, warn
-from conformal_plugin.errors import OptionError, ShapeError, UninformativeThresholdError
+from conformal_plugin.errors import OptionError, ShapeError
 from conformal_plugin.files.lazy import LazySequence
 from conformal_plugin.files.maps import ScoreMap, read_map
-from conformal_plugin.filtering import filter as filter_masks
-from conformal_plugin.filtering import label_dtype, promised_rule, refuse_uninformative
+from conformal_plugin.filtering import promised_rule, refuse_uninformative
 
 __all__ = ["run"]
 
@@ -51,7 +51,12 @@ def run(arguments: argparse.Namespace) -> None:
     summary = LabelSummary(ignore_index)
     todo = _not_done(folder, ids, paths, summary, overwrite=arguments.overwrite)
     num_classes = None
-    unsure: list[str] = []
+    labeller = Labeller(
+        qhat,
+        rule=settings["rule"],
+        background=settings["background"],
+        ignore_index=ignore_index,
+    )
     work = progress(
         zip(todo, maps.take(todo)),
         "filter",
@@ -62,20 +67,10 @@ def run(arguments: argparse.Namespace) -> None:
     for index, scores in work:
         with naming(ids[index]):
             num_classes = _same_classes(scores, num_classes)
-            try:
-                labels = filter_masks(
-                    scores,
-                    qhat,
-                    rule=settings["rule"],
-                    background=settings["background"],
-                    ignore_index=ignore_index,
-                )
-            except UninformativeThresholdError:  # of this one image: nothing can be learnt from it
-                unsure.append(ids[index])
-                labels = _nothing_kept(scores, ignore_index)
+            labels = labeller.labels(ids[index], scores)
             folder.write(ids[index], labels, paths[index])
-        summary.add(np.asarray(labels))
-    _report_unsure(unsure, len(ids))
+        summary.add(labels)
+    labeller.report(len(ids))
     id_list = arguments.id_list or arguments.out / "pseudo_labels.txt"
     atomic_write_text(id_list, "".join(f"{line}\n" for line in lines))
     content = {
@@ -111,32 +106,7 @@ def _maps_and_lines(
         return LazySequence(lambda path: read_map(path, arguments.key), paths), ids
     photos = find_photos(arguments, ids)
     maps = fitted_maps(arguments, ids, paths, photos, "photo")
-    return maps, _pair_lines(arguments, photos, [folder.path(name) for name in ids])
-
-
-def _pair_lines(
-    arguments: argparse.Namespace, photos: Sequence[Path], labels: Sequence[Path]
-) -> list[str]:
-    """Lines ``PHOTO LABEL`` as training code joins them to its data root."""
-    folders = (arguments.photos.absolute(), arguments.out.absolute())
-    root = (arguments.root or Path(os.path.commonpath(folders))).absolute()
-    lines = []
-    for pair in zip(photos, labels):
-        relative = [os.path.relpath(path.absolute(), root) for path in pair]
-        if root == Path(root.anchor):  # nothing in common: absolute paths join to any data root
-            relative = [str(path.absolute()) for path in pair]
-        elif any(path.startswith(os.pardir) for path in relative):
-            raise OptionError(
-                f"--root {arguments.root} does not hold both {pair[0]} and {pair[1]}; name a "
-                f"folder that holds photos and labels, or leave it out"
-            )
-        if any(len(path.split()) != 1 for path in relative):
-            raise OptionError(
-                f"lines PHOTO LABEL are separated by a space, and {' or '.join(relative)} has one "
-                f"in its name; rename it, or leave --photos out"
-            )
-        lines.append(" ".join(Path(path).as_posix() for path in relative))
-    return lines
+    return maps, pair_lines(arguments, photos, [folder.path(name) for name in ids])
 
 
 def _not_done(
@@ -156,31 +126,6 @@ def _not_done(
         else:
             summary.add(present)
     return todo
-
-
-def _nothing_kept(scores: ScoreMap, ignore_index: int) -> np.ndarray[Any, Any]:
-    dtype = str(label_dtype(len(scores), ignore_index)).removeprefix("torch.")
-    return np.full(tuple(scores.shape[1:]), ignore_index, dtype=dtype)
-
-
-def _report_unsure(unsure: Sequence[str], images: int) -> None:
-    """Say which images hold every class in every set; refuse when that is all of them.
-
-    Raises:
-        UninformativeThresholdError: no image has a pixel with a class outside its set.
-    """
-    if not unsure:
-        return
-    if len(unsure) == images:
-        raise UninformativeThresholdError(
-            f"every class is in the prediction set of every pixel of all {images} images, so no "
-            f"label says anything; calibrate with a larger alpha or more labelled images"
-        )
-    shown = ", ".join(unsure[:3]) + (", ..." if len(unsure) > 3 else "")
-    warn(
-        f"{len(unsure)} of {images} images have every class in the set of every pixel and were "
-        f"dropped whole: {shown}"
-    )
 
 
 def _same_classes(scores: ScoreMap, num_classes: int | None) -> int:

@@ -15,6 +15,7 @@ from conformal_plugin.files.ids import find_files, ids_in_folder, read_ids
 from conformal_plugin.files.labels import LABEL_SUFFIXES, image_size
 from conformal_plugin.files.lazy import LazySequence
 from conformal_plugin.files.maps import MAP_SUFFIXES, ScoreMap, read_map
+from conformal_plugin.files.photos import PHOTO_SUFFIXES
 from conformal_plugin.files.resize import require_size, resize_map
 
 __all__ = [
@@ -26,8 +27,6 @@ __all__ = [
     "naming",
     "threshold",
 ]
-
-_PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 
 
 def listed_ids(arguments: argparse.Namespace) -> tuple[str, ...]:
@@ -56,7 +55,7 @@ def find_labels(arguments: argparse.Namespace, ids: Sequence[str]) -> list[Path]
 
 def find_photos(arguments: argparse.Namespace, ids: Sequence[str]) -> list[Path]:
     """The photo of every id."""
-    return find_files(arguments.photos, ids, _PHOTO_SUFFIXES, "photo")
+    return find_files(arguments.photos, ids, PHOTO_SUFFIXES, "photo")
 
 
 def fitted_maps(

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from conformal_plugin.errors import SourceFileError
 
-__all__ = ["IdList", "find_files", "ids_in_folder", "read_ids"]
+__all__ = ["IdList", "checked_id", "find_files", "ids_in_folder", "read_ids"]
 
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _SHOWN = 5
@@ -56,7 +56,7 @@ def read_ids(path: str | os.PathLike[str]) -> IdList:
             f"the id list {path} is not UTF-8 text ({error}); pass a text file with one id a line"
         ) from error
     ids = [
-        _checked(_id_of_line(line), f"line {number} of {path}")
+        checked_id(_id_of_line(line), f"line {number} of {path}")
         for number, line in enumerate(text.split("\n"), start=1)
         if line.strip()
     ]
@@ -110,7 +110,7 @@ def find_files(
     total = 0
     for name in ids:
         total += 1
-        _checked(name, "the list of ids")
+        checked_id(name, "the list of ids")
         candidates = [root / f"{name}{suffix}" for suffix in suffixes]
         present = [path for path in candidates if path.is_file()]
         if len(present) > 1:
@@ -137,8 +137,16 @@ def _id_of_line(line: str) -> str:
     return line.strip()
 
 
-def _checked(name: str, where: str) -> str:
-    """``name`` in its one spelling (``a//./b`` is ``a/b``); refused where it leaves its folder."""
+def checked_id(name: str, where: str) -> str:
+    """``name`` in its one spelling: ``a//./b`` is ``a/b``.
+
+    Args:
+        name: an id.
+        where: where it stands, for the message: ``"line 3 of ids.txt"``.
+
+    Raises:
+        SourceFileError: empty, absolute, unprintable, or leaving its folder with ``..``.
+    """
     posix, windows = PurePosixPath(name), PureWindowsPath(name)
     leaves = ".." in posix.parts or ".." in windows.parts or posix.anchor or windows.anchor
     if leaves or not posix.parts or not name.isprintable():

@@ -23,6 +23,7 @@ __all__ = [
     "LABEL_SUFFIXES",
     "image_size",
     "label_files",
+    "opened_image",
     "read_label",
     "read_origin",
     "write_label",
@@ -54,7 +55,7 @@ def read_label(path: str | os.PathLike[str]) -> np.ndarray[Any, Any]:
     Raises:
         SourceFileError: unreadable, or an image of colours.
     """
-    with _opened(path) as image:
+    with opened_image(path) as image:
         if image.mode not in _EIGHT_BIT + _WIDE:
             raise SourceFileError(
                 f"the label {path} has colours (mode {image.mode}) where class indices were "
@@ -109,7 +110,7 @@ def read_origin(path: str | os.PathLike[str]) -> str:
     Raises:
         SourceFileError: unreadable.
     """
-    with _opened(path) as image:
+    with opened_image(path) as image:
         return str(image.info.get(_ORIGIN, ""))
 
 
@@ -119,12 +120,17 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     Raises:
         SourceFileError: unreadable.
     """
-    with _opened(path) as image:
+    with opened_image(path) as image:
         return int(image.height), int(image.width)
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
+def opened_image(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """A Pillow image; whatever is wrong with its file, also while the block decodes it.
+
+    Raises:
+        SourceFileError: unreadable.
+    """
     pillow = _pillow("Image")
     try:
         with pillow.open(Path(path)) as image:

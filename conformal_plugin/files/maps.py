@@ -1,4 +1,4 @@
-"""Reading an annotator's class-score maps, one file per image: .npz, .npy, .pt, .safetensors."""
+"""Reading class-score maps, one file per image: .npz, .npy, .pt, .safetensors, .cpmap."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from conformal_plugin.errors import ConformalError, ShapeError, SourceFileError
 from conformal_plugin.files.extras import optional
 from conformal_plugin.files.ids import find_files
 from conformal_plugin.files.lazy import LazySequence
+from conformal_plugin.files.store_codec import decode
 
 __all__ = ["DEFAULT_KEY", "MAP_SUFFIXES", "ScoreMap", "map_files", "read_map"]
 
@@ -46,8 +47,9 @@ def read_map(path: str | os.PathLike[str], key: str | None = None) -> ScoreMap:
     """Read class scores ``(K, H, W)``; nothing in the file is executed.
 
     Args:
-        path: ``.npz`` or ``.npy`` (gives a NumPy array), ``.pt`` with a tensor or a dict of
-            tensors, or ``.safetensors`` (both give a tensor on the CPU).
+        path: ``.cpmap`` of a :class:`conformal_plugin.files.MapStore`, ``.npz`` or ``.npy`` (these
+            give a NumPy array), ``.pt`` with a tensor or a dict of tensors, or ``.safetensors``
+            (both give a tensor on the CPU).
         key: the array's name in a file of several; by default ``"probs"``, or the only one.
 
     Returns:
@@ -78,6 +80,10 @@ def read_map(path: str | os.PathLike[str], key: str | None = None) -> ScoreMap:
             f"one image, (K, H, W) with the classes first"
         )
     return scores
+
+
+def _read_store(path: Path, key: str | None) -> ScoreMap:
+    return decode(path.read_bytes(), str(path))[0]
 
 
 def _read_numpy(path: Path, key: str | None) -> ScoreMap:
@@ -116,6 +122,7 @@ _READERS: dict[str, Callable[[Path, str | None], ScoreMap]] = {
     ".npy": _read_numpy,
     ".pt": _read_torch,
     ".safetensors": _read_safetensors,
+    ".cpmap": _read_store,
 }
 MAP_SUFFIXES = tuple(_READERS)
 

@@ -1,0 +1,240 @@
+"""Tiny models of transformers with random weights, built from configurations and saved to disk."""
+
+from __future__ import annotations
+
+import json
+import string
+
+import numpy as np
+import pytest
+import torch
+
+LABELS = ("wall", "cat", "dog", "dining table", "person")
+
+
+def saved(folder, model, processor):
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def tokenizer(folder):
+    """A CLIP tokenizer that knows letters."""
+    import transformers
+
+    letters = string.ascii_lowercase
+    words = [*letters, *(f"{letter}</w>" for letter in letters)]
+    vocabulary = {word: index for index, word in enumerate(words)}
+    vocabulary |= {"<|startoftext|>": 298, "<|endoftext|>": 299}
+    folder.mkdir()
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    return transformers.CLIPTokenizer.from_pretrained(str(folder))
+
+
+def labelled():
+    return {"id2label": dict(enumerate(LABELS)), "label2id": {n: i for i, n in enumerate(LABELS)}}
+
+
+def swin():
+    import transformers
+
+    return transformers.SwinConfig(
+        image_size=64, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=4,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )  # fmt: skip
+
+
+QUERIES = {"num_queries": 5, "num_attention_heads": 2, "encoder_layers": 1, "decoder_layers": 2}
+SMALL = {"encoder_feedforward_dim": 16, "dim_feedforward": 16, "hidden_dim": 32}
+SIDES = {"shortest_edge": 40, "longest_edge": 64}
+TEXT = {
+    "vocab_size": 300, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+    "num_attention_heads": 2, "bos_token_id": 298, "eos_token_id": 299, "pad_token_id": 299,
+}  # fmt: skip
+VIT = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16, "image_size": 64}
+
+
+def mask2former(folder):
+    import transformers as t
+
+    config = t.Mask2FormerConfig(
+        backbone_config=swin(), feature_size=32, mask_feature_size=32, **QUERIES, **SMALL,
+        **labelled(),
+    )  # fmt: skip
+    model = t.Mask2FormerForUniversalSegmentation(config)
+    return saved(folder, model, t.Mask2FormerImageProcessor(size=SIDES))
+
+
+def maskformer(folder):
+    import transformers as t
+
+    decoder = t.DetrConfig(
+        d_model=32, encoder_layers=1, decoder_layers=1, encoder_ffn_dim=16, decoder_ffn_dim=16,
+        encoder_attention_heads=2, decoder_attention_heads=2, num_queries=5,
+    )  # fmt: skip
+    config = t.MaskFormerConfig(
+        backbone_config=swin(), decoder_config=decoder, mask_feature_size=32, fpn_feature_size=32,
+        **labelled(),
+    )  # fmt: skip
+    model = t.MaskFormerForInstanceSegmentation(config)
+    return saved(folder, model, t.MaskFormerImageProcessor(size=SIDES))
+
+
+def oneformer(folder):
+    import transformers as t
+
+    config = t.OneFormerConfig(
+        backbone_config=swin(), conv_dim=32, mask_dim=32, text_encoder_width=16,
+        text_encoder_num_layers=1, text_encoder_proj_layers=1, text_encoder_vocab_size=300,
+        text_encoder_context_length=16, task_seq_len=16, is_training=False, **QUERIES, **SMALL,
+        **labelled(),
+    )  # fmt: skip
+    words = tokenizer(folder.with_name("oneformer-words"))
+    classes = {str(i): {"name": name, "isthing": 1} for i, name in enumerate(LABELS)}
+    folder.mkdir()
+    (folder / "classes.json").write_text(json.dumps(classes))
+    images = t.OneFormerImageProcessor(
+        size=SIDES, repo_path=str(folder), class_info_file="classes.json", num_text=2
+    )
+    processor = t.OneFormerProcessor(
+        image_processor=images, tokenizer=words, max_seq_length=16, task_seq_length=16
+    )
+    return saved(folder, t.OneFormerForUniversalSegmentation(config), processor)
+
+
+def dense(folder, model):
+    import transformers as t
+
+    return saved(folder, model, t.SegformerImageProcessor(size={"height": 64, "width": 64}))
+
+
+def segformer(folder):
+    import transformers as t
+
+    config = t.SegformerConfig(
+        depths=[1, 1, 1, 1], hidden_sizes=[8, 8, 8, 8], num_attention_heads=[1, 1, 1, 1],
+        decoder_hidden_size=8, **labelled(),
+    )  # fmt: skip
+    return dense(folder, t.SegformerForSemanticSegmentation(config))
+
+
+def upernet(folder):
+    import transformers as t
+
+    backbone = t.ConvNextConfig(
+        hidden_sizes=[8, 8, 8, 8], depths=[1, 1, 1, 1],
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )  # fmt: skip
+    config = t.UperNetConfig(
+        backbone_config=backbone, hidden_size=8, auxiliary_in_channels=8, pool_scales=[1, 2],
+        **labelled(),
+    )  # fmt: skip
+    return dense(folder, t.UperNetForSemanticSegmentation(config))
+
+
+def beit(folder):
+    import transformers as t
+
+    config = t.BeitConfig(
+        patch_size=16, num_hidden_layers=4, out_indices=[1, 2, 3, 4], use_auxiliary_head=False,
+        **VIT, **labelled(),
+    )  # fmt: skip
+    return dense(folder, t.BeitForSemanticSegmentation(config))
+
+
+def dpt(folder):
+    import transformers as t
+
+    config = t.DPTConfig(
+        patch_size=16, num_hidden_layers=4, backbone_out_indices=[0, 1, 2, 3],
+        neck_hidden_sizes=[8, 8, 8, 8], fusion_hidden_size=8, use_auxiliary_head=False,
+        **VIT, **labelled(),
+    )  # fmt: skip
+    return dense(folder, t.DPTForSemanticSegmentation(config))
+
+
+def clipseg(folder):
+    import transformers as t
+
+    config = t.CLIPSegConfig(
+        text_config={**TEXT, "max_position_embeddings": 77},
+        vision_config={**VIT, "patch_size": 16, "num_hidden_layers": 4},
+        projection_dim=16, extract_layers=[1, 2, 3], reduce_dim=8, decoder_num_attention_heads=2,
+        decoder_intermediate_size=16,
+    )  # fmt: skip
+    words = tokenizer(folder.with_name("clipseg-words"))
+    images = t.ViTImageProcessor(size={"height": 64, "width": 64})
+    processor = t.CLIPSegProcessor(image_processor=images, tokenizer=words)
+    return saved(folder, t.CLIPSegForImageSegmentation(config), processor)
+
+
+MAKERS = {
+    maker.__name__: maker
+    for maker in (
+        mask2former, maskformer, oneformer, segformer, upernet, beit, dpt, clipseg,
+    )
+}  # fmt: skip
+
+
+class Sam3Pixels:
+    """Resizes as SAM 3's processor does, which needs torchvision."""
+
+    def __init__(self, words):
+        self.tokenizer = words
+
+    def __call__(self, images, return_tensors):
+        pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 127.5 - 1
+        return {"pixel_values": torch.nn.functional.interpolate(pixels, size=(56, 56))}
+
+
+def sam3(folder):
+    """A model and a processor; neither goes to disk."""
+    import transformers as t
+
+    layer = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16, "num_layers": 1}
+    backbone = {
+        "model_type": "sam3_vit_model", **VIT, "image_size": 56, "num_hidden_layers": 2,
+        "patch_size": 14, "window_size": 2, "global_attn_indexes": [1], "pretrain_image_size": 56,
+    }  # fmt: skip
+    config = t.Sam3Config(
+        vision_config={
+            "backbone_config": backbone, "fpn_hidden_size": 16, "num_feature_levels": 3,
+            "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+        },
+        text_config={**TEXT, "projection_dim": 16, "max_position_embeddings": 32},
+        geometry_encoder_config=layer,
+        detr_encoder_config=layer,
+        detr_decoder_config={**layer, "num_queries": 4},
+        mask_decoder_config={
+            "hidden_size": 16, "num_attention_heads": 2, "num_upsampling_stages": 3,
+        },
+    )  # fmt: skip
+    return t.Sam3Model(config), Sam3Pixels(tokenizer(folder))
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """Gives the folder of a tiny model by its kind, made when it is first asked for."""
+    pytest.importorskip("transformers")
+    made = {}
+
+    def folder(kind):
+        if kind not in made:
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                made[kind] = MAKERS[kind](tmp_path_factory.mktemp("models") / kind)
+        return made[kind]
+
+    return folder
+
+
+@pytest.fixture
+def tiny_sam3(tmp_path):
+    """A tiny SAM 3 and its processor, where the installed transformers has it."""
+    transformers = pytest.importorskip("transformers")
+    if not hasattr(transformers, "Sam3Model"):
+        pytest.skip(f"transformers {transformers.__version__} has no SAM 3")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return sam3(tmp_path / "sam3-words")

@@ -1,0 +1,237 @@
+"""Models of transformers give scores of the wanted classes in [0, 1], each in its place."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from conformal_plugin.annotators import Annotator, ClassList, load_transformers
+from conformal_plugin.annotators.huggingface import TransformersAnnotator
+from conformal_plugin.errors import MissingExtraError, OptionError, SourceFileError
+from conformal_plugin.files import MapStore, read_label, write_label
+
+CLASSES = ClassList.of({"background": [], "cat": [], "diningtable": ["dining table"], "dog": []})
+KINDS = ("mask2former", "maskformer", "oneformer", "segformer", "upernet", "beit", "dpt", "clipseg")
+
+
+def photos(*sizes):
+    rng = np.random.default_rng(1)
+    return [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+
+
+@pytest.mark.filterwarnings("ignore:torch.meshgrid")  # of OneFormer before transformers 5
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_gives_maps_that_depend_on_the_photo_alone(tiny, kind):
+    annotator = load_transformers(tiny(kind), classes=CLASSES)
+    assert isinstance(annotator, Annotator)
+    three = photos((30, 50), (50, 30), (30, 50))
+    maps = annotator.annotate(three)
+    assert [tuple(m.shape) for m in maps] == [(4, 30, 50), (4, 50, 30), (4, 30, 50)]
+    for photo, scores in zip(three, maps):
+        assert scores.dtype == torch.float32
+        assert 0 <= float(scores.min()) <= float(scores.max()) <= 1
+        torch.testing.assert_close(scores[0], 1 - scores[1:].amax(dim=0))
+        torch.testing.assert_close(annotator.annotate([photo])[0], scores, atol=1e-5, rtol=1e-4)
+    assert not torch.equal(maps[0], maps[2])
+
+
+@pytest.mark.parametrize("kind", ["mask2former", "segformer"])
+def test_scores_are_those_of_the_formula(tiny, kind):
+    """Computed again from the model's raw output, class by class."""
+    import transformers
+
+    annotator = load_transformers(tiny(kind), classes=CLASSES)
+    (photo,) = photos((48, 64))
+    processor = transformers.AutoImageProcessor.from_pretrained(tiny(kind))
+    pixels = processor(images=[photo], return_tensors="pt")["pixel_values"]
+    (scores,) = annotator.annotate([photo])
+    model = annotator._scores.__self__._run.model
+    with torch.no_grad():
+        out = model(pixel_values=pixels)
+    if kind == "mask2former":
+        queries = out.class_queries_logits[0].softmax(-1)
+        masks = torch.nn.functional.interpolate(
+            out.masks_queries_logits, size=(48, 64), mode="bilinear"
+        )[0].sigmoid()
+        expected = [(queries[:, c, None, None] * masks).sum(0) for c in (1, 3, 2)]
+    else:
+        logits = torch.nn.functional.interpolate(out.logits, size=(48, 64), mode="bilinear")[0]
+        expected = [logits.exp()[c] / logits.exp().sum(0) for c in (1, 3, 2)]
+    torch.testing.assert_close(scores[1:], torch.stack(expected).clamp(0, 1))
+
+
+class Padding:
+    """A processor that fills up to a square, and a model whose one mask is the filled-in photo."""
+
+    config = SimpleNamespace(model_type="mask2former", id2label={0: "cat", 1: "dog"})
+
+    def __call__(self, images=None, return_tensors=None, **inputs):
+        if images is None:
+            return self.forward(**inputs)
+        height, width = images[0].shape[:2]
+        pixels = torch.zeros(len(images), 3, 96, 96)
+        valid = torch.zeros(len(images), 96, 96, dtype=torch.long)
+        for i, image in enumerate(images):
+            pixels[i, :, :height, :width] = torch.from_numpy(image).permute(2, 0, 1)
+            valid[i, :height, :width] = 1
+        return {"pixel_values": pixels, "pixel_mask": valid}
+
+    def forward(self, pixel_values, pixel_mask):
+        masks = torch.where(pixel_values[:, :1, ::4, ::4] > 128, 20.0, -20.0)
+        logits = torch.tensor([[[30.0, 0.0, 0.0]]]).expand(len(masks), -1, -1)
+        return SimpleNamespace(class_queries_logits=logits, masks_queries_logits=masks)
+
+    def eval(self):
+        return self
+
+    def to(self, device):
+        return self
+
+    def state_dict(self):
+        return {}
+
+
+def test_what_a_processor_fills_up_does_not_shift_the_map():
+    classes = ClassList.of({"background": [], "cat": [], "dog": []})
+    stub = Padding()
+    annotator = TransformersAnnotator(stub, stub, "universal", classes=classes)
+    photo = np.zeros((40, 80, 3), np.uint8)
+    photo[20:, 60:] = 255
+    (scores,) = annotator.annotate([photo])
+    cat = scores[1] > 0.5
+    assert cat[24:38, 64:78].all()  # the mask's own grain is four pixels
+    assert not cat[:16].any()
+    assert not cat[:, :56].any()
+    assert float(scores[2].max()) < 1e-6
+
+
+def test_sam3_takes_the_surest_instance(tiny_sam3):
+    model, processor = tiny_sam3
+    classes = ClassList.of({"background": [], "cat": ["cat", "kitten"], "dog": []})
+    annotator = TransformersAnnotator(model, processor, "sam3", classes=classes)
+    two = photos((30, 50), (40, 20))
+    maps = annotator.annotate(two)
+    assert [tuple(m.shape) for m in maps] == [(3, 30, 50), (3, 40, 20)]
+    expected = []
+    with torch.no_grad():
+        for word in ("cat", "kitten", "dog"):
+            tokens = processor.tokenizer(
+                [word], padding="max_length", max_length=32, return_tensors="pt"
+            )
+            out = model(
+                pixel_values=processor([two[0]], "pt")["pixel_values"],
+                input_ids=tokens["input_ids"],
+                attention_mask=tokens["attention_mask"],
+            )
+            sure = (out.pred_logits.sigmoid() * out.presence_logits.sigmoid())[0]
+            instances = sure[:, None, None] * out.pred_masks[0].sigmoid()
+            best = instances.amax(0)[None, None]
+            expected.append(torch.nn.functional.interpolate(best, (30, 50), mode="bilinear")[0, 0])
+    cat = torch.maximum(expected[0], expected[1])
+    torch.testing.assert_close(maps[0][1:], torch.stack([cat, expected[2]]), atol=1e-5, rtol=1e-4)
+
+
+def test_text_prompts_decide(tiny):
+    one = load_transformers(tiny("clipseg"), classes=CLASSES)
+    other = load_transformers(
+        tiny("clipseg"),
+        classes=ClassList.of({**dict(zip(CLASSES.class_names, CLASSES.prompts)), "cat": ["lynx"]}),
+    )
+    photo = photos((30, 50))
+    assert not torch.equal(one.annotate(photo)[0][1], other.annotate(photo)[0][1])
+    assert torch.equal(one.annotate(photo)[0][3], other.annotate(photo)[0][3])
+    assert one.fingerprint["prompts"]["diningtable"] == ["dining table"]
+    assert one.fingerprint != other.fingerprint
+    with pytest.raises(OptionError, match="asked in words and has no classes of its own"):
+        load_transformers(tiny("clipseg"), classes=CLASSES, synonyms={"cat": ["cat"]})
+
+
+def test_the_matching_is_told_and_recorded(tiny):
+    annotator = load_transformers(tiny("segformer"), classes=CLASSES)
+    assert "class diningtable is the model's dining table" in annotator.notes
+    assert "2 classes of the model belong to no class here: wall, person" in annotator.notes
+    assert annotator.fingerprint["classes"]["diningtable"] == ["dining table"]
+    rest = load_transformers(
+        tiny("segformer"), classes=CLASSES, background="prompt", synonyms={"background": ["*"]}
+    )
+    assert rest.fingerprint["classes"]["background"] == ["wall", "person"]
+    (scores,) = rest.annotate(photos((30, 50)))
+    torch.testing.assert_close(scores.sum(dim=0), torch.ones(30, 50))
+    assert annotator.fingerprint["weights"] == rest.fingerprint["weights"]
+    assert json.loads(json.dumps(rest.fingerprint)) == rest.fingerprint
+
+
+def test_mixed_precision_stays_close(tiny):
+    exact = load_transformers(tiny("segformer"), classes=CLASSES)
+    mixed = load_transformers(tiny("segformer"), classes=CLASSES, amp="bfloat16")
+    photo = photos((30, 50))
+    torch.testing.assert_close(
+        mixed.annotate(photo)[0], exact.annotate(photo)[0], atol=0.02, rtol=0.02
+    )
+    assert exact.fingerprint != mixed.fingerprint
+
+
+@pytest.mark.parametrize("option", ["do_center_crop", "do_pad"])
+@pytest.mark.parametrize("kind", ["dense", "clipseg"])
+def test_a_processor_that_crops_is_refused(option, kind):
+    images = SimpleNamespace(**{option: True})
+    processor = images if kind == "dense" else SimpleNamespace(image_processor=images)
+    with pytest.raises(OptionError, match=f"processor has {option}"):
+        TransformersAnnotator(Padding(), processor, kind, classes=CLASSES)
+
+
+def test_what_cannot_be_driven_is_told(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    with pytest.raises(SourceFileError, match="cannot load the model"):
+        load_transformers(tmp_path / "nothing", classes=CLASSES)
+    config = transformers.BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1)
+    config.save_pretrained(tmp_path / "bert")
+    with pytest.raises(OptionError, match="a model of type 'bert' is none that"):
+        load_transformers(tmp_path / "bert", classes=CLASSES)
+
+
+def test_without_transformers_the_extra_is_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(MissingExtraError, match=r"conformal-plugin\[transformers\]"):
+        load_transformers(tmp_path, classes=CLASSES)
+
+
+def test_from_photos_to_pseudo_labels_in_one_command(tiny, tmp_path, monkeypatch, capsys):
+    """Calibrate on the maps of four photos; then one command labels the others, without maps."""
+    from conformal_plugin.cli import main
+
+    def run(*words):
+        assert main([str(word) for word in words]) == 0, capsys.readouterr().err
+
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    for number, photo in enumerate(photos(*[(30, 40)] * 8)):
+        Image.fromarray(photo).save(f"photos/{number}.png")
+        truth = np.zeros((30, 40), np.uint8)
+        truth[:, 10 * (number % 4) :] = number % 3
+        write_label(f"labels/{number}.png", truth)
+    Path("labelled.txt").write_text("0\n1\n2\n3\n")
+    Path("unlabelled.txt").write_text("4\n5\n6\n7\n")
+    Path("classes.txt").write_text("background\ncat\ndog\n")
+    model = ["--annotator", "transformers", "--model", tiny("mask2former")]
+    model += ["--classes", "classes.txt", "--photos", "photos"]
+    run("annotate", *model, "--ids", "labelled.txt", "--out", "maps")
+    run(
+        "calibrate", "--maps", "maps", "--labels", "labels", "--alpha", "0.6", "-o", "c.json",
+    )  # fmt: skip
+    run("annotate", *model, "--ids", "unlabelled.txt", "--out", "one", "--calibration", "c.json")
+    assert sorted(path.stem for path in Path("one").glob("*.png")) == ["4", "5", "6", "7"]
+    assert not list(Path("one").glob("*.cpmap"))
+    assert MapStore.open("maps").annotator["architecture"].startswith("Mask2Former")
+    # The same as maps first and labels second.
+    run("annotate", *model, "--ids", "unlabelled.txt", "--out", "more")
+    run("filter", "--maps", "more", "--calibration", "c.json", "--out", "two")
+    for name in "4567":
+        np.testing.assert_array_equal(read_label(f"one/{name}.png"), read_label(f"two/{name}.png"))
