@@ -28,6 +28,7 @@ from conformal_plugin.errors import (
 from conformal_plugin.grid import ScoreGrid, grid_named, grid_of
 from conformal_plugin.inputs import LabelledScores, check_ignore_index, rereadable
 from conformal_plugin.parallel import in_parallel
+from conformal_plugin.ranks import all_reduce
 from conformal_plugin.repeats import SeenIds
 from conformal_plugin.saved_state import reading
 from conformal_plugin.span import Span, index_from_top
@@ -80,6 +81,7 @@ class ScoreCounter(ABC):
     """
 
     _options: ClassVar[tuple[str, ...]] = ("ignore_index",)
+    _total_of_ranks = False
 
     def __init__(self, unit: Unit, *, ignore_index: int) -> None:
         if isinstance(ignore_index, bool) or not isinstance(ignore_index, (int, np.integer)):
@@ -159,6 +161,14 @@ class ScoreCounter(ABC):
         if other._grid is not None:
             self._add_counts(other)
         return self
+
+    def all_reduce(self: _Counter, group: Any = None) -> _Counter:
+        """Add up the counts of all ranks on each: :func:`conformal_plugin.ranks.all_reduce`.
+
+        float32 and float64 results are then rounded up by at most ``2**-16``; for the exact one
+        pass all ranks' data to :meth:`exact_result`.
+        """
+        return all_reduce(self, group)
 
     def result(self, alpha: float = 0.05) -> Calibration:
         """The calibration at ``alpha``; counting may go on afterwards.
@@ -435,8 +445,10 @@ class ScoreCounter(ABC):
                 members = functools.reduce(operator.or_, (true.classes == c for c in mine))
             else:
                 continue
-            bins, counts, above = span.counts(true.patterns, members)
+            bins, counts = span.counts(true.patterns, members)
             if len(bins):
+                # Only a unit in which pixels do not simply add up asks what lies above.
+                above = 0 if self._unit.additive else span.above(true.patterns, members)
                 gain = self._gains(counts, total, points=true.points, above=above)
                 gains[row][bins] += gain
 

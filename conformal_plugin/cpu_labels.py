@@ -109,14 +109,25 @@ def _most_probable_of(
     best = scores[first].copy()
     out[...] = first
     higher = np.empty(out.shape, dtype=bool)
+    flags = higher.view(np.uint8)  # 1 where higher
     number = np.empty_like(out)
     if common:  # one threshold: comparing the winner alone is enough
         for c in others:
             np.greater(scores[c], best, out=higher)
             np.maximum(best, scores[c], out=best)
-            np.maximum(out, np.multiply(higher, out.dtype.type(c), out=number), out=out)
+            np.maximum(out, np.multiply(flags, out.dtype.type(c), out=number), out=out)
         return _inside(best, bounds[first]), int(best.max())
     highest = int(best.max())
+    if all(bound != 0 for bound in bounds):  # a score of 0 is in no set: it can stand for "not in"
+        best *= _inside(best, bounds[first]).view(np.uint8)
+        candidate = np.empty_like(best)
+        for c in others:
+            highest = max(highest, int(scores[c].max()))
+            np.multiply(scores[c], _inside(scores[c], bounds[c]).view(np.uint8), out=candidate)
+            np.greater(candidate, best, out=higher)
+            np.maximum(best, candidate, out=best)
+            np.maximum(out, np.multiply(flags, out.dtype.type(c), out=number), out=out)
+        return best > 0, highest
     found = _inside(best, bounds[first])
     for c in others:
         highest = max(highest, int(scores[c].max()))
@@ -125,7 +136,7 @@ def _most_probable_of(
         higher &= _inside(scores[c], bounds[c])
         np.copyto(best, scores[c], where=higher)
         found |= higher
-        np.maximum(out, np.multiply(higher, out.dtype.type(c), out=number), out=out)
+        np.maximum(out, np.multiply(flags, out.dtype.type(c), out=number), out=out)
     return found, highest
 
 
@@ -140,7 +151,8 @@ def _singleton(
     for c, channel in enumerate(scores):
         highest = max(highest, int(channel.max()))
         member = _inside(channel, bounds[c])
-        np.maximum(out, np.multiply(member, out.dtype.type(c), out=number), out=out)
+        flags = member.view(np.uint8)  # 1 where in the set
+        np.maximum(out, np.multiply(flags, out.dtype.type(c), out=number), out=out)
         twice |= once & member
         once |= member
     np.copyto(out, ignore_index, where=~once | twice)

@@ -14,7 +14,6 @@ from torch import Tensor
 from conformal_plugin.cpu_labels import Patterns, label_blocks, map_blocks, patterns_of
 from conformal_plugin.errors import EmptyCalibrationError, OptionError, ShapeError
 from conformal_plugin.filtering import (
-    Least,
     check_range,
     check_rule,
     class_thresholds,
@@ -22,16 +21,14 @@ from conformal_plugin.filtering import (
     in_set,
     label_dtype,
     label_maps,
+    least_patterns,
     promised_rule,
 )
 from conformal_plugin.grid import ScoreGrid, grid_of
-from conformal_plugin.inputs import (
-    LabelledScores,
-    check_ignore_index,
-    class_indices,
-    labelled_images,
-    true_scores,
-)
+from conformal_plugin.inputs import LabelledScores, check_ignore_index, labelled_images
+from conformal_plugin.parallel import in_parallel
+from conformal_plugin.ranks import all_reduce
+from conformal_plugin.true_codes import as_tensor, read_true_codes
 
 __all__ = ["Evaluation", "Evaluator", "evaluate"]
 
@@ -267,6 +264,8 @@ class Evaluator:
         2
     """
 
+    _total_of_ranks = False
+
     def __init__(
         self,
         qhat: Any,
@@ -290,9 +289,14 @@ class Evaluator:
                 as :func:`evaluate`.
         """
         fresh = Evaluator(**self._settings())
-        for item in labelled_images(masks, labels):
+        items = map(fresh._begun_with, labelled_images(masks, labels))
+        for item, measured in in_parallel(fresh._measure, items):
             with item.named():
-                fresh._count(item)
+                confusion, set_sizes, images = measured()
+            tally = fresh._begin(len(confusion))
+            tally.confusion += confusion
+            tally.set_sizes += set_sizes
+            tally.images += images
         self.merge(fresh)
 
     def merge(self, other: Evaluator) -> Evaluator:
@@ -319,6 +323,10 @@ class Evaluator:
             tally.set_sizes += other._tally.set_sizes
             tally.images += other._tally.images
         return self
+
+    def all_reduce(self, group: Any = None) -> Evaluator:
+        """Add up what all ranks measured on each: :func:`conformal_plugin.ranks.all_reduce`."""
+        return all_reduce(self, group)
 
     def result(self) -> Evaluation:
         """The measurements so far.
@@ -366,31 +374,46 @@ class Evaluator:
             )
         return self._tally
 
-    def _count(self, item: LabelledScores) -> None:
+    def _begun_with(self, item: LabelledScores) -> LabelledScores:
+        with item.named():
+            self._begin(item.scores.shape[0])
+        return item
+
+    def _measure(
+        self, item: LabelledScores
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], list[Any]]:
+        """What an image adds to a tally; touches nothing here, so that threads can share it."""
         num_classes = item.scores.shape[0]
-        tally = self._begin(num_classes)
         grid = grid_of(item.scores, "masks")
         thresholds = class_thresholds(self.qhat, num_classes)
-        indices = class_indices(item, self.ignore_index)
         # Points have one spatial axis; give them a height, as images have.
         scores = item.scores if item.scores.ndim == 3 else item.scores.unsqueeze(1)
-        true = indices.reshape(scores.shape[1:])
-        covered = _covered(item, indices, [grid.least(t) for t in thresholds])
-        labels, sizes = self._label(scores, thresholds, grid)
+        labels, sizes = (values.flatten() for values in self._label(scores, thresholds, grid))
+        true = read_true_codes(item, self.ignore_index, grid)
+        classes = as_tensor(true.classes)
+        # A score has to be above this to be in the set; that of an ignored pixel never is.
+        bounds = [grid.top if b is None else b - 1 for b in least_patterns(thresholds, grid)]
+        below = torch.tensor([*bounds, grid.top], device=classes.device)
+        covered = as_tensor(true.patterns) > below[classes.long()]
         columns = num_classes + 1
-        # The true index K marks ignored pixels: a last row, cut off again.
-        for counts, values in ((tally.confusion, labels), (tally.set_sizes, sizes)):
-            places = (true * columns + values).flatten()
-            joint = torch.bincount(places, minlength=columns * columns).reshape(columns, columns)
-            rows = joint[:num_classes].cpu().numpy()
-            counts += rows if counts.ndim == 2 else rows.sum(axis=0)
-        used = true < num_classes
+        rows = classes.int() * columns
+        # Ignored pixels have a last row, cut off again.
+        confusion, by_size = (
+            torch.bincount(rows + values, minlength=columns * columns)
+            .reshape(columns, columns)[:num_classes]
+            .cpu()
+            .numpy()
+            for values in (labels, sizes)
+        )
+        used = classes < num_classes
         kept = (labels < num_classes) & used
-        each = torch.stack([used, covered.reshape(true.shape), kept, kept & (labels != true)])
+        each = torch.stack([used, covered, kept, kept & (labels != classes)])
+        images: list[Any] = []
         if item.points:
-            tally.images += map(tuple, each[:, used].T.int().tolist())
-        elif bool(used.any()):
-            tally.images.append(tuple(each.flatten(1).sum(dim=1).tolist()))
+            images = [tuple(point) for point in each[:, used].T.int().tolist()]
+        elif true.pixels.any():
+            images = [tuple(int(flags.sum()) for flags in each)]
+        return confusion, by_size.sum(axis=0), images
 
     def _label(
         self, scores: Tensor, thresholds: list[float], grid: ScoreGrid
@@ -409,7 +432,7 @@ class Evaluator:
             check_range(extremes(scores), scores, grid)
             members = torch.stack([in_set(channel, b) for channel, b in zip(scores, least)])
             return label_maps(scores[None], least, **options)[0], members.sum(dim=0)
-        bounds = [grid.least_pattern(threshold) for threshold in thresholds]
+        bounds = least_patterns(thresholds, grid)
         labels = torch.empty(scores.shape[1:], dtype=dtype)
         sizes = torch.zeros_like(labels)
 
@@ -424,17 +447,6 @@ class Evaluator:
             check_range(extremes(scores), scores, grid)
             return self._label(scores + 0.0, thresholds, grid)  # -0.0 has such a pattern too
         return labels, sizes
-
-
-def _covered(item: LabelledScores, indices: Tensor, least: Least) -> Tensor:
-    """Whether a pixel is used and its true class is in its prediction set."""
-    true = true_scores(item, indices)
-    covered = torch.zeros_like(indices, dtype=torch.bool)
-    if len(set(least)) == 1:
-        return in_set(true, least[0]) & (indices < len(least))
-    for c, bound in enumerate(least):
-        covered |= (indices == c) & in_set(true, bound)
-    return covered
 
 
 def _ratio(part: np.ndarray[Any, Any], whole: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ __all__ = [
     "in_set",
     "label_dtype",
     "label_maps",
+    "least_patterns",
     "least_scores",
     "ordered",
     "prediction_sets",
@@ -120,7 +121,7 @@ def _labels_on_cpu(
     batch: Tensor, thresholds: list[float], grid: ScoreGrid, options: dict[str, Any]
 ) -> Tensor:
     num_classes = len(thresholds)
-    bounds = [grid.least_pattern(threshold) for threshold in thresholds]
+    bounds = least_patterns(thresholds, grid)
     out = torch.empty(
         batch.shape[:1] + batch.shape[2:], dtype=label_dtype(num_classes, options["ignore_index"])
     )
@@ -251,7 +252,20 @@ def least_scores(qhat: Any, grid: ScoreGrid, num_classes: int) -> Least:
     Raises:
         OptionError, ShapeError: as :func:`class_thresholds`.
     """
-    return [grid.least(threshold) for threshold in class_thresholds(qhat, num_classes)]
+    thresholds = class_thresholds(qhat, num_classes)
+    least = {threshold: grid.least(threshold) for threshold in set(thresholds)}
+    return [least[threshold] for threshold in thresholds]
+
+
+def least_patterns(thresholds: Sequence[float], grid: ScoreGrid) -> list[int | None]:
+    """Per class, the pattern of the smallest score in the prediction set; None where there is none.
+
+    Args:
+        thresholds: one per class.
+        grid: of the scores.
+    """
+    least = {threshold: grid.least_pattern(threshold) for threshold in set(thresholds)}
+    return [least[threshold] for threshold in thresholds]
 
 
 def class_thresholds(qhat: Any, num_classes: int) -> list[float]:

@@ -79,9 +79,10 @@ class SeenIds:
         """
         both = self.seen & other.seen
         if both:
+            shown = ", ".join(map(repr, sorted(both)[:8]))
             raise OptionError(
-                f"{len(both)} images were counted on both sides of a merge, {min(both)!r} among "
-                f"them: give each image to one calibrator, for instance id number i to process "
+                f"{len(both)} images were counted on both sides of a merge, {shown} among them: "
+                f"give each image to one calibrator, for instance id number i to process "
                 f"i % processes"
             )
         self.seen |= other.seen

@@ -41,8 +41,8 @@ class Span:
 
     def counts(
         self, patterns: Any, members: Any
-    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]:
-        """Bins with a pattern, ascending, their counts, and how many patterns lie above the span.
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Bins with a pattern, ascending, and their counts.
 
         Args:
             patterns: integers ``(pixels,)``, a tensor or a NumPy array.
@@ -51,7 +51,11 @@ class Span:
         inside = patterns[(patterns >= self.first) & (patterns <= self.last) & members]
         few = inside.cpu().numpy() if isinstance(inside, Tensor) else inside
         bins, counts = np.unique((few - self.first) >> self.shift, return_counts=True)
-        return bins.astype(np.int64), counts, int(((patterns > self.last) & members).sum())
+        return bins.astype(np.int64), counts
+
+    def above(self, patterns: Any, members: Any) -> int:
+        """How many of these patterns lie above the span; arguments as for :meth:`counts`."""
+        return int(((patterns > self.last) & members).sum())
 
     def narrow(self, gains: np.ndarray[Any, Any]) -> None:
         """Go on with the one bin that the exact score is in."""

@@ -81,11 +81,10 @@ def read_true_codes(item: LabelledScores, ignore_index: int, grid: ScoreGrid) ->
     """
     num_classes = item.scores.shape[0]
     if item.scores.device.type == "cpu" and num_classes < _LARGEST_SMALL:
-        labels = _small_labels(item.labels, ignore_index, num_classes)
-        if labels is not None:
-            found = _on_cpu(item, labels, grid)
-            if found is not None:
-                return found
+        small = _small_labels(item.labels, ignore_index, num_classes)
+        found = None if small is None else _on_cpu(item, *small, grid)
+        if found is not None:
+            return found
     # On other devices, with many classes or unusual labels, and to name what is wrong.
     indices = class_indices(item, ignore_index)
     used = indices < num_classes
@@ -93,25 +92,23 @@ def read_true_codes(item: LabelledScores, ignore_index: int, grid: ScoreGrid) ->
     codes = grid.codes(raw)
     check_codes(codes, raw, used, grid)
     classes = indices.flatten()
+    pixels = torch.bincount(classes, minlength=num_classes + 1)[:num_classes]
     return TrueCodes(
         codes=torch.where(used, codes, grid.size).flatten(),
         patterns=grid.patterns(raw).flatten(),
         classes=classes,
-        pixels=_per_class(classes, num_classes),
+        pixels=pixels.cpu().numpy(),
         points=item.points,
     )
 
 
-def _per_class(classes: Tensor, num_classes: int) -> np.ndarray[Any, Any]:
-    counts = torch.bincount(classes, minlength=num_classes + 1)[:num_classes]
-    pixels: np.ndarray[Any, Any] = counts.cpu().numpy()
-    return pixels
-
-
 def _small_labels(
     labels: Tensor, ignore_index: int, num_classes: int
-) -> np.ndarray[Any, Any] | None:
-    """Labels as uint8 with K in place of the ignore index; None where one is neither."""
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
+    """Labels as uint8 with K in place of the ignore index, and pixels by true class.
+
+    None where a label is neither a class nor ignored.
+    """
     given = labels.numpy()
     if given.dtype == np.uint8:
         small = given
@@ -125,17 +122,22 @@ def _small_labels(
         small = given.astype(np.uint8)
         if low < 0:
             ignore_index = _LARGEST_SMALL
-    if 0 <= ignore_index <= _LARGEST_SMALL and ignore_index != num_classes:
-        if bool((small == num_classes).any()):
-            return None
-        small = np.where(small == ignore_index, np.uint8(num_classes), small)
-    elif ignore_index != num_classes and bool((small == num_classes).any()):
+    counts = torch.bincount(torch.from_numpy(small.ravel()), minlength=_LARGEST_SMALL + 1)
+    known = torch.zeros(len(counts), dtype=torch.bool)
+    known[:num_classes] = True
+    if 0 <= ignore_index <= _LARGEST_SMALL:
+        known[ignore_index] = True
+    if bool(counts[~known].any()):
         return None
-    return None if int(small.max()) > num_classes else small
+    # All that is no class is ignored: as K, the lowest number that is none.
+    return np.minimum(small, np.uint8(num_classes)), counts[:num_classes].numpy()
 
 
 def _on_cpu(
-    item: LabelledScores, labels: np.ndarray[Any, Any], grid: ScoreGrid
+    item: LabelledScores,
+    labels: np.ndarray[Any, Any],
+    pixels: np.ndarray[Any, Any],
+    grid: ScoreGrid,
 ) -> TrueCodes | None:
     """None where a score that is not ignored has no code, or is -0.0."""
     num_classes = item.scores.shape[0]
@@ -151,9 +153,7 @@ def _on_cpu(
             area = (slice(top, top + rows), slice(left, left + _BLOCK_PIXELS))
             ignored = classes[area] == num_classes
             some = bool(ignored.any())
-            index = classes[area].astype(np.int64)
-            if some:
-                np.copyto(index, 0, where=ignored)
+            index = np.minimum(classes[area], np.uint8(num_classes - 1)).astype(np.int64)
             block = source[:, area[0], area[1]]
             raw = block.gather(0, torch.from_numpy(index[None]))[0]
             found = raw.numpy().view(patterns.dtype)
@@ -165,9 +165,7 @@ def _on_cpu(
             grid.write_codes(found, codes[area])
             if some:
                 np.copyto(codes[area], grid.size, where=ignored)
-    flat = classes.ravel()
-    pixels = _per_class(torch.from_numpy(flat), num_classes)
-    return TrueCodes(codes.ravel(), patterns.ravel(), flat, pixels, item.points)
+    return TrueCodes(codes.ravel(), patterns.ravel(), classes.ravel(), pixels, item.points)
 
 
 def _signed(scores: Tensor) -> str:

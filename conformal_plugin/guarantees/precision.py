@@ -15,6 +15,7 @@ from conformal_plugin.guarantees.path_counts import ImageCounts, PathCounts, cou
 from conformal_plugin.guarantees.precision_target import PrecisionTarget
 from conformal_plugin.guarantees.threshold_path import ThresholdPath
 from conformal_plugin.inputs import labelled_images
+from conformal_plugin.ranks import all_reduce
 from conformal_plugin.saved_state import reading
 
 __all__ = ["PrecisionCalibrator", "calibrate_precision"]
@@ -131,6 +132,8 @@ class PrecisionCalibrator:
         2
     """
 
+    _total_of_ranks = False
+
     def __init__(
         self,
         *,
@@ -221,6 +224,13 @@ class PrecisionCalibrator:
         if other._images:
             self._merge(other._images, named=bool(other._named))
         return self
+
+    def all_reduce(self, group: Any = None) -> PrecisionCalibrator:
+        """Add up the images of all ranks on each: :func:`conformal_plugin.ranks.all_reduce`.
+
+        They need ids; an image that several ranks have counted is counted once.
+        """
+        return all_reduce(self, group)
 
     def counts(self) -> PathCounts:
         """All counts so far, images in the order of a hash of their ids.
