@@ -6,13 +6,16 @@ One command, about a minute on one core::
 
 The photos are the generated ones of ``examples/scenes.py``. The annotator is a small network that
 has only ever seen clip art, with an independent score for every class, background among them.
+Given photos of one's own with score maps, it draws the first of them instead::
+
+    python benchmarks/background_figure.py --data ../shared/data/voc-animals --out rules.png
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +26,7 @@ from torch import Tensor
 
 from conformal_plugin.annotators import with_background
 from conformal_plugin.atomic import atomic_open
-from conformal_plugin.files import voc_palette
+from conformal_plugin.files import read_ids, read_label, read_map, voc_palette
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "examples"))
@@ -62,29 +65,49 @@ def labels_under(scores: Tensor) -> dict[str, np.ndarray]:
     }
 
 
+Row = tuple[np.ndarray, np.ndarray, Tensor]
+"""Photo ``(H, W, 3)``, truth ``(H, W)`` with 255 for ignored, scores ``(K, H, W)``."""
+
+
+def generated(steps: int) -> Iterator[Row]:
+    model = trained(steps)
+    for photo, truth in zip(*draw_many(PHOTO, 3, 12)):
+        with torch.no_grad():
+            scores = model(torch.from_numpy(photo)[None] / 255)[0].sigmoid()
+        yield photo.transpose(1, 2, 0), truth, scores
+
+
+def real(data: Path, count: int = 3) -> Iterator[Row]:
+    for name in read_ids(data / "splits" / "labeled_92.txt").ids[:count]:
+        with Image.open(data / "images" / f"{name}.jpg") as photo:
+            pixels = np.asarray(photo.convert("RGB"))
+        scores = torch.as_tensor(np.asarray(read_map(data / "probs" / f"{name}.npz")))
+        yield pixels, read_label(data / "labels" / f"{name}.png"), scores.float()
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "background_rules.png")
     parser.add_argument("--steps", type=int, default=350)
+    parser.add_argument("--data", type=Path, help="photos with maps, laid out as voc-animals")
     options = parser.parse_args(argv)
-    model = trained(options.steps)
-    photos, truths = draw_many(PHOTO, 3, 12)
+    rows = list(generated(options.steps) if options.data is None else real(options.data))
     palette = np.frombuffer(voc_palette(), np.uint8).reshape(256, 3)
     width = GAP + len(HEADINGS) * (CELL + GAP)
-    canvas = Image.new("RGB", (width, LINE + GAP + len(photos) * (CELL + GAP)), "white")
+    canvas = Image.new("RGB", (width, LINE + GAP + len(rows) * (CELL + GAP)), "white")
     pen, font = ImageDraw.Draw(canvas), ImageFont.load_default()
     for column, heading in enumerate(HEADINGS):
         pen.text((GAP + column * (CELL + GAP), GAP // 2), heading, fill="black", font=font)
-    for row, (photo, truth) in enumerate(zip(photos, truths)):
-        with torch.no_grad():
-            scores = model(torch.from_numpy(photo)[None] / 255)[0].sigmoid()
+    for row, (photo, truth, scores) in enumerate(rows):
         under = labels_under(scores)
-        shown = [photo.transpose(1, 2, 0), palette[truth], *(palette[m] for m in under.values())]
+        shown = [photo, palette[truth], *(palette[m] for m in under.values())]
         for column, tile in enumerate(shown):
             image = Image.fromarray(np.ascontiguousarray(tile))
-            image = image.resize((CELL, CELL), Image.Resampling.NEAREST)
+            size = [round(side * CELL / max(image.size)) for side in image.size]
+            image = image.resize((size[0], size[1]), Image.Resampling.NEAREST)
             canvas.paste(image, (GAP + column * (CELL + GAP), LINE + GAP + row * (CELL + GAP)))
-        right = {name: float((labels == truth).mean()) for name, labels in under.items()}
+        used = truth != 255
+        right = {name: (labels == truth)[used].mean() for name, labels in under.items()}
         print(", ".join(f"{name}: {100 * share:.1f} % right" for name, share in right.items()))
     with atomic_open(options.out) as handle:
         canvas.save(handle, format="PNG", optimize=True)
