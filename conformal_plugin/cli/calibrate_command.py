@@ -16,6 +16,7 @@ from conformal_plugin.cli.guarantee import Task, chosen
 from conformal_plugin.cli.inputs import find_labels, find_maps, fitted_maps, listed_ids, naming
 from conformal_plugin.cli.progress import progress
 from conformal_plugin.cli.report import note, number, print_json, warn
+from conformal_plugin.cli.sharding import Ranks, sharing
 from conformal_plugin.errors import OptionError
 from conformal_plugin.files.ids import read_ids
 from conformal_plugin.files.labels import read_label
@@ -29,29 +30,57 @@ def run(arguments: argparse.Namespace) -> None:
     """Calibrate at every level asked for and write one file each."""
     if arguments.output.is_dir():
         raise OptionError(f"--output {arguments.output} is a folder; name the file to write")
-    ids = listed_ids(arguments)
-    images = _Images(arguments, ids)
-    task = chosen(arguments, _clustering(arguments, ids))
-    settings = {
-        "maps": str(arguments.maps.resolve()),
-        "labels": str(arguments.labels.resolve()),
-        "key": arguments.key,
-        "resize": arguments.resize,
-        **task.settings,
-    }
-    partial = arguments.output.with_name(f"{arguments.output.name}.partial.npz")
-    checkpoint = Checkpoint(partial, settings, ids, images.map_paths, images.label_paths)
-    calibrator, done = checkpoint.load(type(task.calibrator)) or (task.calibrator, 0)
-    if done:
-        note(f"going on from {partial}: {done} of {len(ids)} done", quiet=arguments.quiet)
-    _count(images, calibrator, checkpoint, done)
-    # float32 and float64 maps are read again for the exact threshold; a kill then costs only that.
-    calibrations = task.results(calibrator, images.again("read again"), images.labels, ids)
-    outputs = [_output(arguments.output, level, len(task.levels)) for level in task.levels]
-    for output, calibration in zip(outputs, calibrations):
-        calibration.save(output)
-    checkpoint.remove()
-    _report(arguments, task, outputs, calibrations)
+    with sharing() as ranks:
+        arguments.quiet = arguments.quiet or ranks.number > 0
+        calibration = ranks.together(lambda: _Calibrating(arguments, ranks))
+        counted = ranks.together(calibration.counted).all_reduce()
+        ranks.first(lambda: calibration.finish(counted))
+        calibration.checkpoint.remove()
+
+
+class _Calibrating:
+    """All that a calibration needs, checked; it counts this rank's share of the images."""
+
+    def __init__(self, arguments: argparse.Namespace, ranks: Ranks) -> None:
+        self._arguments = arguments
+        self._ids = listed_ids(arguments)
+        self._images = _Images(arguments, self._ids)
+        self._task = chosen(arguments, _clustering(arguments, self._ids))
+        self._mine = _Images(arguments, ranks.share(self._ids))
+        settings = {
+            "maps": str(arguments.maps.resolve()),
+            "labels": str(arguments.labels.resolve()),
+            "key": arguments.key,
+            "resize": arguments.resize,
+            **self._task.settings,
+        }
+        one = f".rank-{ranks.number}-of-{ranks.world}" if ranks.world > 1 else ""
+        partial = arguments.output.with_name(f"{arguments.output.name}{one}.partial.npz")
+        mine = self._mine
+        self.checkpoint = Checkpoint(partial, settings, mine.ids, mine.map_paths, mine.label_paths)
+
+    def counted(self) -> Any:
+        """The calibrator, with the counts of this rank's images."""
+        fresh = self._task.calibrator
+        calibrator, done = self.checkpoint.load(type(fresh)) or (fresh, 0)
+        if done:
+            note(
+                f"going on from {self.checkpoint.path}: {done} of {len(self._mine.ids)} done",
+                quiet=self._arguments.quiet,
+            )
+        _count(self._mine, calibrator, self.checkpoint, done)
+        return calibrator
+
+    def finish(self, counted: Any) -> None:
+        """Write and report the calibration of all images, given all counts."""
+        task, images, output = self._task, self._images, self._arguments.output
+        # float32 and float64 maps are read again for the exact threshold, by one rank; a kill then
+        # costs only that.
+        calibrations = task.results(counted, images.again("read again"), images.labels, self._ids)
+        outputs = [_output(output, level, len(task.levels)) for level in task.levels]
+        for path, calibration in zip(outputs, calibrations):
+            calibration.save(path)
+        _report(self._arguments, task, outputs, calibrations)
 
 
 class _Images:

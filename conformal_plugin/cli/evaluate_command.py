@@ -18,6 +18,7 @@ from conformal_plugin.cli.inputs import (
 )
 from conformal_plugin.cli.progress import progress
 from conformal_plugin.cli.report import number, print_json
+from conformal_plugin.cli.sharding import Ranks, sharing
 from conformal_plugin.errors import OptionError
 from conformal_plugin.evaluation import Evaluation, Evaluator
 from conformal_plugin.files.labels import read_label
@@ -28,8 +29,16 @@ __all__ = ["run"]
 
 def run(arguments: argparse.Namespace) -> None:
     """Evaluate and print."""
+    with sharing() as ranks:
+        arguments.quiet = arguments.quiet or ranks.number > 0
+        evaluator = ranks.together(lambda: _evaluated(arguments, ranks)).all_reduce()
+        ranks.first(lambda: _report(arguments, evaluator))
+
+
+def _evaluated(arguments: argparse.Namespace, ranks: Ranks) -> Evaluator:
+    """The measurements of this rank's share of the images."""
     qhat, ignore_index, rule = _what_to_measure(arguments)
-    ids = listed_ids(arguments)
+    ids = ranks.share(listed_ids(arguments))
     map_paths, label_paths = find_maps(arguments, ids), find_labels(arguments, ids)
     maps = fitted_maps(arguments, ids, map_paths, label_paths, "label")
     labels = LazySequence(read_label, label_paths)
@@ -41,9 +50,13 @@ def run(arguments: argparse.Namespace) -> None:
     ):
         with naming(name):
             evaluator.update(scores, label)
+    return evaluator
+
+
+def _report(arguments: argparse.Namespace, evaluator: Evaluator) -> None:
     content = _content(evaluator.result(), arguments.classes)
     if arguments.json:
-        print_json({"qhat": getattr(qhat, "qhat", qhat), **content})
+        print_json({"qhat": getattr(evaluator.qhat, "qhat", evaluator.qhat), **content})
     else:
         _print_table(content)
 

@@ -37,6 +37,14 @@ class LabelSummary:
         self._images += 1
         self._empty += not kept
 
+    def merge(self, other: LabelSummary) -> None:
+        """Add what ``other`` has counted."""
+        for value, count in other._counts.items():
+            self._counts[value] = self._counts.get(value, 0) + count
+        self._pixels += other._pixels
+        self._images += other._images
+        self._empty += other._empty
+
     def content(self) -> dict[str, Any]:
         """Plain numbers; ``share_per_class`` has the classes that occur, by index."""
         return {

@@ -48,6 +48,10 @@ class Labeller:
             return np.full(tuple(scores.shape[1:]), self._ignore_index, dtype=dtype)
         return np.asarray(labels)
 
+    def merge(self, other: Labeller) -> None:
+        """Speak for the images of ``other`` too."""
+        self._unsure += other._unsure
+
     def report(self, images: int) -> None:
         """Say which images hold every class in every set; refuse when that is all of them.
 

@@ -15,6 +15,10 @@ SMALL = {
     "coverage_simulation.py": ["--repeats", "2", "--images", "9", "--pixels", "50"],
     "false_alarms.py": ["--runs", "4"],
     "many_classes.py": ["--repeats", "1"],
+    "speed.py": [
+        *("--images", "1", "--height", "24", "--width", "24", "--rounds", "1"),
+        *("--cases", "filter, float16", "calibrate, float16"),
+    ],
 }
 
 

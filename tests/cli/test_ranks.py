@@ -1,0 +1,172 @@
+"""Commands under ``torchrun``: several processes write and print what one does."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+WORLD = 3
+# What torchrun does for each process, for several commands in a row.
+PROGRAM = """
+import contextlib, io, json, os, shutil, sys
+from conformal_plugin.cli import main
+said = []
+for port, argv in json.load(open(sys.argv[1])):
+    os.environ["MASTER_PORT"] = str(port)
+    if argv[0] == "mend":
+        if os.environ.get("RANK", "0") == "0":
+            shutil.copy(*argv[1:])
+        continue
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(argv)
+    said.append([code, out.getvalue(), err.getvalue()])
+json.dump(said, open(sys.argv[2], "w"))
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def said_by_ranks(folder: Path, world: int, commands: list[list[str]]) -> list[list[list]]:
+    """What each of ``world`` processes in ``folder`` said: code, stdout, stderr per command."""
+    folder.mkdir()
+    plan = folder.parent / f"{folder.name}.json"
+    plan.write_text(json.dumps([(free_port(), argv) for argv in commands]), encoding="utf-8")
+    processes = []
+    for rank in range(world):
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        if world > 1:
+            environment |= {
+                "RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank),
+                "MASTER_ADDR": "127.0.0.1",
+            }  # fmt: skip
+        answer = folder.parent / f"{folder.name}-{rank}.json"
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, str(plan), str(answer)], cwd=folder, env=environment
+            )
+        )
+    assert [process.wait(timeout=240) for process in processes] == [0] * world
+    answers = [folder.parent / f"{folder.name}-{rank}.json" for rank in range(world)]
+    return [json.loads(path.read_text(encoding="utf-8")) for path in answers]
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory, make_data):
+    """The same commands by one process and by several, and what they left."""
+    root = tmp_path_factory.mktemp("ranks")
+    data, fine = make_data(root / "data", 8), make_data(root / "fine", 5, np.float32)
+    few = root / "few.txt"
+    few.write_text("im0000\nim0001\n", encoding="utf-8")
+    broken = fine.maps / "im0001.npz"
+    whole = root / "whole.npz"
+    shutil.copy(broken, whole)
+
+    def on(data, ids=None):
+        return [
+            "--maps",
+            str(data.maps),
+            "--labels",
+            str(data.labels),
+            "--ids",
+            str(ids or data.list),
+        ]
+
+    filtering = [
+        *("filter", "--maps", str(data.maps), "--ids", str(data.list)),
+        *("--calibration", "pixel.json", "--out", "labels", "--json"),
+    ]
+    commands = {
+        "pixel": ["calibrate", *on(data), "--alpha", "0.2", "-o", "pixel.json"],
+        "alphas": ["calibrate", *on(data), "--alpha", "0.1", "0.3", "-o", "two.json", "--json"],
+        "few": ["calibrate", *on(data, few), "--alpha", "0.2", "-o", "few.json"],
+        "fails": ["calibrate", *on(fine), "--alpha", "0.2", "-o", "fine.json"],
+        "mend": ["mend", str(whole), str(broken)],
+        "goes on": ["calibrate", *on(fine), "--alpha", "0.2", "-o", "fine.json"],
+        "precision": [
+            *("calibrate", *on(data), "--guarantee", "precision", "--epsilon", "0.4"),
+            *("-o", "precision.json"),
+        ],
+        "filter": filtering,
+        "again": filtering,
+        "evaluate": ["evaluate", *on(data), "--calibration", "pixel.json", "--json"],
+        "table": ["evaluate", *on(data), "--qhat", "0.6"],
+    }
+    found = {}
+    for name, world in (("one", 1), ("several", WORLD)):
+        broken.write_bytes(b"half a file")
+        ranks = said_by_ranks(root / name, world, list(commands.values()))
+        answered = [key for key in commands if key != "mend"]
+        found[name] = [dict(zip(answered, said)) for said in ranks]
+    return root, found["one"][0], found["several"]
+
+
+def test_all_succeed(story) -> None:
+    _, one, several = story
+    for said in (one, *several):
+        codes = {key: code for key, (code, _, _) in said.items()}
+        assert codes == {**dict.fromkeys(codes, 0), "fails": 2}, said
+
+
+def test_files_are_the_same_byte_for_byte(story) -> None:
+    root, _, _ = story
+    one, several = (
+        {
+            str(path.relative_to(folder)): path.read_bytes()
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        }
+        for folder in (root / "one", root / "several")
+    )
+    assert len(one) == 6 + 8 + 2  # calibrations, labels, their list and manifest; no checkpoint
+    assert one == several
+
+
+def test_rank_0_prints_what_one_process_prints(story) -> None:
+    _, one, several = story
+    for key in set(one) - {"fails"}:
+        assert several[0][key][1] == one[key][1], key
+        assert all(said[key][1] == "" for said in several[1:]), key
+    again = json.loads(several[0]["again"][1])
+    assert (again["written"], again["already_there"]) == (0, 8)
+
+
+def test_a_failure_on_one_rank_ends_all_with_its_reason(story) -> None:
+    _, one, several = story
+    assert "im0001" in one["fails"][2]
+    assert several[1]["fails"][2] == one["fails"][2]
+    for number in (0, 2):
+        text = several[number]["fails"][2]
+        assert "rank 1 ended this run" in text
+        assert "im0001" in text
+
+
+def test_each_rank_goes_on_from_its_own_checkpoint(story) -> None:
+    _, _, several = story
+    note = "note: going on from fine.json.rank-0-of-3.partial.npz: 2 of 2 done\n"
+    assert several[0]["goes on"][2] == note
+    assert (
+        several[1]["goes on"][2] == ""
+    )  # it had counted nothing, and ranks but the first are quiet
+
+
+def test_without_the_rest_of_torchrun(run, data, monkeypatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    done = run("filter", "--maps", data.maps, "--qhat", "0.5", "--out", data.root / "labels")
+    assert done.code == 2
+    assert "of 2 processes, which cannot meet" in done.err
+    assert "start them with torchrun, or unset RANK and WORLD_SIZE" in done.err
