@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from conformal_plugin.binary import from_foreground
     from conformal_plugin.calibration import Calibration, Guarantee
     from conformal_plugin.calibrator import Calibrator, calibrate
+    from conformal_plugin.choosing.choice import Choice
+    from conformal_plugin.choosing.chooser import choose
     from conformal_plugin.evaluation import Evaluation, Evaluator, evaluate
     from conformal_plugin.filtering import filter, prediction_sets
     from conformal_plugin.guarantees.class_conditional import (
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Calibration",
     "Calibrator",
+    "Choice",
     "ClassClusters",
     "ClassConditionalCalibrator",
     "ClassConditionalImageLevelCalibrator",
@@ -66,6 +69,7 @@ __all__ = [
     "calibrate_image_level",
     "calibrate_image_wise",
     "calibrate_precision",
+    "choose",
     "cluster_classes",
     "cutmix",
     "errors",
@@ -80,6 +84,7 @@ __version__ = "0.1.0"
 _MODULE_OF = {
     "Calibration": "calibration",
     "Calibrator": "calibrator",
+    "Choice": "choosing.choice",
     "ClassClusters": "guarantees.clustered",
     "ClassConditionalCalibrator": "guarantees.class_conditional",
     "ClassConditionalImageLevelCalibrator": "guarantees.class_conditional",
@@ -100,6 +105,7 @@ _MODULE_OF = {
     "calibrate_image_level": "guarantees.image_level",
     "calibrate_image_wise": "guarantees.image_wise",
     "calibrate_precision": "guarantees.precision",
+    "choose": "choosing.chooser",
     "cluster_classes": "guarantees.clustered",
     "cutmix": "training.mixing",
     "evaluate": "evaluation",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from conformal_plugin import __version__
 from conformal_plugin.choices import FEW, GUARANTEES, RULES, TESTS, WEIGHTINGS
-from conformal_plugin.cli import annotate_arguments
+from conformal_plugin.cli import annotate_arguments, choose_arguments, report_arguments
 
 __all__ = ["build_parser"]
 
@@ -41,6 +41,9 @@ _CALIBRATE = """\
 Find the threshold q-hat on labelled images, for the promise that --guarantee names. Killed or
 interrupted, the same command goes on where it stopped, from OUTPUT.partial.npz, which is removed at
 the end.
+
+Started as `torchrun --nproc-per-node N --no-python conformal-plugin calibrate ...`, N processes
+share the images, and write and print what one would.
 """
 
 _CALIBRATE_EXAMPLES = """\
@@ -61,6 +64,9 @@ _FILTER = """\
 Write one pseudo-label PNG per image (palette mode, VOC colours; 16-bit grey beyond 255 classes),
 the list of them, and labels.json with the settings. Labels that are there already, made with the
 same settings from the same maps, are kept, so that the same command goes on where it was killed.
+
+Started as `torchrun --nproc-per-node N --no-python conformal-plugin filter ...`, N processes
+share the images, and write and print what one would.
 """
 
 _FILTER_EXAMPLES = """\
@@ -75,6 +81,9 @@ examples:
 _EVALUATE = """\
 Measure on labelled images what a threshold keeps and what that is worth. Use images that were not
 calibrated on.
+
+Started as `torchrun --nproc-per-node N --no-python conformal-plugin evaluate ...`, N processes
+share the images, and write and print what one would.
 """
 
 _EVALUATE_EXAMPLES = """\
@@ -131,6 +140,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_patch(commands)
     _add_doctor(commands)
     _add_annotate(commands)
+    _add_choose(commands)
+    _add_report(commands)
     return parser
 
 
@@ -143,6 +154,38 @@ def _add_annotate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         annotate_arguments.EXAMPLES,
     )
     annotate_arguments.add_options(parser)
+
+
+def _add_choose(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "choose",
+        "propose alpha and the rule",
+        choose_arguments.DESCRIPTION,
+        choose_arguments.EXAMPLES,
+    )
+    _add_maps(parser)
+    _add_labels(parser)
+    choose_arguments.add_options(parser)
+    _add_resize(parser, "label")
+    _add_ignore_index(parser, "255")
+    _add_output(parser)
+
+
+def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "report",
+        "show what a calibration keeps and claims",
+        report_arguments.DESCRIPTION,
+        report_arguments.EXAMPLES,
+    )
+    _add_maps(parser)
+    _add_labels(parser)
+    report_arguments.add_options(parser)
+    _add_resize(parser, "label")
+    _add_ignore_index(parser, "the calibration's")
+    _add_output(parser)
 
 
 def _add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -1,0 +1,134 @@
+"""``conformal-plugin choose``: a proposal for alpha and the rule, from folders."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from conformal_plugin.atomic import atomic_write_text
+from conformal_plugin.choosing.choice import Candidate, Choice
+from conformal_plugin.choosing.chooser import choose
+from conformal_plugin.cli.inputs import find_labels, find_maps, fitted_maps, listed_ids
+from conformal_plugin.cli.progress import progress
+from conformal_plugin.cli.report import print_json, warn
+from conformal_plugin.errors import OptionError
+from conformal_plugin.files.labels import read_label
+from conformal_plugin.files.lazy import LazySequence
+
+__all__ = ["run"]
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Choose, write what is asked for, and print the table and the proposal."""
+    for option in ("output", "calibration_out"):
+        path = getattr(arguments, option)
+        if path is not None and path.is_dir():
+            raise OptionError(
+                f"--{option.replace('_', '-')} {path} is a folder; name the file to write"
+            )
+    ids = listed_ids(arguments)
+    map_paths, label_paths = find_maps(arguments, ids), find_labels(arguments, ids)
+    maps = fitted_maps(arguments, ids, map_paths, label_paths, "label")
+    choice = choose(
+        _Readings(maps, quiet=arguments.quiet),
+        LazySequence(read_label, label_paths),
+        want_precision=arguments.want_precision,
+        want_kept=arguments.want_kept,
+        alphas=arguments.alpha,
+        rules=arguments.rule,
+        classes=arguments.classes,
+        background=arguments.background,
+        ignore_index=255 if arguments.ignore_index is None else arguments.ignore_index,
+        folds=arguments.folds,
+        ids=ids,
+    )
+    if arguments.output is not None:
+        atomic_write_text(arguments.output, choice.to_json())
+    _write_calibration(arguments, choice)
+    if arguments.json:
+        print_json(json.loads(choice.to_json()))
+    else:
+        _print_table(choice)
+        _print_next(arguments, choice)
+
+
+class _Readings:
+    """Maps with a progress bar for every time that they are read."""
+
+    def __init__(self, maps: LazySequence[Any], *, quiet: bool) -> None:
+        self._maps = maps
+        self._quiet = quiet
+        self._readings = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        self._readings += 1
+        title = f"choose, reading {self._readings}"
+        return iter(progress(self._maps, title, total=len(self._maps), quiet=self._quiet))
+
+
+def _write_calibration(arguments: argparse.Namespace, choice: Choice) -> None:
+    if not choice.worth_using:
+        warn(choice.verdict.splitlines()[0])
+    path = arguments.calibration_out
+    if path is None:
+        return
+    if choice.calibration is None:
+        warn(f"{path} is not written: what is proposed needs no threshold")
+    elif not choice.worth_using:
+        warn(f"{path} is not written: no threshold makes these labels worth using")
+    else:
+        choice.calibration.save(path)
+
+
+def _print_table(choice: Choice) -> None:
+    classes = " ".join(map(str, choice.classes))
+    print(
+        f"{choice.n_images} images, {choice.folds} folds; in percent, ± one standard error over "
+        f"images;\nmIoU over classes {classes}, dropped pixels as misses\n"
+    )
+    print(f"{'rule':<17} {'alpha':>5} {'q-hat':>8} {'mIoU':>12} {'precision':>12} {'kept':>12}")
+    for candidate in choice.candidates:
+        _print_candidate(candidate, "  <- proposed" if candidate is choice.proposed else "")
+    baseline = choice.constant
+    print(
+        f"{f'class {baseline.label} everywhere':<32} {100 * baseline.miou:>5.1f} "
+        f"{'':>7}{100 * baseline.precision:>5.1f} {'':>7}{100.0:>5.1f}"
+    )
+    print(f"\n{choice.verdict}")
+
+
+def _print_candidate(candidate: Candidate, remark: str) -> None:
+    if not candidate.usable:
+        print(
+            f"{candidate.rule:<17} {candidate.alpha:>5g} {candidate.qhat:>8.4f} "
+            f"  says nothing: every class is in every set"
+        )
+        return
+    raw = candidate.alpha is None
+    name = f"{'raw (argmax)':<17} {'-':>5} {'-':>8}"
+    if not raw:
+        name = f"{candidate.rule:<17} {candidate.alpha:>5g} {candidate.qhat:>8.4f}"
+    shares = " ".join(
+        _share(getattr(candidate, measure), getattr(candidate, f"{measure}_se"))
+        for measure in ("miou", "precision", "kept")
+    )
+    print(f"{name} {shares}{remark}")
+
+
+def _share(value: float, error: float) -> str:
+    text = "-" if math.isnan(value) else f"{100 * value:.1f} ± {100 * error:>4.1f}"
+    return f"{text:>12}"
+
+
+def _print_next(arguments: argparse.Namespace, choice: Choice) -> None:
+    if choice.calibration is None or not choice.worth_using:
+        return
+    calibration = arguments.calibration_out
+    what = f"--qhat {choice.calibration.qhat!r}" if calibration is None else None
+    print(
+        f"\nLabels: conformal-plugin filter --maps {arguments.maps} "
+        f"{what or f'--calibration {calibration}'} --rule {choice.rule} --ids UNLABELLED --out DIR"
+    )

@@ -1,0 +1,176 @@
+"""``conformal-plugin report``: an HTML page of a calibration, from folders."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from conformal_plugin.annotators.class_lists import class_list
+from conformal_plugin.atomic import atomic_write_text
+from conformal_plugin.calibration import Calibration
+from conformal_plugin.choosing.chooser import choose
+from conformal_plugin.cli.inputs import (
+    find_labels,
+    find_maps,
+    find_photos,
+    fitted_maps,
+    listed_ids,
+    threshold,
+)
+from conformal_plugin.cli.progress import progress
+from conformal_plugin.cli.report import print_json
+from conformal_plugin.errors import OptionError
+from conformal_plugin.files.labels import read_label
+from conformal_plugin.files.lazy import LazySequence
+from conformal_plugin.files.photos import read_photo
+from conformal_plugin.filtering import label_maps, least_scores, promised_rule
+from conformal_plugin.grid import grid_of
+from conformal_plugin.inputs import read_scores
+from conformal_plugin.reporting.colours import class_colours
+from conformal_plugin.reporting.evidence import Evidence, gather
+from conformal_plugin.reporting.figures import all_figures
+from conformal_plugin.reporting.page import Subject, page, standalone
+from conformal_plugin.reporting.pictures import Example, label_picture, photo_picture
+
+__all__ = ["run"]
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Gather the evidence and write the page and its charts."""
+    if arguments.examples < 0:
+        raise OptionError(f"--examples must be 0 or more, got {arguments.examples}")
+    calibration: Calibration = threshold(arguments)[0]
+    rule, background = promised_rule(calibration, arguments.rule, None)
+    names = _names(arguments.names, calibration.num_classes)
+    ids = listed_ids(arguments)
+    map_paths, label_paths = find_maps(arguments, ids), find_labels(arguments, ids)
+    photos = find_photos(arguments, ids) if arguments.photos is not None else []
+    maps = fitted_maps(arguments, ids, map_paths, label_paths, "label")
+    labels = LazySequence(read_label, label_paths)
+    readings = _Readings(maps, quiet=arguments.quiet)
+    evidence = gather(readings, labels, calibration, rule=rule)
+    choice = choose(
+        readings,
+        labels,
+        classes=arguments.classes,
+        background=background,
+        ignore_index=calibration.ignore_index,
+        ids=ids,
+    )
+    figures = all_figures(calibration, evidence.evaluation, evidence.halves, choice, rule, names)
+    chosen = _chosen(evidence, arguments.examples)
+    drawn = _Drawn(maps, labels, photos, calibration, rule, background)
+    layers = {number: drawn.layers(number) for number, _ in chosen}
+    shown = sorted(
+        {int(c) for maps in layers.values() for layer in maps.values() for c in np.unique(layer)}
+        - {calibration.ignore_index}
+    )
+    colours = class_colours(shown, background if rule == "foreground-first" else None)
+    examples = [
+        Example(
+            ids[number],
+            rank,
+            float(evidence.right[number]),
+            {
+                **drawn.photo(number),
+                **{what: label_picture(layer, colours) for what, layer in layers[number].items()},
+            },
+        )
+        for number, rank in chosen
+    ]
+    subject = Subject(
+        arguments.title, calibration, evidence, choice, figures, examples, names, colours
+    )
+    for figure in figures:
+        atomic_write_text(arguments.out / "figures" / f"{figure.name}.svg", standalone(figure))
+    target = arguments.out / "report.html"
+    atomic_write_text(target, page(subject))
+    if arguments.json:
+        print_json({"report": str(target), "figures": [f.name for f in figures]})
+    else:
+        print(f"{target}: {len(ids)} images, {len(figures)} charts, {len(examples)} examples")
+
+
+class _Readings:
+    """Maps with a progress bar for every time that they are read."""
+
+    def __init__(self, maps: LazySequence[Any], *, quiet: bool) -> None:
+        self._maps = maps
+        self._quiet = quiet
+        self._readings = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        self._readings += 1
+        title = f"report, reading {self._readings}"
+        return iter(progress(self._maps, title, total=len(self._maps), quiet=self._quiet))
+
+
+class _Drawn:
+    """The labels of single images, to be painted."""
+
+    def __init__(
+        self,
+        maps: LazySequence[Any],
+        labels: LazySequence[Any],
+        photos: Sequence[Path],
+        calibration: Calibration,
+        rule: str,
+        background: int,
+    ) -> None:
+        self._maps = maps
+        self._labels = labels
+        self._photos = photos
+        self._calibration = calibration
+        self._rule = rule
+        self._background = background
+
+    def layers(self, number: int) -> dict[str, np.ndarray[Any, Any]]:
+        """True, raw and kept labels of an image, by what they are called."""
+        scores = read_scores(self._maps[number], "scores", points=False)
+        grid, classes = grid_of(scores), scores.shape[0]
+        ignore = self._calibration.ignore_index
+        options = {"background": self._background, "ignore_index": ignore}
+        everything: list[float | int | None] = [0] * classes
+        least = least_scores(self._calibration, grid, classes)
+        batch = scores.unsqueeze(0)
+        return {
+            "truth": np.asarray(self._labels[number]),
+            "raw": label_maps(batch, everything, rule="most-probable", **options)[0].numpy(),
+            "kept": label_maps(batch, least, rule=self._rule, **options)[0].numpy(),
+        }
+
+    def photo(self, number: int) -> dict[str, str]:
+        """The photo under its name; nothing where there are no photos."""
+        return {"photo": photo_picture(read_photo(self._photos[number]))} if self._photos else {}
+
+
+def _names(source: str | None, num_classes: int) -> list[str]:
+    if source is None:
+        return [f"class {c}" for c in range(num_classes)]
+    names = list(class_list(source).class_names)
+    if len(names) != num_classes:
+        raise OptionError(
+            f"--names {source} has {len(names)} classes and the calibration {num_classes}; "
+            f"give one name per class, background included"
+        )
+    return names
+
+
+def _chosen(evidence: Evidence, count: int) -> list[tuple[int, str]]:
+    """Numbers of the images to show, with their rank; none twice."""
+    ranked = evidence.ranked()
+    start = max(0, (len(ranked) - count) // 2)
+    groups = (
+        ("best", ranked[:count]),
+        ("median", ranked[start : start + count]),
+        ("worst", ranked[max(0, len(ranked) - count) :]),
+    )
+    chosen: dict[int, str] = {}
+    for rank, numbers in groups:
+        for number in numbers:
+            chosen.setdefault(number, rank)
+    return list(chosen.items())

@@ -1,0 +1,1 @@
+"""One HTML file that shows what a calibration keeps, drops and claims."""

@@ -1,0 +1,233 @@
+"""The proposal is the best of the grid on images that did not calibrate it, and says how sure."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from conformal_plugin import Calibration, calibrate, choose, evaluate
+from conformal_plugin.choices import RULES
+from conformal_plugin.errors import (
+    AlphaError,
+    EmptyCalibrationError,
+    InputTypeError,
+    LabelError,
+    OptionError,
+    ScoreError,
+    ShapeError,
+    TooFewImagesError,
+)
+
+ALPHA = (0.05, 0.2, 0.4)
+
+
+def scenes(images=10, seed=0, skill=0.5, classes=4, dtype=np.float16):
+    """Blocky labels, and an annotator of some skill that is over-confident of the background."""
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(0, classes, (images, 4, 4)) * (rng.random((images, 4, 4)) < 0.6)
+    labels = blocks.repeat(5, axis=1).repeat(5, axis=2).astype(np.uint8)
+    right = labels[:, None] == np.arange(classes)[:, None, None]
+    scores = skill * right + (1 - skill) * rng.random((images, classes, 20, 20))
+    scores[:, 0] = 0.5 + 0.5 * scores[:, 0]
+    return scores.astype(dtype), labels
+
+
+def by_hand(scores, labels, alpha, rule, folds):
+    """Confusion over folds, each calibrated on the others, with the public functions."""
+    total = 0
+    number = np.arange(len(scores)) % folds
+    for fold in range(folds):
+        rest, own = number != fold, number == fold
+        qhat = calibrate(scores[rest], labels[rest], alpha).qhat
+        total = total + evaluate(scores[own], labels[own], qhat, rule=rule).confusion
+    return total
+
+
+@pytest.mark.parametrize("folds", [3, 100])
+def test_the_table_is_cross_conformal(folds):
+    scores, labels = scenes()
+    choice = choose(scores, labels, alphas=ALPHA, folds=folds)
+    assert choice.folds == min(folds, 10)
+    assert len(choice.candidates) == len(RULES) * len(ALPHA) + 1
+    for candidate in choice.candidates[:-1]:
+        confusion = by_hand(scores, labels, candidate.alpha, candidate.rule, choice.folds)
+        hits, kept = np.diagonal(confusion), confusion[:, :-1].sum(axis=0)
+        union = confusion.sum(axis=1) + kept - hits
+        assert candidate.miou == pytest.approx((hits / union).mean())
+        assert candidate.kept == pytest.approx(kept.sum() / confusion.sum())
+        assert candidate.precision == pytest.approx(hits.sum() / kept.sum(), nan_ok=True)
+        assert candidate.qhat == calibrate(scores, labels, candidate.alpha).qhat
+        assert candidate.miou_se > 0
+    raw = evaluate(scores, labels, math.inf, rule="most-probable")
+    assert choice.raw.alpha is None
+    assert choice.raw.miou == pytest.approx(raw.miou())
+    assert choice.raw.precision == pytest.approx(raw.precision)
+
+
+def test_without_a_wish_the_highest_miou_is_proposed():
+    choice = choose(*scenes(), alphas=ALPHA)
+    usable = [c for c in choice.candidates if c.usable]
+    assert choice.proposed.miou == max(c.miou for c in usable)
+    assert choice.proposed.behind == 0
+    assert choice.worth_using
+    assert choice.fulfilled
+    assert choice.calibration == calibrate(*scenes(), choice.alpha)
+    assert choice.rule == choice.proposed.rule
+    assert f"at alpha {choice.alpha:g}" in choice.verdict
+
+
+def test_a_wanted_precision():
+    choice = choose(*scenes(skill=0.4), want_precision=0.94)
+    sure = [c for c in choice.candidates if c.precision - c.precision_se >= 0.94 and c.usable]
+    assert choice.fulfilled
+    assert choice.proposed.miou == max(c.miou for c in sure if c.beats_constant)
+    assert choice.proposed.miou < max(c.miou for c in choice.candidates)
+
+
+def test_a_wanted_kept_share():
+    choice = choose(*scenes(), want_kept=0.9)
+    sure = [c for c in choice.candidates if c.kept - c.kept_se >= 0.9 and c.usable]
+    assert choice.fulfilled
+    assert choice.proposed.precision == max(c.precision for c in sure if c.beats_constant)
+
+
+def test_what_cannot_be_reached_is_said():
+    choice = choose(*scenes(skill=0.2), want_precision=0.999)
+    assert not choice.fulfilled
+    assert "Nothing in the grid reaches a precision of 99.9 %" in choice.verdict
+
+
+def test_an_annotator_without_skill_is_not_worth_using():
+    choice = choose(*scenes(images=30, skill=0.0))
+    assert not choice.worth_using
+    assert choice.verdict.startswith("This annotator is not worth using")
+    assert choice.constant.label == 0
+    assert choice.constant.precision == pytest.approx((scenes(images=30)[1] == 0).mean())
+    assert not json.loads(choice.to_json())["worth_using"]
+
+
+def test_a_swapped_class_order_is_not_worth_using():
+    scores, labels = scenes(images=30)
+    assert choose(scores, labels).worth_using
+    assert not choose(scores[:, [1, 2, 3, 0]], labels).worth_using
+
+
+def test_labels_of_one_class_leave_nothing_to_learn():
+    scores, labels = scenes()
+    choice = choose(scores, np.zeros_like(labels))
+    assert not choice.worth_using
+    assert choice.constant.precision == 1
+
+
+def test_the_raw_annotator_is_proposed_where_no_threshold_says_anything():
+    """Half of the true classes are scored 0: every q-hat of a smaller alpha is 1."""
+    scores, labels = scenes(images=20, skill=0.9)
+    missed = np.arange(20) % 2 == 0
+    scores[:, :, missed] = 0.0  # argmax then says background, which is right at times
+    choice = choose(scores, labels, alphas=(0.01, 0.05))
+    assert [c.usable for c in choice.candidates] == [False] * 6 + [True]
+    assert choice.alpha is None
+    assert choice.calibration is None
+    assert choice.rule == "most-probable"
+    assert "no filter, the most probable class" in choice.verdict
+    assert json.loads(choice.to_json())["proposed"]["qhat"] == "inf"
+
+
+def test_images_come_in_any_form_and_once():
+    scores, labels = scenes()
+    ids = [f"image {i}" for i in range(10)]
+    expected = choose(scores, labels, alphas=ALPHA).to_json()
+    assert choose(list(scores), list(labels), alphas=ALPHA, ids=ids).to_json() == expected
+    twice = choose([*scores, *scores[:3]], [*labels, *labels[:3]], alphas=ALPHA, ids=ids + ids[:3])
+    assert json.loads(twice.to_json())["candidates"] == json.loads(expected)["candidates"]
+    blank = np.full_like(labels[:1], 255)
+    padded = choose(
+        np.concatenate([scores[:1], scores]), np.concatenate([blank, labels]), alphas=ALPHA
+    )
+    assert padded.to_json() == expected
+
+
+def test_float32_gets_its_exact_threshold():
+    scores, labels = scenes(dtype=np.float32)
+    choice = choose(scores, labels, alphas=ALPHA)
+    assert choice.calibration == calibrate(scores, labels, choice.alpha)
+    assert choice.calibration.resolution == 0
+
+
+def test_classes_limit_the_miou():
+    scores, labels = scenes()
+    choice = choose(scores, labels, alphas=ALPHA, classes=[1, 2])
+    assert choice.classes == (1, 2)
+    raw = evaluate(scores, labels, math.inf, rule="most-probable")
+    assert choice.raw.miou == pytest.approx(raw.miou([1, 2]))
+
+
+def test_json_holds_everything_and_the_calibration_reads_back():
+    choice = choose(*scenes(), alphas=ALPHA)
+    content = json.loads(choice.to_json())
+    assert content["proposed"]["alpha"] == choice.alpha
+    assert len(content["candidates"]) == len(choice.candidates)
+    assert Calibration.from_json(json.dumps(content["calibration"])) == choice.calibration
+    assert content["verdict"] == choice.verdict.splitlines()
+    assert repr(choice) == f"Choice({choice.verdict})"
+
+
+@pytest.mark.parametrize(
+    ("error", "options", "message"),
+    [
+        (OptionError, {"want_precision": 0.9, "want_kept": 0.9}, "were both given"),
+        (OptionError, {"want_precision": 95}, r"share in \(0, 1\], such as 0.95, got 95"),
+        (OptionError, {"want_kept": True}, "want_kept must be a share"),
+        (AlphaError, {"alphas": (0.1, 1.0)}, "strictly between 0 and 1"),
+        (OptionError, {"alphas": ()}, "at least one alpha"),
+        (OptionError, {"rules": ("argmax",)}, "rules must be of foreground-first"),
+        (OptionError, {"folds": 1}, "at least 2, got 1"),
+        (OptionError, {"background": 4}, "background must be a class index in 0 ... 3"),
+        (OptionError, {"classes": [0, 9]}, r"0 ... 3, got \[0, 9\]"),
+        (LabelError, {"ignore_index": 2}, "is a class"),
+    ],
+)
+def test_bad_options_are_refused(error, options, message):
+    with pytest.raises(error, match=message):
+        choose(*scenes(images=2), **options)
+
+
+def test_bad_data_is_refused():
+    scores, labels = scenes(images=3)
+    with pytest.raises(InputTypeError, match="reads the images twice"):
+        choose(iter(scores), iter(labels))
+    with pytest.raises(ShapeError, match="separate points"):
+        choose(scores[0, :, 0].T, labels[0, 0])
+    with pytest.raises(TooFewImagesError, match="one alone"):
+        choose(scores[:1], labels[:1])
+    with pytest.raises(EmptyCalibrationError, match="no image holds a labelled pixel"):
+        choose(scores, np.full_like(labels, 255))
+    with pytest.raises(OptionError, match="none of the classes"):
+        choose(scores, np.zeros_like(labels), classes=[1])
+    bad = scores.copy()
+    bad[1, 3, 0, 0] = 7.0
+    with pytest.raises(ScoreError, match=r"image 1 \(counted from 0\).*must lie in"):
+        choose(list(bad), list(labels))
+
+
+class Changing:
+    """Labels that lose pixels each time they are read."""
+
+    def __init__(self, labels):
+        self.labels = labels
+        self.readings = 0
+
+    def __iter__(self):
+        self.readings += 1
+        changed = self.labels.copy()
+        changed[:, : self.readings] = 255
+        return iter(changed)
+
+
+def test_data_that_changes_between_readings_is_refused():
+    scores, labels = scenes()
+    with pytest.raises(OptionError, match="second reading found other images"):
+        choose(list(scores), Changing(labels))

@@ -1,0 +1,70 @@
+"""One counting of an image gives at every threshold what ``evaluate`` measures there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from conformal_plugin import evaluate
+from conformal_plugin.choices import RULES
+from conformal_plugin.choosing.label_counts import count_labels
+from conformal_plugin.errors import LabelError, ScoreError
+from conformal_plugin.inputs import labelled_images
+
+QHATS = [-np.inf, 0.0, 0.125, 0.3, 0.5, 0.5, 0.75, 0.99, 1.0, np.inf]
+
+
+def image(dtype, seed=0, classes=5):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, (13, 17)).astype(np.uint8)
+    labels[rng.random(labels.shape) < 0.1] = 255
+    scores = rng.random((classes, *labels.shape)).round(1)  # full of ties
+    if np.dtype(dtype).kind in "ui":
+        return (scores * np.iinfo(dtype).max).astype(dtype), labels
+    return scores.astype(dtype), labels
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8", "uint16"])
+@pytest.mark.parametrize("background", [0, 3])
+def test_it_counts_what_evaluate_measures(dtype, background):
+    scores, labels = image(dtype)
+    (item,) = labelled_images(scores, labels)
+    labelled, right = count_labels(
+        item, QHATS, rules=RULES, background=background, ignore_index=255
+    )
+    settings = [(rule, qhat) for rule in RULES for qhat in QHATS] + [("most-probable", np.inf)]
+    assert len(labelled) == len(right) == len(settings)
+    for (rule, qhat), all_of_it, hits in zip(settings, labelled, right):
+        confusion = evaluate(scores, labels, qhat, rule=rule, background=background).confusion
+        np.testing.assert_array_equal(all_of_it, confusion[:, :-1].sum(axis=0), f"{rule} {qhat}")
+        np.testing.assert_array_equal(hits, np.diagonal(confusion), f"{rule} {qhat}")
+
+
+def test_bfloat16():
+    scores, labels = image("float32", seed=1)
+    rounded = torch.from_numpy(scores).to(torch.bfloat16)
+    (item,) = labelled_images(rounded, torch.from_numpy(labels))
+    labelled, _ = count_labels(
+        item, [0.2, 0.6], rules=["singleton"], background=0, ignore_index=255
+    )
+    for qhat, counted in zip((0.2, 0.6), labelled):
+        confusion = evaluate(rounded, torch.from_numpy(labels), qhat, rule="singleton").confusion
+        np.testing.assert_array_equal(counted, confusion[:, :-1].sum(axis=0))
+
+
+@pytest.mark.parametrize(("error", "value"), [(ScoreError, 1.5), (ScoreError, np.nan)])
+def test_bad_scores_are_refused(error, value):
+    scores, labels = image("float32")
+    scores[0, 0, 0] = value
+    (item,) = labelled_images(scores, labels)
+    with pytest.raises(error, match=r"must lie in \[0, 1\]"):
+        count_labels(item, [0.5], rules=RULES, background=0, ignore_index=255)
+
+
+def test_bad_labels_are_refused():
+    scores, labels = image("float32")
+    labels[0, 0] = 7
+    (item,) = labelled_images(scores, labels)
+    with pytest.raises(LabelError, match="classes 0 ... 4"):
+        count_labels(item, [0.5], rules=RULES, background=0, ignore_index=255)

@@ -1,0 +1,112 @@
+"""The page: one file, well formed, with an alt text for everything that is seen."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+
+VOID = {"meta", "img"}
+
+
+class Checked(HTMLParser):
+    """Checks nesting, and collects every tag with its attributes."""
+
+    def __init__(self):
+        super().__init__(convert_charrefs=True)
+        self.open = []
+        self.tags = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(params=["pixel", "class-conditional"])
+def folder(request, reported):
+    return reported.root / request.param
+
+
+@pytest.fixture
+def text(folder):
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def tags(text):
+    parser = Checked()
+    parser.feed(text)
+    assert not parser.open
+    return parser.tags
+
+
+def test_nothing_is_loaded_and_nothing_runs(text, tags):
+    names = {tag for tag, _ in tags}
+    assert not names & {"script", "link", "iframe", "object", "embed", "a"}
+    for _, attributes in tags:
+        assert not any(name.startswith("on") for name in attributes)
+        assert attributes.get("src", "data:image/").startswith("data:image/")
+        assert "href" not in attributes
+    assert "url(" not in text
+    assert "@import" not in text
+    policy = next(a["content"] for _, a in tags if a.get("http-equiv"))
+    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def test_everything_seen_has_a_text(tags):
+    pictures = [a for tag, a in tags if tag == "img"]
+    assert len(pictures) == 24  # six images as photo, truth, raw and kept
+    assert all(a["alt"] for a in pictures)
+    charts = [a for tag, a in tags if tag == "svg"]
+    assert len(charts) >= 5
+    assert all(a["role"] == "img" and len(a["aria-label"]) > 40 for a in charts)
+
+
+def test_it_fits_a_phone_and_the_dark(text, tags):
+    assert any(a.get("name") == "viewport" and "device-width" in a["content"] for _, a in tags)
+    assert "prefers-color-scheme:dark" in text
+    assert "max-width:640px" in text
+
+
+def test_names_are_text_not_markup(text):
+    assert "<title>A &amp; B</title>" in text
+    assert "<b>&amp;" not in text
+    assert "&lt;b&gt;&amp;amp;" in text
+
+
+def test_it_says_what_the_calibration_claims(folder, reported, text):
+    calibration = json.loads((reported.root / f"{folder.name}.json").read_text())
+    statement = calibration["guarantee"]["statement"]
+    assert statement.replace("'", "&#x27;") in text
+    assert "heuristic" in text
+    assert "alpha = 0.1" in text
+    assert f"{calibration['n_pixels']:,} pixels" in text
+
+
+def test_thresholds_per_class_where_there_are_several(folder, text):
+    several = folder.name == "class-conditional"
+    assert ("Thresholds per class" in text) == several
+    assert ("<th>K_c</th>" in text) == several
+    assert (folder / "figures" / "thresholds.svg").exists() == several
+
+
+def test_the_charts_are_files_too(folder):
+    files = sorted(path.stem for path in (folder / "figures").glob("*.svg"))
+    expected = {"classes", "confusion", "coverage_images", "coverage_pixels", "worth"}
+    assert expected <= set(files)
+    for name in files:
+        root = ElementTree.parse(folder / "figures" / f"{name}.svg").getroot()
+        assert root.tag.endswith("svg")
+        for element in root.iter():
+            for value in element.attrib.values():
+                assert not re.search(r"\bnan\b|\binf\b", value), f"{name}: {value}"
