@@ -13,6 +13,8 @@ AMP = ("off", "float16", "bfloat16")
 BACKGROUND_RULES = ("prompt", "complement", "none")
 PRECISIONS = (8, 9, 10, 11, 16)
 
+SUMMARY = "from photos to score maps, or to labels"
+
 DESCRIPTION = """\
 Run an annotator over photos and keep its class scores in a compact store, or, with a calibration,
 write pseudo-labels directly and keep no maps. Results that are there already, made by the same

@@ -6,8 +6,17 @@ import argparse
 from pathlib import Path
 
 from conformal_plugin.choices import ALPHAS, RULES
+from conformal_plugin.cli.shared_arguments import (
+    add_ignore_index,
+    add_labels,
+    add_maps,
+    add_output,
+    add_resize,
+)
 
-__all__ = ["DESCRIPTION", "EXAMPLES", "add_options"]
+__all__ = ["DESCRIPTION", "EXAMPLES", "SUMMARY", "add_options"]
+
+SUMMARY = "propose alpha and the rule"
 
 DESCRIPTION = """\
 Sweep alpha and the rules on the labelled images and propose one pair. Each image is labelled at the
@@ -30,7 +39,9 @@ examples:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``choose`` that no other command has."""
+    """Add the options of ``choose``."""
+    add_maps(parser)
+    add_labels(parser)
     group = parser.add_argument_group("choice")
     wish = group.add_mutually_exclusive_group()
     wish.add_argument(
@@ -91,3 +102,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write the calibration at the proposed alpha, for `filter`",
     )
+    add_resize(parser, "label")
+    add_ignore_index(parser, "255")
+    add_output(parser)

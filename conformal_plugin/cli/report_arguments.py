@@ -6,8 +6,17 @@ import argparse
 from pathlib import Path
 
 from conformal_plugin.choices import RULES
+from conformal_plugin.cli.shared_arguments import (
+    add_ignore_index,
+    add_labels,
+    add_maps,
+    add_output,
+    add_resize,
+)
 
-__all__ = ["DESCRIPTION", "EXAMPLES", "add_options"]
+__all__ = ["DESCRIPTION", "EXAMPLES", "SUMMARY", "add_options"]
+
+SUMMARY = "show what a calibration keeps and claims"
 
 DESCRIPTION = """\
 Write OUT/report.html, one file that opens by double-click and loads nothing: what the calibration
@@ -26,7 +35,9 @@ examples:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``report`` that no other command has."""
+    """Add the options of ``report``."""
+    add_maps(parser)
+    add_labels(parser)
     group = parser.add_argument_group("report")
     group.add_argument(
         "--calibration", type=Path, required=True, metavar="FILE", help="what `calibrate` wrote"
@@ -64,3 +75,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="images of each kind, best, median and worst (default: 2; 0 for none)",
     )
     group.add_argument("--title", default="Calibration report", help="heading of the page")
+    add_resize(parser, "label")
+    add_ignore_index(parser, "the calibration's")
+    add_output(parser)
