@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from conformal_plugin.cli import annotate_command  # noqa: F401  # imported once, before the forks
@@ -119,6 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--photos", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(argv)
+    torch.set_num_threads(1)  # threads of OpenMP do not survive a fork: the children would hang
     rng = np.random.default_rng(options.seed)
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
