@@ -26,11 +26,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+# Threads of OpenMP do not survive a fork: with more than one, the children would hang.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import numpy as np
-import torch
 from PIL import Image
 
-from conformal_plugin.cli import annotate_command  # noqa: F401  # imported once, before the forks
+from conformal_plugin.cli import (
+    annotate_command,  # noqa: F401  # imported once, before the forks
+)
 from conformal_plugin.cli import main as command_line
 from conformal_plugin.files import MapStore
 from conformal_plugin.files.store_codec import rounded
@@ -120,7 +124,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--photos", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(argv)
-    torch.set_num_threads(1)  # threads of OpenMP do not survive a fork: the children would hang
     rng = np.random.default_rng(options.seed)
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
