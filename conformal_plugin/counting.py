@@ -202,9 +202,12 @@ class ScoreCounter(ABC):
         """
         ids = None if ids is None else list(ids)
 
+        def read_codes(item: LabelledScores) -> TrueCodes:
+            return read_true_codes(item, self.ignore_index, grid_of(item.scores))
+
         def read_again() -> Iterator[TrueCodes]:
             items = SeenIds().first_of_each(scores, labels, ids)
-            return (read()[0] for _, read in in_parallel(self._read, items))
+            return (read() for _, read in in_parallel(read_codes, items))
 
         return self._exactly(alpha, read_again)
 

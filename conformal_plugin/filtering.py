@@ -39,6 +39,8 @@ __all__ = [
     "prediction_sets",
     "promised_rule",
     "refuse_uninformative",
+    "score_of",
+    "unfiltered_labels",
 ]
 
 Least = list["float | int | None"]
@@ -177,6 +179,21 @@ def label_maps(
     Never reads a value back from the device, and is plain enough for ``torch.compile``.
     """
     return _PICK[rule](scores, least, background, ignore_index)
+
+
+def unfiltered_labels(scores: Tensor, rule: str, background: int) -> Tensor:
+    """The labels of ``(K, H, W)`` scores when every class is in every set, int64 ``(H, W)``."""
+    num_classes = scores.shape[0]
+    everything: Least = [0] * num_classes
+    maps = label_maps(
+        scores.unsqueeze(0), everything, rule=rule, background=background, ignore_index=num_classes
+    )
+    return maps[0].to(torch.int64)
+
+
+def score_of(scores: Tensor, labels: Tensor) -> Tensor:
+    """Each pixel's raw score of its label, ``(H, W)``."""
+    return ordered(scores).gather(0, labels.unsqueeze(0))[0]
 
 
 def _foreground_first(scores: Tensor, least: Least, background: int, ignore_index: int) -> Tensor:

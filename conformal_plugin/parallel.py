@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,8 +13,6 @@ import torch
 
 __all__ = ["in_parallel"]
 
-_here = threading.local()
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -25,18 +22,17 @@ def in_parallel(
 ) -> Iterator[tuple[Item, Callable[[], Result]]]:
     """Yield each item, in order, with a function that gives or raises what ``work`` made of it.
 
-    As many threads as torch would use, and none more for a call from one of them; few items are
-    taken ahead, so that lazy ones stay lazy. The threads are of this call alone: a pool that
-    outlives it would not survive a fork.
+    As many threads as torch would use; few items are taken ahead, so that lazy ones stay lazy. The
+    threads are of this call alone: a pool that outlives it would not survive a fork.
     """
     remaining = iter(items)
     first = list(islice(remaining, 2))
     workers = min(torch.get_num_threads(), os.cpu_count() or 1)
-    if len(first) < 2 or workers < 2 or getattr(_here, "is_worker", False):
+    if len(first) < 2 or workers < 2:
         for item in chain(first, remaining):
             yield item, lambda item=item: work(item)  # type: ignore[misc]
         return
-    with ThreadPoolExecutor(workers, initializer=_begin_worker) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         waiting: deque[tuple[Item, Future[Result]]] = deque()
         for item in chain(first, remaining):
             waiting.append((item, pool.submit(work, item)))
@@ -45,7 +41,3 @@ def in_parallel(
                 yield done, future.result
         for done, future in waiting:
             yield done, future.result
-
-
-def _begin_worker() -> None:
-    _here.is_worker = True

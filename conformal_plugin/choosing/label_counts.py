@@ -10,7 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from conformal_plugin.filtering import check_range, extremes, label_maps, ordered
+from conformal_plugin.filtering import (
+    check_range,
+    extremes,
+    ordered,
+    score_of,
+    unfiltered_labels,
+)
 from conformal_plugin.grid import ScoreGrid, grid_of
 from conformal_plugin.inputs import LabelledScores, class_indices
 
@@ -50,7 +56,7 @@ def count_labels(
     check_range(extremes(scores), scores, grid)
     truth = class_indices(item, ignore_index)
     bounds = _bounds(qhats, scores, grid)
-    best = _best(scores, "most-probable", background)
+    best = unfiltered_labels(scores, "most-probable", background)
     changes = [_changes(rule, scores, best, bounds, background) for rule in rules]
     parts = [_curves(change, truth, scores.shape[0], len(bounds)) for change in changes]
     raw: Iterator[_Change] = iter([(best, torch.zeros_like(best, dtype=torch.int32), None)])
@@ -71,32 +77,18 @@ def _changes(
     rule: str, scores: Tensor, best: Tensor, bounds: Tensor, background: int
 ) -> Iterator[_Change]:
     if rule == "foreground-first":
-        foreground = _best(scores, rule, background)
-        comes = _entry(_score_of(scores, foreground), bounds)
+        foreground = unfiltered_labels(scores, rule, background)
+        comes = _entry(score_of(scores, foreground), bounds)
         alone = _entry(scores[background], bounds)
         yield foreground, comes, None
         yield torch.full_like(foreground, background), alone, torch.maximum(alone, comes)
         return
-    comes = _entry(_score_of(scores, best), bounds)
+    comes = _entry(score_of(scores, best), bounds)
     if rule == "most-probable":
         yield best, comes, None
         return
     second = ordered(scores).scatter(0, best.unsqueeze(0), -1).amax(dim=0)
     yield best, comes, _entry(second, bounds)
-
-
-def _best(scores: Tensor, rule: str, background: int) -> Tensor:
-    """The labels when every class is in every set, int64."""
-    num_classes = scores.shape[0]
-    everything: list[float | int | None] = [0] * num_classes
-    maps = label_maps(
-        scores.unsqueeze(0), everything, rule=rule, background=background, ignore_index=num_classes
-    )
-    return maps[0].to(torch.int64)
-
-
-def _score_of(scores: Tensor, labels: Tensor) -> Tensor:
-    return ordered(scores).gather(0, labels.unsqueeze(0))[0]
 
 
 def _entry(scores: Tensor, bounds: Tensor) -> Tensor:

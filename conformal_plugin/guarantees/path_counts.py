@@ -13,7 +13,14 @@ import torch
 from torch import Tensor
 
 from conformal_plugin.errors import OptionError, ShapeError
-from conformal_plugin.filtering import check_range, check_rule, extremes, label_maps, ordered
+from conformal_plugin.filtering import (
+    check_range,
+    check_rule,
+    extremes,
+    ordered,
+    score_of,
+    unfiltered_labels,
+)
 from conformal_plugin.grid import ScoreGrid, grid_named, grid_of
 from conformal_plugin.guarantees.threshold_path import ThresholdPath
 from conformal_plugin.inputs import LabelledScores, check_ignore_index, class_indices
@@ -126,8 +133,8 @@ _Change = tuple[Tensor, Tensor, Tensor]
 def _foreground_first(
     scores: Tensor, path: ThresholdPath, grid: ScoreGrid, background: int
 ) -> Iterator[_Change]:
-    foreground = _labels(scores, "foreground-first", background)
-    comes = _entry(_score_of(scores, foreground), path.foreground, grid)
+    foreground = unfiltered_labels(scores, "foreground-first", background)
+    comes = _entry(score_of(scores, foreground), path.foreground, grid)
     yield foreground, comes, torch.full_like(comes, len(path))
     alone = _entry(scores[background], path.background, grid)
     yield torch.full_like(foreground, background), alone, torch.maximum(alone, comes)
@@ -136,16 +143,16 @@ def _foreground_first(
 def _most_probable(
     scores: Tensor, path: ThresholdPath, grid: ScoreGrid, background: int
 ) -> Iterator[_Change]:
-    labels = _labels(scores, "most-probable", background)
-    comes = _entry(_score_of(scores, labels), path.foreground, grid)
+    labels = unfiltered_labels(scores, "most-probable", background)
+    comes = _entry(score_of(scores, labels), path.foreground, grid)
     yield labels, comes, torch.full_like(comes, len(path))
 
 
 def _singleton(
     scores: Tensor, path: ThresholdPath, grid: ScoreGrid, background: int
 ) -> Iterator[_Change]:
-    labels = _labels(scores, "most-probable", background)
-    comes = _entry(_score_of(scores, labels), path.foreground, grid)
+    labels = unfiltered_labels(scores, "most-probable", background)
+    comes = _entry(score_of(scores, labels), path.foreground, grid)
     second = ordered(scores).scatter(0, labels.unsqueeze(0), -1).amax(dim=0)
     yield labels, comes, _entry(second, path.foreground, grid)
 
@@ -155,20 +162,6 @@ _CHANGES: dict[str, Callable[[Tensor, ThresholdPath, ScoreGrid, int], Iterator[_
     "most-probable": _most_probable,
     "singleton": _singleton,
 }
-
-
-def _labels(scores: Tensor, rule: str, background: int) -> Tensor:
-    """The labels of ``(K, H, W)`` scores when every class is in every set, int64 ``(H, W)``."""
-    num_classes = scores.shape[0]
-    everything: list[float | int | None] = [0] * num_classes
-    maps = label_maps(
-        scores.unsqueeze(0), everything, rule=rule, background=background, ignore_index=num_classes
-    )
-    return maps[0].to(torch.int64)
-
-
-def _score_of(scores: Tensor, labels: Tensor) -> Tensor:
-    return ordered(scores).gather(0, labels.unsqueeze(0))[0]
 
 
 def _entry(scores: Tensor, thresholds: np.ndarray[Any, Any], grid: ScoreGrid) -> Tensor:
