@@ -14,7 +14,7 @@ from torch.utils.dlpack import from_dlpack
 
 from conformal_plugin.errors import InputTypeError
 
-__all__ = ["back_to_kind", "is_array", "to_tensor"]
+__all__ = ["as_tensor", "back_to_kind", "is_array", "to_tensor"]
 
 
 def is_array(value: object) -> bool:
@@ -42,6 +42,17 @@ def to_tensor(array: Any, name: str) -> Tensor:
         f"{name} must be a NumPy array, a torch tensor or an array that speaks DLPack, got "
         f"{type(array).__name__}; convert it with numpy.asarray first"
     )
+
+
+def as_tensor(integers: Any) -> Tensor:
+    """NumPy's integers as torch's, without a copy; a tensor as it is.
+
+    Unsigned ones must leave the sign bit clear: before 2.3 torch has none of several bytes.
+    """
+    if isinstance(integers, Tensor):
+        return integers
+    size = integers.itemsize
+    return torch.from_numpy(integers if size == 1 else integers.view(f"i{size}"))
 
 
 def _from_numpy(array: np.ndarray[Any, Any], name: str) -> Tensor:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from conformal_plugin.calibration import Calibration, Guarantee
-from conformal_plugin.counting import ScoreCounter, calibrate_with
-from conformal_plugin.effective_size import ImageSpread
+from conformal_plugin.arrays import as_tensor
+from conformal_plugin.calibration import Calibration, Guarantee, conformal_rank, exact_alpha
+from conformal_plugin.counting import ScoreCounter, calibrate_with, listed
+from conformal_plugin.effective_size import ImageSpread, effective_size_of
 from conformal_plugin.grid import ScoreGrid
+from conformal_plugin.inputs import rereadable
+from conformal_plugin.parallel import in_parallel
+from conformal_plugin.true_scores import RecentReadings, TrueScores
 from conformal_plugin.units import Pixels
 
 __all__ = ["Calibrator", "calibrate"]
@@ -63,6 +70,12 @@ def calibrate(
         >>> calibrate(scores, np.array([0, 1, 1, 1]), alpha=0.4).qhat
         0.4
     """
+    exact_alpha(alpha)
+    ids = listed(ids)
+    if rereadable(scores, labels):
+        selected = Calibrator(ignore_index=ignore_index)._selected(scores, labels, alpha, ids)
+        if selected is not None:
+            return selected
     return calibrate_with(Calibrator(ignore_index=ignore_index), scores, labels, alpha, ids)
 
 
@@ -122,12 +135,65 @@ class Calibrator(ScoreCounter):
         effective = self._effective_size(alpha)
         return self._result(alpha, qhats[0], guarantee, resolution, n_effective=effective)
 
+    def _selected(
+        self, scores: Any, labels: Any, alpha: float, ids: Iterable[Any] | None
+    ) -> Calibration | None:
+        """The exact calibration where all that is read is little enough to be held at once.
+
+        Finding one order statistic takes less time than counting every score. Equals
+        :meth:`exact_result` to the bit; None where there is too much to hold.
+        """
+        recent = RecentReadings()
+        items = map(self._begun_with, self._ids.first_of_each(scores, labels, ids))
+        for item, read in in_parallel(self._read_scores, items):
+            with item.named():
+                true = read()
+            recent.add(true)
+            if not recent.complete:
+                return None
+            self._absorb(true, [])
+            self._images += int(true.pixels.sum()) if true.points else int(true.pixels.any())
+        grid = self._begun()
+        rank = conformal_rank(self.n_pixels, alpha)
+        points = self.n_images == self.n_pixels
+        qhat, effective = math.inf, None
+        if rank <= self.n_pixels:
+            # Ignored pixels lie beyond all others and do not change what is found from below.
+            held = torch.cat([as_tensor(true.patterns) for true in recent.readings])
+            found = _order_statistic(held, self.n_pixels - rank)
+            qhat = 1.0 - grid.value(int(found))
+            if not points:
+                least = grid.pattern_range(int(grid.codes_of(found)))[0]  # as counts would have it
+                effective = effective_size_of(*_covered(recent.readings, least))
+        guarantee = _guarantee(alpha, points=points)
+        return self._result(alpha, qhat, guarantee, 0.0, n_effective=effective)
+
     def _effective_size(self, alpha: float) -> float | None:
         code = self._code_at(0, alpha)
         if code is None or self.n_images == self.n_pixels:  # separate points are independent
             return None
         covered = int(self._credits[0, code:].sum())
         return self._spread.effective_size(code, covered, self.n_pixels, self.n_images)
+
+
+def _order_statistic(values: Tensor, index: int) -> Tensor:
+    """The value that sorting would put at ``index``; on a CPU ``values`` are reordered."""
+    if values.device.type != "cpu":
+        return values.kthvalue(index + 1).values
+    values.numpy().partition(index)
+    return values[index]
+
+
+def _covered(readings: Sequence[TrueScores], least: int) -> tuple[list[int], list[int]]:
+    """Per image with labelled pixels, how many of them score at least ``least``, and all."""
+    covered, pixels = [], []
+    for true in readings:
+        total = int(true.pixels.sum())
+        if total:
+            ignored = len(true.classes) - total  # these lie above every score
+            covered.append(int((as_tensor(true.patterns) >= least).sum()) - ignored)
+            pixels.append(total)
+    return covered, pixels
 
 
 def _guarantee(alpha: float, *, points: bool) -> Guarantee:

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import torch
 
+from conformal_plugin.arrays import as_tensor
 from conformal_plugin.calibration import Calibration, Guarantee, exact_alpha
 from conformal_plugin.errors import (
     EmptyCalibrationError,
@@ -32,10 +33,10 @@ from conformal_plugin.ranks import all_reduce
 from conformal_plugin.repeats import SeenIds
 from conformal_plugin.saved_state import reading
 from conformal_plugin.span import Span, index_from_top
-from conformal_plugin.true_codes import RecentReadings, TrueCodes, as_tensor, read_true_codes
+from conformal_plugin.true_scores import RecentReadings, TrueScores, read_true_scores
 from conformal_plugin.units import Totals, Unit, capped_lcm
 
-__all__ = ["ScoreCounter", "calibrate_with"]
+__all__ = ["ScoreCounter", "calibrate_with", "listed"]
 
 _STATE_VERSION = 1
 _Counter = TypeVar("_Counter", bound="ScoreCounter")
@@ -57,8 +58,7 @@ def calibrate_with(
         options: what the calibrator's ``result`` takes beside alpha.
     """
     exact_alpha(alpha)
-    if ids is not None and not isinstance(ids, (str, bytes)) and isinstance(ids, Iterable):
-        ids = list(ids)
+    ids = listed(ids)
     if not rereadable(scores, labels):
         calibrator.update(scores, labels, ids)
         return calibrator.result(alpha, **options)
@@ -67,6 +67,11 @@ def calibrate_with(
     if recent.complete:
         return calibrator._exactly(alpha, lambda: recent.readings)
     return calibrator.exact_result(scores, labels, alpha, ids=ids, **options)
+
+
+def listed(ids: Any) -> Any:
+    """Ids that can be gone through again; what are no ids is left to be refused."""
+    return ids if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable) else list(ids)
 
 
 class ScoreCounter(ABC):
@@ -202,16 +207,13 @@ class ScoreCounter(ABC):
         """
         ids = None if ids is None else list(ids)
 
-        def read_codes(item: LabelledScores) -> TrueCodes:
-            return read_true_codes(item, self.ignore_index, grid_of(item.scores))
-
-        def read_again() -> Iterator[TrueCodes]:
+        def read_again() -> Iterator[TrueScores]:
             items = SeenIds().first_of_each(scores, labels, ids)
-            return (read() for _, read in in_parallel(read_codes, items))
+            return (result() for _, result in in_parallel(self._read_scores, items))
 
         return self._exactly(alpha, read_again)
 
-    def _exactly(self, alpha: float, again: Callable[[], Iterable[TrueCodes]]) -> Calibration:
+    def _exactly(self, alpha: float, again: Callable[[], Iterable[TrueScores]]) -> Calibration:
         return self._calibration(alpha, self._exact_qhats(alpha, again), 0.0)
 
     def state(self) -> dict[str, np.ndarray[Any, Any]]:
@@ -325,25 +327,30 @@ class ScoreCounter(ABC):
 
     def _read(
         self, item: LabelledScores
-    ) -> tuple[TrueCodes, list[tuple[int, np.ndarray[Any, Any]]]]:
+    ) -> tuple[TrueScores, list[tuple[int, np.ndarray[Any, Any]]]]:
         """What an image holds and adds; touches nothing here, so that threads can share it."""
+        true = self._read_scores(item)
         grid = grid_of(item.scores)
-        true = read_true_codes(item, self.ignore_index, grid)
-        return true, list(self._histograms(true, grid.size)) if true.pixels.any() else []
+        return true, list(self._histograms(true, grid)) if true.pixels.any() else []
 
-    def _absorb(self, true: TrueCodes, rows: list[tuple[int, np.ndarray[Any, Any]]]) -> None:
+    def _read_scores(self, item: LabelledScores) -> TrueScores:
+        return read_true_scores(item, self.ignore_index, grid_of(item.scores))
+
+    def _absorb(self, true: TrueScores, rows: list[tuple[int, np.ndarray[Any, Any]]]) -> None:
         self._pixels_per_class += true.pixels
         self._images_per_class += true.pixels if true.points else true.pixels > 0
         for row, counts in rows:
             self._add(row, counts, points=true.points)
 
-    def _histograms(self, true: TrueCodes, size: int) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
+    def _histograms(
+        self, true: TrueScores, grid: ScoreGrid
+    ) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
         """The counts of codes, ``(size,)``, in each row that the image has pixels for."""
         groups = self._group_of_class(len(true.pixels))
-        codes = as_tensor(true.codes)
         if groups is None:
-            yield 0, torch.bincount(codes, minlength=size + 1)[:size].cpu().numpy()
+            yield 0, grid.histogram(true.patterns)
             return
+        size, codes = grid.size, grid.codes_of(as_tensor(true.patterns))
         present = np.unique(groups[(true.pixels > 0) & (groups >= 0)])
         # Each class's place among the rows that this image has; those without a row come last,
         # and ignored pixels beyond them.
@@ -405,7 +412,7 @@ class ScoreCounter(ABC):
         return np.array(qhats), grid.resolution if finite else 0.0
 
     def _exact_qhats(
-        self, alpha: float, again: Callable[[], Iterable[TrueCodes]]
+        self, alpha: float, again: Callable[[], Iterable[TrueScores]]
     ) -> np.ndarray[Any, Any]:
         qhats, resolution = self._qhats(alpha)
         if resolution == 0.0:
@@ -431,7 +438,7 @@ class ScoreCounter(ABC):
     def _add_gains_within(
         self,
         spans: Mapping[int, Span],
-        true: TrueCodes,
+        true: TrueScores,
         gains: Mapping[int, np.ndarray[Any, Any]],
     ) -> None:
         """An image's gains in the bins of each row's span."""

@@ -3,7 +3,9 @@
 Scores in [0, 1] order as the unsigned integers with the same bits do. NumPy compares these at the
 full width of the processor, whatever the dtype, and since NaN, negative scores and scores above 1
 all have patterns above that of 1, the maximum that finds the label also finds what is no score.
-Maps are read in blocks small enough for a core's cache.
+
+Maps are shared out among threads in parts, and a part is read in strips small enough to stay in a
+core's cache from the search for the best score to the search for the class that has it.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Patterns", "label_blocks", "map_blocks", "patterns_of"]
+from conformal_plugin.parallel import in_parallel
+
+__all__ = ["Patterns", "label_part", "map_parts", "patterns_of", "strips"]
 
 Patterns = np.ndarray[Any, Any]
 """Scores as unsigned integers with the same bits, ``(..., K, H, W)``."""
@@ -23,8 +27,9 @@ Patterns = np.ndarray[Any, Any]
 Bounds = Sequence["int | None"]
 """Per class, the smallest pattern in the prediction set; None where no score is."""
 
-# A block's channel (128 to 512 kB) stays in a second-level cache while it is compared.
-_BLOCK_PIXELS = 65536
+_STRIP_BYTES = 2**22
+# Each call of NumPy's waits for Python's lock: parts are large, so that the calls are few.
+_PART_PIXELS = 2**18
 
 _SIGNED = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
@@ -36,22 +41,35 @@ def patterns_of(scores: Tensor) -> Patterns:
     return scores.detach().view(_SIGNED[size]).numpy().view(_UNSIGNED[size])
 
 
-def map_blocks(work: Callable[..., Any], batch: Patterns, *maps: np.ndarray[Any, Any]) -> list[Any]:
-    """What ``work`` gives for each block of ``(N, K, H, W)`` patterns and ``(N, H, W)`` maps.
+def map_parts(work: Callable[..., Any], batch: Patterns, *maps: np.ndarray[Any, Any]) -> list[Any]:
+    """What ``work`` gives for each part of ``(N, K, H, W)`` patterns and ``(N, H, W)`` maps.
 
-    Blocks are views ``(K, h, W)`` and ``(h, W)`` of one image each, worked on one after the other:
-    threads would spend more on handing Python's lock to each other, once a comparison, than they
-    save.
+    Parts are views ``(K, h, W)`` and ``(h, W)`` of one image each, worked on by as many threads as
+    torch would use.
     """
-    results = []
-    for part, *places in _blocks(batch, *maps):
-        # Channels-last maps: one small copy makes each channel's pixels neighbours.
-        near = part.strides[-1] == part.itemsize
-        results.append(work(part if near else np.ascontiguousarray(part), *places))
-    return results
+    n, _, height, width = batch.shape
+    rows = max(1, _PART_PIXELS // max(1, width))
+    parts = [
+        (batch[i, :, top : top + rows], *(m[i, top : top + rows] for m in maps))
+        for i in range(n)
+        for top in range(0, height, rows)
+    ]
+    return [result() for _, result in in_parallel(lambda part: work(*part), parts)]
 
 
-def label_blocks(
+def strips(
+    part: Patterns, *maps: np.ndarray[Any, Any]
+) -> Iterator[tuple[np.ndarray[Any, Any], ...]]:
+    """``(K, h, W)`` patterns and ``(h, W)`` maps strip by strip, each channel's pixels together."""
+    classes, height, width = part.shape
+    rows = max(1, _STRIP_BYTES // max(1, classes * width * part.itemsize))
+    for top in range(0, height, rows):
+        strip = part[:, top : top + rows]
+        near = strip.strides[-1] == strip.itemsize  # else one small copy, of channels-last maps
+        yield strip if near else np.ascontiguousarray(strip), *(m[top : top + rows] for m in maps)
+
+
+def label_part(
     scores: Patterns,
     bounds: Bounds,
     out: np.ndarray[Any, Any],
@@ -60,7 +78,7 @@ def label_blocks(
     background: int,
     ignore_index: int,
 ) -> int:
-    """Write the labels of a block of ``(K, h, W)`` patterns; returns its largest pattern.
+    """Write the labels of a part of ``(K, h, W)`` patterns; returns its largest pattern.
 
     Where that exceeds the pattern of 1 the labels mean nothing.
 
@@ -78,10 +96,12 @@ def _foreground_first(
 ) -> int:
     foreground = [c for c in range(len(scores)) if c != background]
     found, highest = _most_probable_of(scores, bounds, foreground, out)
-    missing = np.logical_not(found, out=found)
-    np.copyto(out, ignore_index, where=missing)
     alone = _inside(scores[background], bounds[background])
-    np.copyto(out, background, where=np.logical_and(alone, missing, out=alone))
+    np.greater(alone, found, out=alone)
+    # By arithmetic: filling in where a mask says so takes many times longer on scattered pixels.
+    out *= found
+    out += alone * out.dtype.type(background)
+    out += (found == alone) * out.dtype.type(ignore_index)  # neither
     return max(highest, int(scores[background].max()))
 
 
@@ -89,70 +109,71 @@ def _most_probable(
     scores: Patterns, bounds: Bounds, out: np.ndarray[Any, Any], background: int, ignore_index: int
 ) -> int:
     found, highest = _most_probable_of(scores, bounds, list(range(len(scores))), out)
-    np.copyto(out, ignore_index, where=np.logical_not(found, out=found))
+    out *= found
+    out += ~found * out.dtype.type(ignore_index)
     return highest
 
 
 def _most_probable_of(
-    scores: Patterns, bounds: Bounds, classes: Sequence[int], out: np.ndarray[Any, Any]
+    scores: Patterns, bounds: Bounds, classes: list[int], out: np.ndarray[Any, Any]
 ) -> tuple[np.ndarray[Any, Any], int]:
     """Write the most probable of ``classes`` in the set; whether any is, and the largest pattern.
 
-    A class replaces those before it where its score is strictly higher, so ties go to the lowest
-    index; as indices ascend, the label is the largest of those that ever did.
+    The label is the lowest of the classes that have the best score: of numbers that descend with
+    the class, the largest of those of the classes that are equal to it.
     """
-    common = len({bounds[c] for c in classes}) == 1
-    first, *others = classes
-    best = scores[first].copy()
-    out[...] = first
-    higher = np.empty(out.shape, dtype=bool)
-    flags = higher.view(np.uint8)  # 1 where higher
-    number = np.empty_like(out)
-    if common:  # one threshold: comparing the winner alone is enough
-        for c in others:
-            np.greater(scores[c], best, out=higher)
-            np.maximum(best, scores[c], out=best)
-            np.maximum(out, np.multiply(flags, out.dtype.type(c), out=number), out=out)
-        return _inside(best, bounds[first]), int(best.max())
-    highest = int(best.max())
-    if all(bound != 0 for bound in bounds):  # a score of 0 is in no set: it can stand for "not in"
-        best *= _inside(best, bounds[first]).view(np.uint8)
-        candidate = np.empty_like(best)
-        for c in others:
-            highest = max(highest, int(scores[c].max()))
-            np.multiply(scores[c], _inside(scores[c], bounds[c]).view(np.uint8), out=candidate)
-            np.greater(candidate, best, out=higher)
-            np.maximum(best, candidate, out=best)
-            np.maximum(out, np.multiply(flags, out.dtype.type(c), out=number), out=out)
-        return best > 0, highest
-    found = _inside(best, bounds[first])
-    for c in others:
-        highest = max(highest, int(scores[c].max()))
-        np.greater(scores[c], best, out=higher)
-        higher |= ~found
-        higher &= _inside(scores[c], bounds[c])
-        np.copyto(best, scores[c], where=higher)
-        found |= higher
-        np.maximum(out, np.multiply(flags, out.dtype.type(c), out=number), out=out)
+    wanted: Any = slice(1, None) if classes[0] == 1 else classes
+    wanted = slice(None) if len(classes) == len(scores) else wanted
+    least = [bounds[c] for c in classes]
+    common = len(set(least)) == 1  # one threshold: comparing the winner alone is enough
+    top = np.iinfo(out.dtype).max
+    numbers = (top - np.asarray(classes, dtype=out.dtype))[:, None, None]
+    found = np.empty(out.shape, dtype=bool)
+    highest = 0
+    for strip, label, inside in strips(scores, out, found):
+        given = strip[wanted]
+        candidates = given if common else _members(given, least)
+        best = np.maximum.reduce(candidates, axis=0)
+        highest = max(highest, int(best.max() if common else given.max()))
+        inside[...] = _inside(best, least[0]) if common else best > 0
+        winners = (candidates == best).view(np.uint8)
+        # In place where labels are bytes, as nearly always.
+        flags = np.multiply(winners, numbers, out=winners if out.itemsize == 1 else None)
+        np.maximum.reduce(flags, axis=0, out=label)
+    np.subtract(top, out, out=out)
     return found, highest
+
+
+def _members(scores: Patterns, bounds: Bounds) -> Patterns:
+    """Patterns of the same order with 0 in place of those that are not in the set."""
+    least = np.array([0 if bound is None else bound for bound in bounds], dtype=scores.dtype)
+    inside = scores >= least[:, None, None]
+    inside[[bound is None for bound in bounds]] = False
+    if 0 not in bounds:
+        return np.multiply(scores, inside, dtype=scores.dtype)
+    # A score of 0 is in a set, so all in a set move up by one; bytes may have no room for that.
+    wide = np.uint64 if scores.itemsize == 8 else np.uint32
+    members: Patterns = np.multiply(scores, inside, dtype=wide)
+    return np.add(members, inside, out=members)
 
 
 def _singleton(
     scores: Patterns, bounds: Bounds, out: np.ndarray[Any, Any], background: int, ignore_index: int
 ) -> int:
-    once = np.zeros(out.shape, dtype=bool)
-    twice = np.zeros_like(once)
-    number = np.empty_like(out)
-    out[...] = 0
     highest = 0
-    for c, channel in enumerate(scores):
-        highest = max(highest, int(channel.max()))
-        member = _inside(channel, bounds[c])
-        flags = member.view(np.uint8)  # 1 where in the set
-        np.maximum(out, np.multiply(flags, out.dtype.type(c), out=number), out=out)
-        twice |= once & member
-        once |= member
-    np.copyto(out, ignore_index, where=~once | twice)
+    for strip, label in strips(scores, out):
+        once = np.zeros(label.shape, dtype=bool)
+        twice = np.zeros_like(once)
+        number = np.empty_like(label)
+        label[...] = 0
+        for c, channel in enumerate(strip):
+            highest = max(highest, int(channel.max()))
+            member = _inside(channel, bounds[c])
+            flags = member.view(np.uint8)  # 1 where in the set
+            np.maximum(label, np.multiply(flags, out.dtype.type(c), out=number), out=label)
+            twice |= once & member
+            once |= member
+        np.copyto(label, ignore_index, where=~once | twice)
     return highest
 
 
@@ -168,14 +189,3 @@ def _inside(channel: Patterns, bound: int | None) -> np.ndarray[Any, Any]:
         return np.zeros(channel.shape, dtype=bool)
     inside: np.ndarray[Any, Any] = channel >= channel.dtype.type(bound)
     return inside
-
-
-def _blocks(
-    batch: Patterns, *maps: np.ndarray[Any, Any]
-) -> Iterator[tuple[np.ndarray[Any, Any], ...]]:
-    n, _, height, width = batch.shape
-    rows = max(1, _BLOCK_PIXELS // max(1, width))
-    for i in range(n):
-        for top in range(0, height, rows):
-            part = batch[i, :, top : top + rows]
-            yield part, *(m[i, top : top + rows] for m in maps)

@@ -13,15 +13,30 @@ equal: ``n_eff = p (1 - p) / Var(p)``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-__all__ = ["ImageSpread"]
+__all__ = ["ImageSpread", "effective_size_of"]
 
 _LARGEST = 2**63
+
+
+def effective_size_of(covered: Sequence[int], pixels: Sequence[int]) -> float | None:
+    """The effective size of images of which ``covered`` of the ``pixels`` are covered, in step.
+
+    Returns:
+        As :meth:`ImageSpread.effective_size`, to the bit.
+    """
+    sizes_squared = sum(m * m for m in pixels)
+    if sizes_squared >= _LARGEST:
+        return None
+    squares = sum(c * c for c in covered)
+    products = sum(c * m for c, m in zip(covered, pixels))
+    sums = squares, products, sizes_squared
+    return _effective_size(*sums, sum(covered), sum(pixels), len(pixels))
 
 
 class ImageSpread:
@@ -74,17 +89,10 @@ class ImageSpread:
             At most ``pixels``; None where it cannot be told: one image, all pixels covered, or
             images so large and many that their squared pixel counts sum to 2**63.
         """
-        if images < 2 or covered == pixels or self._sizes_squared >= _LARGEST:
+        if self._sizes_squared >= _LARGEST:
             return None
-        p = Fraction(covered, pixels)
-        deviations = (
-            int(self._squares[code])
-            - 2 * p * int(self._products[code])
-            + p * p * self._sizes_squared
-        )
-        variance = Fraction(images, images - 1) * deviations / pixels**2
-        independent = p * (1 - p)
-        return float(pixels if independent >= pixels * variance else independent / variance)
+        sums = int(self._squares[code]), int(self._products[code]), self._sizes_squared
+        return _effective_size(*sums, covered, pixels, images)
 
     def state(self) -> dict[str, np.ndarray[Any, Any]]:
         """The sums as plain arrays."""
@@ -103,3 +111,15 @@ class ImageSpread:
         spread._products += state["products"]
         spread._sizes_squared = int(str(state["sizes_squared"]))
         return spread
+
+
+def _effective_size(
+    squares: int, products: int, sizes_squared: int, covered: int, pixels: int, images: int
+) -> float | None:
+    if images < 2 or covered == pixels:
+        return None
+    p = Fraction(covered, pixels)
+    deviations = squares - 2 * p * products + p * p * sizes_squared
+    variance = Fraction(images, images - 1) * deviations / pixels**2
+    independent = p * (1 - p)
+    return float(pixels if independent >= pixels * variance else independent / variance)

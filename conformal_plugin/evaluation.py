@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from conformal_plugin.cpu_labels import Patterns, label_blocks, map_blocks, patterns_of
+from conformal_plugin.arrays import as_tensor
+from conformal_plugin.cpu_labels import Patterns, label_part, map_parts, patterns_of
 from conformal_plugin.errors import EmptyCalibrationError, OptionError, ShapeError
 from conformal_plugin.filtering import (
     check_range,
@@ -28,11 +29,12 @@ from conformal_plugin.grid import ScoreGrid, grid_of
 from conformal_plugin.inputs import LabelledScores, check_ignore_index, labelled_images
 from conformal_plugin.parallel import in_parallel
 from conformal_plugin.ranks import all_reduce
-from conformal_plugin.true_codes import as_tensor, read_true_codes
+from conformal_plugin.true_scores import read_true_scores
 
-__all__ = ["Evaluation", "Evaluator", "evaluate"]
+__all__ = ["PER_IMAGE", "Evaluation", "Evaluator", "evaluate"]
 
-_PER_IMAGE = ("image_pixels", "image_covered", "image_kept", "image_wrong")
+# Names of the arrays of an Evaluation that hold one number per image.
+PER_IMAGE = ("image_pixels", "image_covered", "image_kept", "image_wrong")
 
 
 def evaluate(
@@ -202,7 +204,7 @@ class Evaluation:
             "rule": self.rule,
             "coverage": self.coverage,
             "image_coverage": self.image_coverage.tolist(),
-            **{name: getattr(self, name).tolist() for name in _PER_IMAGE},
+            **{name: getattr(self, name).tolist() for name in PER_IMAGE},
             "set_size": self.set_size,
             "set_sizes": self.set_sizes.tolist(),
             "kept": self.kept,
@@ -221,9 +223,7 @@ class Evaluation:
             self.rule == other.rule
             and np.array_equal(self.confusion, other.confusion)
             and np.array_equal(self.set_sizes, other.set_sizes)
-            and all(
-                np.array_equal(getattr(self, name), getattr(other, name)) for name in _PER_IMAGE
-            )
+            and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in PER_IMAGE)
         )
 
     __hash__ = None  # type: ignore[assignment]  # holds arrays
@@ -389,11 +389,11 @@ class Evaluator:
         # Points have one spatial axis; give them a height, as images have.
         scores = item.scores if item.scores.ndim == 3 else item.scores.unsqueeze(1)
         labels, sizes = (values.flatten() for values in self._label(scores, thresholds, grid))
-        true = read_true_codes(item, self.ignore_index, grid)
+        true = read_true_scores(item, self.ignore_index, grid)
         classes = as_tensor(true.classes)
         # A score has to be above this to be in the set; that of an ignored pixel never is.
         bounds = [grid.top if b is None else b - 1 for b in least_patterns(thresholds, grid)]
-        below = torch.tensor([*bounds, grid.top], device=classes.device)
+        below = torch.tensor([*bounds, grid.beyond], device=classes.device)
         covered = as_tensor(true.patterns) > below[classes.long()]
         columns = num_classes + 1
         rows = classes.int() * columns
@@ -436,14 +436,15 @@ class Evaluator:
         labels = torch.empty(scores.shape[1:], dtype=dtype)
         sizes = torch.zeros_like(labels)
 
-        def work(block: Patterns, label: np.ndarray[Any, Any], size: np.ndarray[Any, Any]) -> int:
-            for channel, bound in zip(block, bounds):
-                if bound is not None:
-                    size += channel >= channel.dtype.type(bound)
-            return label_blocks(block, bounds, label, **options)
+        known = [(c, bound) for c, bound in enumerate(bounds) if bound is not None]
+
+        def work(part: Patterns, label: np.ndarray[Any, Any], size: np.ndarray[Any, Any]) -> int:
+            for c, bound in known:
+                size += part[c] >= part.dtype.type(bound)
+            return label_part(part, bounds, label, **options)
 
         maps = (labels[None].numpy(), sizes[None].numpy())
-        if max(map_blocks(work, patterns_of(scores[None]), *maps), default=0) > grid.top:
+        if max(map_parts(work, patterns_of(scores[None]), *maps), default=0) > grid.top:
             check_range(extremes(scores), scores, grid)
             return self._label(scores + 0.0, thresholds, grid)  # -0.0 has such a pattern too
         return labels, sizes

@@ -12,7 +12,7 @@ from torch import Tensor
 from conformal_plugin.arrays import back_to_kind
 from conformal_plugin.calibration import Calibration, images_needed
 from conformal_plugin.choices import RULES
-from conformal_plugin.cpu_labels import Patterns, label_blocks, map_blocks, patterns_of
+from conformal_plugin.cpu_labels import Patterns, label_part, map_parts, patterns_of
 from conformal_plugin.errors import (
     LabelError,
     OptionError,
@@ -112,9 +112,8 @@ def filter(
     else:
         least = [grid.least(threshold) for threshold in thresholds]
         out = label_maps(batch, least, **options)
-        bounds = extremes(batch)
-        check_range(bounds, batch, grid)
-        if all(bound is not None and bool(bounds[0] >= bound) for bound in least):
+        check_range(extremes(batch), batch, grid)
+        if all(bool(in_set(batch[:, c], bound).all()) for c, bound in enumerate(least)):
             raise _every_class_in_every_set(num_classes)
     return back_to_kind(masks)(out if tensor.ndim == 4 else out[0])
 
@@ -127,15 +126,14 @@ def _labels_on_cpu(
     out = torch.empty(
         batch.shape[:1] + batch.shape[2:], dtype=label_dtype(num_classes, options["ignore_index"])
     )
-    finite = [bound for bound in bounds if bound is not None]
-    informative = [len(finite) < num_classes]
+    informative = [None in bounds]
 
-    def work(block: Patterns, labels: np.ndarray[Any, Any]) -> int:
-        if not informative[0]:  # settled by the first block, as a rule
-            informative[0] = bool((block < max(finite)).any())
-        return label_blocks(block, bounds, labels, **options)
+    def work(part: Patterns, labels: np.ndarray[Any, Any]) -> int:
+        if not informative[0]:  # settled by the first part, as a rule
+            informative[0] = any((part[c] < bound).any() for c, bound in enumerate(bounds))
+        return label_part(part, bounds, labels, **options)
 
-    if max(map_blocks(work, patterns_of(batch), out.numpy()), default=0) > grid.top:
+    if max(map_parts(work, patterns_of(batch), out.numpy()), default=0) > grid.top:
         check_range(extremes(batch), batch, grid)
         # No bad score: only -0.0 has such a pattern.
         return _labels_on_cpu(batch + 0.0, thresholds, grid, options)

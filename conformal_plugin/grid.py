@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from conformal_plugin.arrays import as_tensor
 from conformal_plugin.errors import InputTypeError
 
 __all__ = ["ScoreGrid", "grid_named", "grid_of"]
@@ -56,24 +57,48 @@ class ScoreGrid:
     def codes(self, scores: Tensor) -> Tensor:
         """Codes (int32 or int64) of ``scores``; ``size`` where a score is NaN or outside [0, 1]."""
         patterns = self.patterns(scores)
-        if self._shift:
-            linear = (scores * _BINS).to(patterns.dtype) + self._linear_offset
-            codes = torch.where(scores < _LINEAR_FROM, patterns >> self._shift, linear)
-        else:
-            codes = patterns
         valid = (patterns >= 0) & (patterns <= self.top)
-        return torch.where(valid, codes, self.size)
+        return torch.where(valid, self.codes_of(patterns), self.size)
 
-    def write_codes(self, patterns: np.ndarray[Any, Any], out: np.ndarray[Any, Any]) -> None:
-        """Write the codes of valid unsigned patterns in CPU memory, those of :meth:`codes`."""
+    def codes_of(self, patterns: Tensor) -> Tensor:
+        """Codes of the patterns of valid scores; ``size`` of ``beyond``."""
         if not self._shift:
-            out[...] = patterns
-            return
-        scores = patterns.view(f"f{patterns.itemsize}")
-        out[...] = scores * scores.dtype.type(_BINS)
-        out += self._linear_offset
-        small = scores < _LINEAR_FROM
-        np.copyto(out, patterns >> self._shift, where=small, casting="unsafe")
+            return patterns
+        linear = self._linear(patterns) + self._linear_offset
+        return torch.where(linear < self._first_linear, patterns >> self._shift, linear)
+
+    def histogram(self, patterns: Any) -> np.ndarray[Any, Any]:
+        """How often each code occurs, int64 ``(size,)``, among valid patterns and ``beyond``.
+
+        Args:
+            patterns: integers ``(pixels,)``, a tensor or a NumPy array.
+        """
+        if not self._shift:
+            return _counts(patterns, self.size + 1)[: self.size]
+        # Two counts, of all linear codes and of the others where there are any, cost less than one
+        # code for each pixel.
+        linear = self._linear(patterns)
+        counts = _counts(linear, _BINS + 2)[: _BINS + 1]
+        lowest = int(_LINEAR_FROM * _BINS)
+        small = np.zeros(self._first_linear, dtype=np.int64)
+        if counts[:lowest].any():
+            small += _counts(patterns[linear < lowest] >> self._shift, len(small))
+        return np.concatenate([small, counts[lowest:]])
+
+    def _linear(self, patterns: Any) -> Any:
+        """Scores in steps of 2**-16, rounded down: int32, of the kind of the patterns."""
+        if isinstance(patterns, Tensor):
+            real = torch.float32 if self.name == "float32" else torch.float64
+            return (patterns.view(real) * _BINS).to(torch.int32)
+        linear = np.empty(patterns.shape, dtype=np.int32)
+        scores = patterns.view(self.name)
+        np.multiply(scores, scores.dtype.type(_BINS), out=linear, casting="unsafe")
+        return linear
+
+    @cached_property
+    def beyond(self) -> int:
+        """A pattern above that of 1, which stands for a pixel to leave out."""
+        return self._pattern_of(1 + 1 / _BINS) if self._shift else self.top + 1
 
     def pattern_range(self, code: int) -> tuple[int, int]:
         """First and last pattern that have this code."""
@@ -175,6 +200,13 @@ def _binned(
     first_linear = int(torch.tensor(_LINEAR_FROM, dtype=real).view(integer)) >> shift
     size = first_linear + _BINS - int(_LINEAR_FROM * _BINS) + 1
     return ScoreGrid(name, size, 1.0 / _BINS, top, patterns, value, shift)
+
+
+def _counts(values: Any, size: int) -> np.ndarray[Any, Any]:
+    """How often each of 0 ... size - 1 occurs, int64 ``(size,)``."""
+    # NumPy's own keeps Python's lock.
+    counts: np.ndarray[Any, Any] = torch.bincount(as_tensor(values), minlength=size).cpu().numpy()
+    return counts
 
 
 _GRIDS = {

@@ -32,12 +32,17 @@ def in_parallel(
         for item in chain(first, remaining):
             yield item, lambda item=item: work(item)  # type: ignore[misc]
         return
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[tuple[Item, Future[Result]]] = deque()
-        for item in chain(first, remaining):
-            waiting.append((item, pool.submit(work, item)))
-            if len(waiting) > workers:
-                done, future = waiting.popleft()
+    threads = torch.get_num_threads()
+    try:
+        # Each with one thread of torch's: more would wait for each other on the same cores.
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            waiting: deque[tuple[Item, Future[Result]]] = deque()
+            for item in chain(first, remaining):
+                waiting.append((item, pool.submit(work, item)))
+                if len(waiting) > workers:
+                    done, future = waiting.popleft()
+                    yield done, future.result
+            for done, future in waiting:
                 yield done, future.result
-        for done, future in waiting:
-            yield done, future.result
+    finally:
+        torch.set_num_threads(threads)  # for threads that others start later

@@ -28,7 +28,7 @@ from conformal_plugin.grid import grid_of
 from conformal_plugin.inputs import LabelledScores, check_ignore_index, rereadable
 from conformal_plugin.parallel import in_parallel
 from conformal_plugin.repeats import SeenIds
-from conformal_plugin.true_codes import read_true_codes
+from conformal_plugin.true_scores import read_true_scores
 
 __all__ = ["choose"]
 
@@ -187,7 +187,7 @@ def _read_thresholds(
     def read(item: LabelledScores) -> Any:
         grid = grid_of(item.scores)
         check_ignore_index(images.ignore_index, item.scores.shape[0])
-        return grid, read_true_codes(item, images.ignore_index, grid)
+        return grid, read_true_scores(item, images.ignore_index, grid)
 
     counted = 0
     for item, result in in_parallel(read, images):

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from conformal_plugin.calibration import conformal_rank
 from conformal_plugin.grid import ScoreGrid
-from conformal_plugin.true_codes import TrueCodes, as_tensor
+from conformal_plugin.true_scores import TrueScores
 
 __all__ = ["FoldScores"]
 
@@ -28,11 +27,9 @@ class FoldScores:
         self._grid = grid
         self._counts = np.zeros((folds, grid.size), dtype=np.int64)
 
-    def add(self, fold: int, true: TrueCodes) -> None:
+    def add(self, fold: int, true: TrueScores) -> None:
         """Count one image."""
-        size = self._grid.size
-        codes = torch.bincount(as_tensor(true.codes), minlength=size + 1)[:size]
-        self._counts[fold] += codes.cpu().numpy()
+        self._counts[fold] += self._grid.histogram(true.patterns)
 
     def qhats(self, alphas: Sequence[float]) -> np.ndarray[Any, Any]:
         """What each fold is labelled with, float64 ``(folds, alphas)``: q-hat of the other folds.

@@ -9,7 +9,6 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-import torch
 
 from conformal_plugin.calibration import conformal_rank
 from conformal_plugin.calibrator import Calibrator
@@ -18,7 +17,7 @@ from conformal_plugin.grid import grid_of
 from conformal_plugin.inputs import LabelledScores
 from conformal_plugin.span import index_from_top
 from conformal_plugin.testing.laws import coverage_law
-from conformal_plugin.true_codes import as_tensor, read_true_codes
+from conformal_plugin.true_scores import read_true_scores
 
 __all__ = ["CoverageCurve", "Halves"]
 
@@ -64,13 +63,12 @@ class Halves:
     def add(self, item: LabelledScores) -> None:
         """Count an image; ones without a labelled pixel are left out."""
         grid = grid_of(item.scores)
-        true = read_true_codes(item, self._ignore_index, grid)
+        true = read_true_scores(item, self._ignore_index, grid)
         total = int(true.pixels.sum())
         if not total:
             return
         half = sum(self.images) % 2
-        counts = torch.bincount(as_tensor(true.codes), minlength=grid.size + 1)[: grid.size]
-        by_code = counts.cpu().numpy()
+        by_code = grid.histogram(true.patterns)
         self._counts[half] = self._counts[half] + by_code
         needed = math.ceil(Fraction(str(self.tau)) * total)
         self._image_codes[half].append(index_from_top(by_code, needed))

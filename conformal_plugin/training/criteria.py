@@ -1,4 +1,4 @@
-"""What a wrapped criterion is asked: its unreduced twin, and the label that it ignores."""
+"""What a wrapped criterion is asked: its twin without a mean, and the label that it ignores."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from torch import Tensor, nn
 
 from conformal_plugin.errors import InputTypeError, OptionError
 
-__all__ = ["Criterion", "ignored_label", "unreduced"]
+__all__ = ["Criterion", "adds_up", "ignored_label", "without_mean"]
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 """``(logits (N, K, H, W), target (N, H, W) int64) -> scalar or (N, H, W)``."""
 
 
-def unreduced(criterion: Any) -> Criterion:
-    """The criterion itself, or a copy with ``reduction="none"`` where it has a reduction.
+def without_mean(criterion: Any) -> Criterion:
+    """The criterion itself, or where it has a reduction a copy that takes no mean.
 
-    The copy shares the parameters (an optimiser may hold them) and nothing else.
+    The copy has ``reduction="none"``, or ``"sum"`` where :func:`adds_up`, and shares the parameters
+    (an optimiser may hold them) and nothing else.
 
     Raises:
         InputTypeError: not callable.
@@ -39,8 +40,21 @@ def unreduced(criterion: Any) -> Criterion:
         return criterion  # type: ignore[no-any-return]
     parameters = criterion.parameters() if isinstance(criterion, nn.Module) else ()
     twin: Any = copy.deepcopy(criterion, {id(p): p for p in parameters})
-    twin.reduction = "none"
+    twin.reduction = "sum" if _may_sum(criterion) else "none"
     return twin  # type: ignore[no-any-return]
+
+
+def adds_up(criterion: Any) -> bool:
+    """Whether it returns the sum over the pixels that it does not skip."""
+    return type(criterion) is nn.CrossEntropyLoss and criterion.reduction == "sum"
+
+
+def _may_sum(criterion: Any) -> bool:
+    """Whether its copy may add the pixels up: in less time than a value for each of them takes.
+
+    Not where the user has values for each, which on a GPU can be deterministic and sums are not.
+    """
+    return type(criterion) is nn.CrossEntropyLoss and criterion.reduction != "none"
 
 
 def ignored_label(criterion: Any, default: int) -> int:

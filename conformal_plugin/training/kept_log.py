@@ -33,8 +33,7 @@ class KeptLog:
 
     def add(
         self,
-        labels: Tensor,
-        keep: Tensor,
+        target: Tensor,
         valid: Tensor | int,
         stray: Tensor,
         num_classes: int,
@@ -42,8 +41,8 @@ class KeptLog:
         """Count one batch.
 
         Args:
-            labels: ``(N, H, W)`` int64; in ``0 ... num_classes - 1`` where ``keep``.
-            keep: ``(N, H, W)`` bool.
+            target: ``(N, H, W)`` int64; in ``0 ... num_classes - 1`` where a pixel is kept, and
+                nowhere else.
             valid: number of pixels that are not padding.
             stray: number of valid pixels whose label is neither a class nor ignored.
             num_classes: K.
@@ -51,14 +50,15 @@ class KeptLog:
         Raises:
             ShapeError: another K than before.
         """
-        totals = self._totals_on(labels.device, num_classes)
+        totals = self._totals_on(target.device, num_classes)
         # A column of bins per image column: neighbouring GPU threads then never add to one address.
-        bins = num_classes + 1
-        column = torch.arange(labels.shape[-1], device=labels.device) * bins
-        index = (torch.where(keep, labels, num_classes) + column).flatten()
-        counts = totals.new_zeros(labels.shape[-1] * bins)
+        # The first bin of a column takes labels below 0, the last those that are too high.
+        bins = num_classes + 2
+        column = torch.arange(1, 1 + target.shape[-1] * bins, bins, device=target.device)
+        index = (target.clamp(-1, num_classes) + column).flatten()
+        counts = totals.new_zeros(target.shape[-1] * bins)
         counts.scatter_add_(0, index, totals.new_ones(()).expand(index.shape))
-        totals[:-2] += counts.view(-1, bins)[:, :-1].sum(0)
+        totals[:-2] += counts.view(-1, bins)[:, 1:-1].sum(0)
         totals[-2] += valid
         totals[-1] += stray
 

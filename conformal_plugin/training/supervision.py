@@ -30,7 +30,12 @@ from conformal_plugin.filtering import (
 from conformal_plugin.grid import grid_named
 from conformal_plugin.inputs import check_ignore_index
 from conformal_plugin.training.batch_checks import check_logits, check_valid, checked_pseudo
-from conformal_plugin.training.criteria import Criterion, ignored_label, unreduced
+from conformal_plugin.training.criteria import (
+    Criterion,
+    adds_up,
+    ignored_label,
+    without_mean,
+)
 from conformal_plugin.training.device_values import readable
 from conformal_plugin.training.kept_log import STRAY_REMEDY, KeptLog, KeptShareWarning
 from conformal_plugin.training.schedule import TwoStage, check_epoch
@@ -53,9 +58,10 @@ class ConformalSupervision(nn.Module):
     Two kinds of criterion fit, told apart by what they return:
 
     - **A value per pixel** ``(N, H, W)``. A criterion with a ``reduction`` is of this kind: a copy
-      of it with ``reduction="none"`` is used, the user's object stays as it is. The term is the sum
-      over the kept pixels, divided by the denominator. Class weights thus weigh the sum and, other
-      than in ``nn.CrossEntropyLoss(weight, reduction="mean")``, not the denominator.
+      of it with ``reduction="none"`` is used (for an ``nn.CrossEntropyLoss`` that took the mean one
+      that adds up by itself, which is the same in less time), the user's object stays as it is. The
+      term is the sum over the kept pixels, divided by the denominator. Class weights thus weigh the
+      sum and, other than in ``nn.CrossEntropyLoss(weight, reduction="mean")``, not the denominator.
     - **A scalar**, such as Dice or OHEM losses. It is read as a mean over the kept pixels, which
       are all that the criterion sees.
 
@@ -130,7 +136,7 @@ class ConformalSupervision(nn.Module):
     ) -> None:
         super().__init__()
         _check_options(schedule, ignore_index, denominator, weight, num_classes)
-        self.criterion = unreduced(criterion)
+        self.criterion = without_mean(criterion)
         self.calibration = calibration
         self.schedule = schedule
         self.rule, self.background = promised_rule(calibration, rule, background)
@@ -192,12 +198,14 @@ class ConformalSupervision(nn.Module):
             keep = in_range if valid is None else in_range & valid
             n_valid = labels.numel() if valid is None else valid.sum()
             n_kept = keep.sum()
-            self._log.add(labels, keep, n_valid, stray, num_classes)
             target = torch.where(keep, labels, self._skipped)
-            _lend(target, n_kept, num_classes)
+            self._log.add(target, n_valid, stray, num_classes)
+            sums = adds_up(self.criterion)
+            if not sums:
+                _lend(target, n_kept, num_classes)
 
         values = self.criterion(_at_least_float32(logits), target)
-        total = self._sum_over_kept(values, keep, n_kept)
+        total = values if sums else self._sum_over_kept(values, keep, n_kept)
         divisor = n_valid if self.denominator == "valid" else n_kept
         if isinstance(divisor, Tensor):
             divisor = divisor.clamp(min=1)

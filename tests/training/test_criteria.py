@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from conformal_plugin import ConformalSupervision
-from conformal_plugin.training.criteria import ignored_label, unreduced
+from conformal_plugin.training.criteria import ignored_label, without_mean
 
 
 class Labelled:
@@ -39,12 +39,49 @@ def test_the_label_that_is_skipped(criterion: object, label: int) -> None:
     assert ignored_label(criterion, default=255) == label
 
 
-def test_only_a_reduction_makes_a_copy() -> None:
-    criterion = nn.CrossEntropyLoss()
-    twin = unreduced(criterion)
+class _Hard(nn.CrossEntropyLoss):
+    """A user's subclass, which may do anything with its reduction."""
+
+
+@pytest.mark.parametrize(
+    ("criterion", "reduction"),
+    [
+        (nn.CrossEntropyLoss(), "sum"),
+        (nn.CrossEntropyLoss(reduction="sum"), "sum"),
+        (nn.CrossEntropyLoss(reduction="none"), "none"),
+        (nn.NLLLoss(), "none"),
+        (_Hard(), "none"),
+    ],
+)
+def test_only_a_reduction_makes_a_copy(criterion: nn.Module, reduction: str) -> None:
+    twin = without_mean(criterion)
     assert twin is not criterion
-    assert getattr(twin, "reduction", None) == "none"
-    assert unreduced(F.cross_entropy) is F.cross_entropy
+    assert getattr(twin, "reduction", None) == reduction
+    assert without_mean(F.cross_entropy) is F.cross_entropy
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("denominator", ["valid", "kept"])
+def test_adding_up_in_one_call_is_the_same(
+    smoothing: float, weighted: bool, denominator: str
+) -> None:
+    draw = torch.Generator().manual_seed(0)
+    data = torch.randn(2, 4, 9, 7, generator=draw)
+    pseudo = torch.randint(4, (2, 9, 7), generator=draw)
+    pseudo[torch.rand(pseudo.shape, generator=draw) < 0.4] = 255
+    valid = torch.rand(pseudo.shape, generator=draw) < 0.8
+    weight = torch.tensor([0.5, 1.0, 2.0, 0.0]) if weighted else None
+    found = []
+    for reduction in ("mean", "none"):
+        criterion = nn.CrossEntropyLoss(weight, reduction=reduction, label_smoothing=smoothing)
+        logits = data.clone().requires_grad_()
+        term = ConformalSupervision(criterion, denominator=denominator)(logits, pseudo, valid=valid)
+        term.backward()
+        found.append((term.detach(), logits.grad))
+    for mine, theirs in zip(*found):
+        torch.testing.assert_close(mine, theirs)
+    assert found[0][0] > 0
 
 
 def test_rows_shorter_than_the_class_list() -> None:
