@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 MARKER = "  # conformal-plugin"
+"""What stands behind each inserted line."""
 _MARKED = re.compile(rb"[ \t\f]*[^ \t\f#].*#[ \t]*conformal-plugin[ \t\f]*(?:\r\n|\r|\n)?\Z")
 
 

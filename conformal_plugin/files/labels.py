@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 LABEL_SUFFIXES = (".png",)
+"""How the names of label maps end."""
 
 _ORIGIN = "conformal-plugin"
 _EIGHT_BIT = ("P", "L")

@@ -23,6 +23,7 @@ from conformal_plugin.files.store_codec import decode
 __all__ = ["DEFAULT_KEY", "MAP_SUFFIXES", "ScoreMap", "map_files", "read_map"]
 
 DEFAULT_KEY = "probs"
+"""The array that is read of a map file that holds several, where no other is named."""
 
 ScoreMap: TypeAlias = "np.ndarray[Any, Any] | Tensor"
 """Class scores ``(K, H, W)``."""
@@ -125,6 +126,7 @@ _READERS: dict[str, Callable[[Path, str | None], ScoreMap]] = {
     ".cpmap": _read_store,
 }
 MAP_SUFFIXES = tuple(_READERS)
+"""How the names of score maps end."""
 
 _UNREADABLE = (
     OSError,

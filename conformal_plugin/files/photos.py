@@ -12,6 +12,7 @@ from conformal_plugin.files.labels import opened_image
 __all__ = ["PHOTO_SUFFIXES", "read_photo"]
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
+"""How the names of photos end."""
 
 
 def read_photo(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:

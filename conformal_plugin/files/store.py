@@ -29,7 +29,9 @@ from conformal_plugin.files.store_codec import (
 __all__ = ["STORE_MANIFEST", "STORE_SUFFIX", "MapStore"]
 
 STORE_SUFFIX = ".cpmap"
+"""How the names of a store's maps end."""
 STORE_MANIFEST = "store.json"
+"""The file of a store that says who made its maps."""
 _FORMAT = "conformal-plugin maps"
 _VERSION = 1
 

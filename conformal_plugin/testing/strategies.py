@@ -110,7 +110,6 @@ def label_maps(
     """Label maps ``(H, W)``: int64, of few or many classes, with ignored pixels or all ignored.
 
     Args:
-        draw: passed by hypothesis.
         shape: ``(H, W)``.
         num_classes: K.
         ignore_index: label of ignored pixels.
@@ -139,7 +138,6 @@ def labelled_images(
     """Images of several sizes with ties, ignored pixels or images, rare and absent classes.
 
     Args:
-        draw: passed by hypothesis.
         max_images: most images.
         max_side: largest height and width.
         max_classes: most classes, at least 2.
@@ -170,7 +168,6 @@ def correlated_images(
     Hypothesis draws the seed alone: the values must keep their law for the coverage to be known.
 
     Args:
-        draw: passed by hypothesis.
         n_images: N.
         shape: ``(H, W)``.
         num_classes: K, at least 2.
