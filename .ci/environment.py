@@ -15,6 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / ".ci" / "constraints.txt"
+# An extra that an environment made for another one holds as well.
+HELD_BY = {"test": "dev"}
 
 
 def python_with(extra: str) -> str:
@@ -26,14 +28,19 @@ def python_with(extra: str) -> str:
     scripts = folder / ("Scripts" if os.name == "nt" else "bin")
     python = sys.executable if active else str(scripts / "python")
     recipe = (ROOT / "setup.cfg").read_bytes() + CONSTRAINTS.read_bytes() + str(ROOT).encode()
-    stamp = folder / f".conformal-plugin-{extra}-{hashlib.sha256(recipe).hexdigest()[:16]}"
-    if stamp.exists():
+    of_recipe = hashlib.sha256(recipe).hexdigest()[:16]
+    stamp = folder / f".conformal-plugin-{extra}-{of_recipe}"
+    larger = folder / f".conformal-plugin-{HELD_BY.get(extra, extra)}-{of_recipe}"
+    if stamp.exists() or larger.exists():
         return python
     if not active and not Path(python).exists():
         print(f"making the virtual environment {folder} (once)", file=sys.stderr)
         venv.create(folder, with_pip=True, clear=folder.exists())
     print(f"installing conformal-plugin[{extra}] into it (about a minute)", file=sys.stderr)
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    if not sys.dont_write_bytecode:
+        # Python compiles and keeps what is imported; pip, all of the thousands of files.
+        install.append("--no-compile")
     constrain = ["--constraint", str(CONSTRAINTS)]
     if active and _has_torch(python):
         constrain = []  # keep the user's own PyTorch
@@ -58,3 +65,7 @@ def run(extra: str, arguments: list[str], environment: dict[str, str] | None = N
         ).returncode
     except KeyboardInterrupt:
         return 130
+
+
+if __name__ == "__main__":
+    python_with(sys.argv[1])

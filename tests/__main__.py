@@ -13,7 +13,12 @@ present = (ROOT.parent / "shared" / "data" / "voc-animals" / "probs").is_dir()
 sys.exit(
     run(
         "test",
-        ["-m", "pytest", "--rootdir", str(ROOT), str(ROOT / "tests"), *sys.argv[1:]],
+        [
+            *("-m", "pytest", "--rootdir", str(ROOT), str(ROOT / "tests")),
+            # Several processes, see conftest.py; `-n 0` after these is one process again.
+            *("-n", "auto", "--dist", "worksteal"),
+            *sys.argv[1:],
+        ],
         {"REQUIRE_REAL_DATA": "1"} if present else None,
     )
 )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -14,11 +17,41 @@ settings.load_profile("suite")
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Under pytest-xdist the processes share the cores. OpenMP reads this once, when torch is loaded;
+# tests of what several threads do set their number themselves.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist, which need not be installed
+def pytest_xdist_auto_num_workers() -> int:
+    """One process a core, and at most four: each loads torch and holds real maps."""
+    return min(4, os.cpu_count() or 1)
+
 
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The project's root folder."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def start_ranks() -> Callable[..., None]:
+    """``start_ranks(work, args, world)`` runs ``work(rank, *args)`` in ``world`` new processes.
+
+    They are forks of a process that has loaded torch, once for all tests, and runs nothing.
+    """
+    import torch.multiprocessing as mp
+
+    method = "spawn"
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        method = "forkserver"
+        multiprocessing.set_forkserver_preload(["torch.distributed", "conformal_plugin.evaluation"])
+
+    def start(work: Callable[..., None], args: tuple[Any, ...], world: int) -> None:
+        mp.start_processes(work, args=args, nprocs=world, start_method=method)
+
+    return start
 
 
 @pytest.fixture(scope="session")

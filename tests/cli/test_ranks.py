@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shutil
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+
+from conformal_plugin.cli import main
 
 WORLD = 3
-# What torchrun does for each process, for several commands in a row.
-PROGRAM = """
-import contextlib, io, json, os, shutil, sys
-from conformal_plugin.cli import main
-said = []
-for port, argv in json.load(open(sys.argv[1])):
-    os.environ["MASTER_PORT"] = str(port)
-    if argv[0] == "mend":
-        if os.environ.get("RANK", "0") == "0":
-            shutil.copy(*argv[1:])
-        continue
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = main(argv)
-    said.append([code, out.getvalue(), err.getvalue()])
-json.dump(said, open(sys.argv[2], "w"))
-"""
+
+
+def work(rank: int, world: int, folder: Path, commands: list[tuple[int, list[str]]]) -> None:
+    """What torchrun does for each process, for several commands in a row."""
+    torch.set_num_threads(1)
+    os.chdir(folder)
+    if world > 1:
+        ranks = {"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": rank}
+        os.environ.update({name: str(number) for name, number in ranks.items()})
+        os.environ["MASTER_ADDR"] = "127.0.0.1"
+    said = []
+    for port, argv in commands:
+        os.environ["MASTER_PORT"] = str(port)
+        if argv[0] == "mend":
+            if rank == 0:
+                shutil.copy(*argv[1:])
+            continue
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main(argv)
+        said.append([code, out.getvalue(), err.getvalue()])
+    Path(f"{folder}-{rank}.json").write_text(json.dumps(said), encoding="utf-8")
 
 
 def free_port() -> int:
@@ -39,32 +47,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def said_by_ranks(folder: Path, world: int, commands: list[list[str]]) -> list[list[list]]:
+def said_by_ranks(
+    start_ranks, folder: Path, world: int, commands: list[list[str]]
+) -> list[list[list]]:
     """What each of ``world`` processes in ``folder`` said: code, stdout, stderr per command."""
     folder.mkdir()
-    plan = folder.parent / f"{folder.name}.json"
-    plan.write_text(json.dumps([(free_port(), argv) for argv in commands]), encoding="utf-8")
-    processes = []
-    for rank in range(world):
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        if world > 1:
-            environment |= {
-                "RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank),
-                "MASTER_ADDR": "127.0.0.1",
-            }  # fmt: skip
-        answer = folder.parent / f"{folder.name}-{rank}.json"
-        processes.append(
-            subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, str(plan), str(answer)], cwd=folder, env=environment
-            )
-        )
-    assert [process.wait(timeout=240) for process in processes] == [0] * world
-    answers = [folder.parent / f"{folder.name}-{rank}.json" for rank in range(world)]
+    start_ranks(work, (world, folder, [(free_port(), argv) for argv in commands]), world)
+    answers = [Path(f"{folder}-{rank}.json") for rank in range(world)]
     return [json.loads(path.read_text(encoding="utf-8")) for path in answers]
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory, make_data):
+def story(tmp_path_factory: pytest.TempPathFactory, make_data, start_ranks):
     """The same commands by one process and by several, and what they left."""
     root = tmp_path_factory.mktemp("ranks")
     data, fine = make_data(root / "data", 8), make_data(root / "fine", 5, np.float32)
@@ -107,7 +101,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, make_data):
     found = {}
     for name, world in (("one", 1), ("several", WORLD)):
         broken.write_bytes(b"half a file")
-        ranks = said_by_ranks(root / name, world, list(commands.values()))
+        ranks = said_by_ranks(start_ranks, root / name, world, list(commands.values()))
         answered = [key for key in commands if key != "mend"]
         found[name] = [dict(zip(answered, said)) for said in ranks]
     return root, found["one"][0], found["several"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from conformal_plugin import (
     Calibrator,
@@ -154,11 +154,11 @@ def work(rank: int, world: int, folder: str) -> None:
 
 
 @pytest.fixture(scope="module", params=[2, 3])
-def found(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+def found(request: pytest.FixtureRequest, start_ranks: Callable[..., None]) -> list[dict[str, Any]]:
     """What each rank came to."""
     world = request.param
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(work, args=(world, folder), nprocs=world)
+        start_ranks(work, (world, folder), world)
         paths = [Path(folder, f"rank{rank}.json") for rank in range(world)]
         return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
@@ -251,7 +251,7 @@ def late(rank: int, folder: str) -> None:
     meeting = Path(folder, "done")
     if rank == 1:  # alive, but not coming
         while not meeting.exists():
-            pass
+            time.sleep(0.05)
         return
     ranks._SECONDS_BEFORE_A_WORD = 0.2
     words: list[str] = []
@@ -264,9 +264,11 @@ def late(rank: int, folder: str) -> None:
     meeting.touch()
 
 
-def test_a_rank_that_does_not_come_is_spoken_of_and_ends_the_wait() -> None:
+def test_a_rank_that_does_not_come_is_spoken_of_and_ends_the_wait(
+    start_ranks: Callable[..., None],
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(late, args=(folder,), nprocs=2)
+        start_ranks(late, (folder,), 2)
         words = json.loads(Path(folder, "words.json").read_text(encoding="utf-8"))
     assert words[0] == "all_reduce has waited 0.2 s for the other ranks; it goes on waiting"
     assert words[1].startswith("ended:")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
@@ -53,9 +53,9 @@ def work(rank: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
-def test_gradients_are_those_of_one_process() -> None:
+def test_gradients_are_those_of_one_process(start_ranks: Callable[..., None]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(work, args=(folder,), nprocs=2)
+        start_ranks(work, (folder,), 2)
         ranks = [torch.load(Path(folder) / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
     model = student()
     images, pseudo = data(0)
