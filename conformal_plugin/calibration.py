@@ -102,8 +102,9 @@ class Calibration:
         pooled_classes: classes with too few images, which share the threshold of all classes.
         left_out_classes: classes with too few images, whose threshold is ``-math.inf``: they are in
             no prediction set.
-        rule: how labels must be picked for the promise to hold; None for promises about prediction
-            sets, which hold whatever the rule.
+        rule: how labels are to be picked: for a promise on precision to hold, or because ``choose``
+            found this one the best with this alpha; None where any will do. Promises about
+            prediction sets hold whatever the rule.
         background: the background class of that rule; None with ``rule``.
         max_pixels: the most labelled pixels of an image that the promise is for; None for no
             bound.
@@ -134,6 +135,11 @@ class Calibration:
             object.__setattr__(self, "qhat", _frozen(self.qhat, np.float64))
         else:
             object.__setattr__(self, "qhat", float(self.qhat))
+
+    @property
+    def promises_precision(self) -> bool:
+        """Whether the promise is about labels, and ``alpha`` its epsilon, not about coverage."""
+        return self.guarantee.name.startswith("precision")
 
     @property
     def num_classes(self) -> int:

@@ -71,8 +71,8 @@ def filter(
         masks: class scores in [0, 1], ``(K, H, W)`` or ``(N, K, H, W)``; kinds and dtypes as in
             :func:`conformal_plugin.calibrate`.
         qhat: a :class:`conformal_plugin.Calibration`, a number, or one number per class.
-        rule: one of the three above; None for the one that the calibration's promise is about,
-            where it is about one (:func:`conformal_plugin.calibrate_precision`), else
+        rule: one of the three above; None for the one that the calibration is for, where it is for
+            one (:func:`conformal_plugin.calibrate_precision` and what ``choose`` proposes), else
             ``"foreground-first"``.
         background: index of the background class (``"foreground-first"`` alone uses it); None for
             the calibration's, else 0.
@@ -380,7 +380,7 @@ def promised_rule(qhat: Any, rule: str | None, background: int | None) -> tuple[
     """The rule and the background class to label with: those asked for, or the calibration's.
 
     Raises:
-        OptionError: others than those that the calibration's promise is about.
+        OptionError: others than those that the calibration is for.
     """
     promised = qhat if isinstance(qhat, Calibration) and qhat.rule is not None else None
     if promised is None:
@@ -389,9 +389,9 @@ def promised_rule(qhat: Any, rule: str | None, background: int | None) -> tuple[
         meant = getattr(promised, name)
         if given is not None and given != meant:
             raise OptionError(
-                f"the calibration promises its precision for {name}={meant!r}, and {name}="
-                f"{given!r} was asked for; leave it out, calibrate for it, or pass the "
-                f"calibration's qhat alone to go without the promise"
+                f"the calibration is for {name}={meant!r}, and {name}={given!r} was asked for; "
+                f"leave it out, calibrate for it, or pass the calibration's qhat alone to use it "
+                f"for something else"
             )
     return str(promised.rule), int(promised.background or 0)
 

@@ -126,7 +126,7 @@ class Choice:
         lines = [self._proposal()] if self.worth_using else [self._warning(), self._proposal()]
         if not self.fulfilled:
             lines.append(self._unfulfilled())
-        lines += [self._against_raw(), self._how_sure()]
+        lines += [self._without_threshold(), self._against_raw(), self._how_sure()]
         return "\n".join(line for line in lines if line)
 
     def to_json(self) -> str:
@@ -175,6 +175,19 @@ class Choice:
             f"{100 * baseline.precision:.1f} % with mIoU {100 * baseline.miou:.1f}: by more than "
             f"{CLEARLY:g} standard errors in precision and in mIoU. Train on the labels alone, or "
             f"look first at the class order, the prompts and how background is formed."
+        )
+
+    def _without_threshold(self) -> str:
+        """What to say where no alpha gives a threshold that ``filter`` takes."""
+        loosest = max(self.candidates[:-1], key=lambda candidate: candidate.alpha or 0.0)
+        if loosest.usable or math.isinf(loosest.qhat):
+            return ""
+        return (
+            f"No calibrated rule can be used: the annotator scores the true class 0 on more than "
+            f"{100 * (loosest.alpha or 0.0):g} % of the pixels, so at every alpha of the grid the "
+            f"threshold is 1 and every class is in every set. Where what it lacks is evidence of "
+            f"background, form that from the foreground scores (annotate --background-rule "
+            f"complement, or conformal_plugin.annotators.background) and choose again."
         )
 
     def _unfulfilled(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,8 @@ def choose(
     calibration = None
     alpha = candidates[proposed].alpha
     if alpha is not None:
-        calibration = calibrator.exact_result(scores, labels, alpha, ids=images.ids)
+        found = calibrator.exact_result(scores, labels, alpha, ids=images.ids)
+        calibration = replace(found, rule=candidates[proposed].rule, background=background)
     return Choice(
         proposed=candidates[proposed],
         candidates=tuple(candidates),

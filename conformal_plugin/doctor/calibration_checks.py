@@ -66,7 +66,7 @@ def labels_are_of_this_calibration(case: Case) -> Iterator[Finding]:
         yield error("the labels were made with another threshold than the calibration's", _AGAIN)
     elif calibration.rule is not None and settings.get("rule") != calibration.rule:
         yield error(
-            f"the calibration's promise is for the rule {calibration.rule}, and the labels were "
+            f"the calibration is for the rule {calibration.rule}, and the labels were "
             f"made with {settings.get('rule')}",
             f"filter again with --rule {calibration.rule}",
         )

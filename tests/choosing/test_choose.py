@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from conformal_plugin import Calibration, calibrate, choose, evaluate
+from conformal_plugin import Calibration, calibrate, choose, evaluate, filter
 from conformal_plugin.choices import RULES
 from conformal_plugin.errors import (
     AlphaError,
@@ -74,9 +75,23 @@ def test_without_a_wish_the_highest_miou_is_proposed():
     assert choice.proposed.behind == 0
     assert choice.worth_using
     assert choice.fulfilled
-    assert choice.calibration == calibrate(*scenes(), choice.alpha)
+    alone = calibrate(*scenes(), choice.alpha)
     assert choice.rule == choice.proposed.rule
+    assert choice.calibration == replace(alone, rule=choice.rule, background=0)
     assert f"at alpha {choice.alpha:g}" in choice.verdict
+
+
+def test_the_calibration_is_used_with_the_proposed_rule():
+    scores, labels = scenes()
+    choice = choose(scores, labels, alphas=ALPHA, rules=["singleton"], want_precision=0.95)
+    assert choice.calibration is not None
+    asked = {"rule": choice.rule, "background": choice.background}
+    np.testing.assert_array_equal(
+        filter(scores[0], choice.calibration), filter(scores[0], choice.calibration.qhat, **asked)
+    )
+    with pytest.raises(OptionError, match=f"the calibration is for rule='{choice.rule}'"):
+        filter(scores[0], choice.calibration, rule="foreground-first")
+    assert not choice.calibration.promises_precision
 
 
 def test_a_wanted_precision():
@@ -133,7 +148,18 @@ def test_the_raw_annotator_is_proposed_where_no_threshold_says_anything():
     assert choice.calibration is None
     assert choice.rule == "most-probable"
     assert "no filter, the most probable class" in choice.verdict
+    assert "the true class 0 on more than 5 % of the pixels" in choice.verdict
     assert json.loads(choice.to_json())["proposed"]["qhat"] == "inf"
+
+
+def test_no_evidence_of_background_is_said_and_made_up_for():
+    scores, labels = scenes(images=20, skill=0.9)
+    scores[:, 0] = 0.0
+    verdict = choose(scores, labels).verdict
+    assert "No calibrated rule can be used" in verdict
+    assert "--background-rule complement" in verdict
+    scores[:, 0] = 1 - scores[:, 1:].max(axis=1)
+    assert "No calibrated rule" not in choose(scores, labels).verdict
 
 
 def test_images_come_in_any_form_and_once():
@@ -153,7 +179,8 @@ def test_images_come_in_any_form_and_once():
 def test_float32_gets_its_exact_threshold():
     scores, labels = scenes(dtype=np.float32)
     choice = choose(scores, labels, alphas=ALPHA)
-    assert choice.calibration == calibrate(scores, labels, choice.alpha)
+    alone = calibrate(scores, labels, choice.alpha)
+    assert choice.calibration == replace(alone, rule=choice.rule, background=0)
     assert choice.calibration.resolution == 0
 
 

@@ -146,9 +146,9 @@ def test_the_promised_rule_is_the_default_and_no_other_passes_silently() -> None
     for options in ({"rule": "most-probable"}, {"background": 0}):
         with pytest.raises(OptionError, match="calibrate for it, or pass the calibration's qhat"):
             keep(maps, calibration, **options)
-        with pytest.raises(OptionError, match="promises its precision for"):
+        with pytest.raises(OptionError, match="the calibration is for"):
             evaluate(maps, labels[0], calibration, **options)
-        with pytest.raises(OptionError, match="promises its precision for"):
+        with pytest.raises(OptionError, match="the calibration is for"):
             ConformalSupervision(torch.nn.CrossEntropyLoss(), calibration=calibration, **options)
 
 
