@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from conformal_plugin.annotators.ranks import Rank
 from conformal_plugin.annotators.stream import Batch, Result, in_batches, through
 from conformal_plugin.cli.annotation_targets import target
 from conformal_plugin.cli.annotator_choice import chosen_annotator
@@ -19,6 +18,7 @@ from conformal_plugin.cli.report import note, print_json, warn
 from conformal_plugin.errors import OptionError, SourceFileError
 from conformal_plugin.files.ids import ids_in_folder
 from conformal_plugin.files.photos import PHOTO_SUFFIXES, read_photo
+from conformal_plugin.shards import Rank
 
 __all__ = ["run"]
 

@@ -13,8 +13,8 @@ import torch
 from conformal_plugin.annotators.class_lists import ClassList, class_list
 from conformal_plugin.annotators.function import FunctionAnnotator
 from conformal_plugin.annotators.protocol import Annotator
-from conformal_plugin.annotators.ranks import Rank
 from conformal_plugin.errors import OptionError
+from conformal_plugin.shards import Rank
 
 __all__ = ["chosen_annotator"]
 

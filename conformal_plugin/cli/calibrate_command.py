@@ -187,7 +187,7 @@ def _report(
         kind = "exact" if guarantee.exact else "heuristic"
         print(f"{task.level_name} {calibration.alpha:g}: {_thresholds(calibration)} -> {output}")
         print(f"  {guarantee.name} per {guarantee.unit}, {kind}. {guarantee.statement}")
-        if calibration.rule is None and np.ndim(calibration.qhat):
+        if not calibration.promises_precision and np.ndim(calibration.qhat):
             _print_classes(calibration)
 
 

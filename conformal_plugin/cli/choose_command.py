@@ -5,18 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Iterator
-from typing import Any
 
 from conformal_plugin.atomic import atomic_write_text
 from conformal_plugin.choosing.choice import Candidate, Choice
 from conformal_plugin.choosing.chooser import choose
-from conformal_plugin.cli.inputs import find_labels, find_maps, fitted_maps, listed_ids
-from conformal_plugin.cli.progress import progress
+from conformal_plugin.cli.inputs import listed_ids, maps_and_labels
+from conformal_plugin.cli.progress import Readings
 from conformal_plugin.cli.report import print_json, warn
 from conformal_plugin.errors import OptionError
-from conformal_plugin.files.labels import read_label
-from conformal_plugin.files.lazy import LazySequence
 
 __all__ = ["run"]
 
@@ -30,11 +26,10 @@ def run(arguments: argparse.Namespace) -> None:
                 f"--{option.replace('_', '-')} {path} is a folder; name the file to write"
             )
     ids = listed_ids(arguments)
-    map_paths, label_paths = find_maps(arguments, ids), find_labels(arguments, ids)
-    maps = fitted_maps(arguments, ids, map_paths, label_paths, "label")
+    maps, labels = maps_and_labels(arguments, ids)
     choice = choose(
-        _Readings(maps, quiet=arguments.quiet),
-        LazySequence(read_label, label_paths),
+        Readings(maps, "choose", quiet=arguments.quiet),
+        labels,
         want_precision=arguments.want_precision,
         want_kept=arguments.want_kept,
         alphas=arguments.alpha,
@@ -53,20 +48,6 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         _print_table(choice)
         _print_next(arguments, choice)
-
-
-class _Readings:
-    """Maps with a progress bar for every time that they are read."""
-
-    def __init__(self, maps: LazySequence[Any], *, quiet: bool) -> None:
-        self._maps = maps
-        self._quiet = quiet
-        self._readings = 0
-
-    def __iter__(self) -> Iterator[Any]:
-        self._readings += 1
-        title = f"choose, reading {self._readings}"
-        return iter(progress(self._maps, title, total=len(self._maps), quiet=self._quiet))
 
 
 def _write_calibration(arguments: argparse.Namespace, choice: Choice) -> None:

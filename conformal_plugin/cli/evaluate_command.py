@@ -8,21 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from conformal_plugin.cli.inputs import (
-    find_labels,
-    find_maps,
-    fitted_maps,
-    listed_ids,
-    naming,
-    threshold,
-)
+from conformal_plugin.cli.inputs import listed_ids, maps_and_labels, naming, threshold
 from conformal_plugin.cli.progress import progress
 from conformal_plugin.cli.report import number, print_json
 from conformal_plugin.cli.sharding import Ranks, sharing
 from conformal_plugin.errors import OptionError
-from conformal_plugin.evaluation import Evaluation, Evaluator
-from conformal_plugin.files.labels import read_label
-from conformal_plugin.files.lazy import LazySequence
+from conformal_plugin.evaluation import PER_IMAGE, Evaluation, Evaluator
 
 __all__ = ["run"]
 
@@ -39,9 +30,7 @@ def _evaluated(arguments: argparse.Namespace, ranks: Ranks) -> Evaluator:
     """The measurements of this rank's share of the images."""
     qhat, ignore_index, rule = _what_to_measure(arguments)
     ids = ranks.share(listed_ids(arguments))
-    map_paths, label_paths = find_maps(arguments, ids), find_labels(arguments, ids)
-    maps = fitted_maps(arguments, ids, map_paths, label_paths, "label")
-    labels = LazySequence(read_label, label_paths)
+    maps, labels = maps_and_labels(arguments, ids)
     evaluator = Evaluator(
         qhat, rule=rule, background=arguments.background, ignore_index=ignore_index
     )
@@ -75,8 +64,7 @@ def _what_to_measure(arguments: argparse.Namespace) -> tuple[Any, int, str | Non
 
 def _content(result: Evaluation, classes: list[int] | None) -> dict[str, Any]:
     per_image = np.quantile(result.image_coverage, [0.0, 0.25, 0.5, 0.75])
-    lists = ("image_pixels", "image_covered", "image_kept", "image_wrong")
-    content = {name: value for name, value in result.to_dict().items() if name not in lists}
+    content = {name: value for name, value in result.to_dict().items() if name not in PER_IMAGE}
     content["image_coverage"] = {
         "mean": result.image_coverage.mean(),
         **dict(zip(("min", "quartile_1", "median", "quartile_3"), per_image)),

@@ -12,7 +12,7 @@ from conformal_plugin.calibration import Calibration
 from conformal_plugin.cli.report import note
 from conformal_plugin.errors import ConformalError, OptionError
 from conformal_plugin.files.ids import find_files, ids_in_folder, read_ids
-from conformal_plugin.files.labels import LABEL_SUFFIXES, image_size
+from conformal_plugin.files.labels import LABEL_SUFFIXES, image_size, read_label
 from conformal_plugin.files.lazy import LazySequence
 from conformal_plugin.files.maps import MAP_SUFFIXES, ScoreMap, read_map
 from conformal_plugin.files.photos import PHOTO_SUFFIXES
@@ -24,6 +24,7 @@ __all__ = [
     "find_photos",
     "fitted_maps",
     "listed_ids",
+    "maps_and_labels",
     "naming",
     "threshold",
 ]
@@ -86,6 +87,27 @@ def fitted_maps(
         return scores
 
     return LazySequence(resized if arguments.resize else checked, list(zip(ids, paths, images)))
+
+
+def maps_and_labels(
+    arguments: argparse.Namespace, ids: Sequence[str]
+) -> tuple[LazySequence[ScoreMap], LazySequence[Any]]:
+    """The maps of ``ids``, fitted to their labels, and these, in step.
+
+    Raises:
+        OptionError: ``--classes`` names one that the first map does not have.
+        SourceFileError: a file is missing.
+    """
+    map_paths, label_paths = find_maps(arguments, ids), find_labels(arguments, ids)
+    maps = fitted_maps(arguments, ids, map_paths, label_paths, "label")
+    if arguments.classes is not None and len(maps):
+        classes = range(maps[0].shape[0])
+        if not set(arguments.classes) <= set(classes):
+            raise OptionError(
+                f"--classes must be indices in 0 ... {len(classes) - 1}, as {map_paths[0]} has "
+                f"{len(classes)} classes, got {arguments.classes}"
+            )
+    return maps, LazySequence(read_label, label_paths)
 
 
 def threshold(arguments: argparse.Namespace) -> tuple[Any, int]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Collection, Iterable, Iterator
+from typing import Generic, TypeVar
 
 from conformal_plugin.files.extras import optional
 
-__all__ = ["progress"]
+__all__ = ["Readings", "progress"]
 
 T = TypeVar("T")
 
@@ -30,3 +30,24 @@ def progress(
         return
     tqdm = optional("tqdm", "tqdm", "a progress bar (without one: --quiet)").tqdm
     yield from tqdm(items, desc=title, total=total, initial=done, unit="image", file=sys.stderr)
+
+
+class Readings(Generic[T]):
+    """Items with a progress bar for every time that they are read.
+
+    Args:
+        items: what is read.
+        command: name of the command, before each bar with the number of the reading.
+        quiet: draw nothing.
+    """
+
+    def __init__(self, items: Collection[T], command: str, *, quiet: bool) -> None:
+        self._items = items
+        self._command = command
+        self._quiet = quiet
+        self._readings = 0
+
+    def __iter__(self) -> Iterator[T]:
+        self._readings += 1
+        title = f"{self._command}, reading {self._readings}"
+        return progress(self._items, title, total=len(self._items), quiet=self._quiet)

@@ -21,7 +21,7 @@ SUMMARY = "show what a calibration keeps and claims"
 DESCRIPTION = """\
 Write OUT/report.html, one file that opens by double-click and loads nothing: what the calibration
 claims, coverage against alpha with what chance allows, what the labels are worth, where coverage is
-lost, and the best, median and worst images. Its charts lie beside it as SVG files in OUT/figures.
+lost, and the best, median and worst images. Its charts lie beside it in OUT/figures as SVG and PNG.
 """
 
 EXAMPLES = """\
@@ -73,6 +73,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=2,
         metavar="N",
         help="images of each kind, best, median and worst (default: 2; 0 for none)",
+    )
+    group.add_argument(
+        "--png",
+        action=argparse.BooleanOptionalAction,
+        help="write the charts as PNG too (default: where resvg-py is installed, else a note)",
     )
     group.add_argument("--title", default="Calibration report", help="heading of the page")
     add_resize(parser, "label")

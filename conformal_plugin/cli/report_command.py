@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from conformal_plugin.annotators.class_lists import class_list
-from conformal_plugin.atomic import atomic_write_text
+from conformal_plugin.atomic import atomic_open, atomic_write_text
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.choosing.chooser import choose
-from conformal_plugin.cli.inputs import (
-    find_labels,
-    find_maps,
-    find_photos,
-    fitted_maps,
-    listed_ids,
-    threshold,
-)
-from conformal_plugin.cli.progress import progress
-from conformal_plugin.cli.report import print_json
-from conformal_plugin.errors import OptionError
-from conformal_plugin.files.labels import read_label
+from conformal_plugin.cli.inputs import find_photos, listed_ids, maps_and_labels, threshold
+from conformal_plugin.cli.progress import Readings
+from conformal_plugin.cli.report import note, print_json
+from conformal_plugin.errors import MissingExtraError, OptionError
 from conformal_plugin.files.lazy import LazySequence
 from conformal_plugin.files.photos import read_photo
 from conformal_plugin.filtering import label_maps, least_scores, promised_rule
@@ -35,6 +27,7 @@ from conformal_plugin.reporting.evidence import Evidence, gather
 from conformal_plugin.reporting.figures import all_figures
 from conformal_plugin.reporting.page import Subject, page, standalone
 from conformal_plugin.reporting.pictures import Example, label_picture, photo_picture
+from conformal_plugin.reporting.png import drawn, require_renderer
 
 __all__ = ["run"]
 
@@ -46,12 +39,11 @@ def run(arguments: argparse.Namespace) -> None:
     calibration: Calibration = threshold(arguments)[0]
     rule, background = promised_rule(calibration, arguments.rule, None)
     names = _names(arguments.names, calibration.num_classes)
+    with_png = _with_png(arguments)
     ids = listed_ids(arguments)
-    map_paths, label_paths = find_maps(arguments, ids), find_labels(arguments, ids)
+    maps, labels = maps_and_labels(arguments, ids)
     photos = find_photos(arguments, ids) if arguments.photos is not None else []
-    maps = fitted_maps(arguments, ids, map_paths, label_paths, "label")
-    labels = LazySequence(read_label, label_paths)
-    readings = _Readings(maps, quiet=arguments.quiet)
+    readings = Readings(maps, "report", quiet=arguments.quiet)
     evidence = gather(readings, labels, calibration, rule=rule)
     choice = choose(
         readings,
@@ -63,8 +55,8 @@ def run(arguments: argparse.Namespace) -> None:
     )
     figures = all_figures(calibration, evidence.evaluation, evidence.halves, choice, rule, names)
     chosen = _chosen(evidence, arguments.examples)
-    drawn = _Drawn(maps, labels, photos, calibration, rule, background)
-    layers = {number: drawn.layers(number) for number, _ in chosen}
+    painted = _Painted(maps, labels, photos, calibration, rule, background)
+    layers = {number: painted.layers(number) for number, _ in chosen}
     shown = sorted(
         {int(c) for maps in layers.values() for layer in maps.values() for c in np.unique(layer)}
         - {calibration.ignore_index}
@@ -76,7 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
             rank,
             float(evidence.right[number]),
             {
-                **drawn.photo(number),
+                **painted.photo(number),
                 **{what: label_picture(layer, colours) for what, layer in layers[number].items()},
             },
         )
@@ -86,30 +78,40 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.title, calibration, evidence, choice, figures, examples, names, colours
     )
     for figure in figures:
-        atomic_write_text(arguments.out / "figures" / f"{figure.name}.svg", standalone(figure))
+        path = arguments.out / "figures" / f"{figure.name}.svg"
+        atomic_write_text(path, standalone(figure))
+        if with_png:
+            with atomic_open(path.with_suffix(".png")) as file:
+                file.write(drawn(figure.svg))
     target = arguments.out / "report.html"
     atomic_write_text(target, page(subject))
     if arguments.json:
-        print_json({"report": str(target), "figures": [f.name for f in figures]})
+        charts = [figure.name for figure in figures]
+        formats = ["svg", "png"] if with_png else ["svg"]
+        print_json({"report": str(target), "figures": charts, "formats": formats})
     else:
-        print(f"{target}: {len(ids)} images, {len(figures)} charts, {len(examples)} examples")
+        kinds = "SVG and PNG" if with_png else "SVG"
+        print(
+            f"{target}: {len(ids)} images, {len(figures)} charts (also as {kinds} in "
+            f"{arguments.out / 'figures'}), {len(examples)} examples"
+        )
 
 
-class _Readings:
-    """Maps with a progress bar for every time that they are read."""
+def _with_png(arguments: argparse.Namespace) -> bool:
+    """Whether the charts are written as PNG: where nothing was typed, if they can be."""
+    if arguments.png is False:
+        return False
+    try:
+        require_renderer()
+    except MissingExtraError as error:
+        if arguments.png:
+            raise
+        note(f"the charts are written as SVG alone: {error}", quiet=arguments.quiet)
+        return False
+    return True
 
-    def __init__(self, maps: LazySequence[Any], *, quiet: bool) -> None:
-        self._maps = maps
-        self._quiet = quiet
-        self._readings = 0
 
-    def __iter__(self) -> Iterator[Any]:
-        self._readings += 1
-        title = f"report, reading {self._readings}"
-        return iter(progress(self._maps, title, total=len(self._maps), quiet=self._quiet))
-
-
-class _Drawn:
+class _Painted:
     """The labels of single images, to be painted."""
 
     def __init__(

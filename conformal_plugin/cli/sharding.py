@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import torch.distributed as dist
 
-from conformal_plugin.annotators.ranks import Rank
 from conformal_plugin.errors import ConformalError, OptionError
+from conformal_plugin.shards import Rank
 
 __all__ = ["Ranks", "sharing"]
 

@@ -136,7 +136,7 @@ def _worth(choice: Choice, rule: str, calibration: Calibration) -> Figure:
 
 def _alpha(calibration: Calibration) -> float | None:
     """The calibration's alpha; None where it is the epsilon of a promise on precision."""
-    return calibration.alpha if calibration.rule is None else None
+    return None if calibration.promises_precision else calibration.alpha
 
 
 def _thresholds(calibration: Calibration, names: Sequence[str]) -> Figure:

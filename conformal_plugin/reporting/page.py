@@ -136,7 +136,7 @@ def _claims(subject: Subject) -> str:
         if guarantee.exact
         else "heuristic: about right on average, and no more than that"
     )
-    level = "alpha" if calibration.rule is None else "epsilon"
+    level = "epsilon" if calibration.promises_precision else "alpha"
     worth = (
         ""
         if calibration.n_effective is None
@@ -147,7 +147,7 @@ def _claims(subject: Subject) -> str:
         if calibration.n_repeats
         else ""
     )
-    scope = "any rule" if calibration.rule is None else f"rule {calibration.rule} alone"
+    scope = f"rule {calibration.rule} alone" if calibration.promises_precision else "any rule"
     facts = [
         ("promise", f"{guarantee.name}, per {guarantee.unit}; {kind}"),
         ("level", f"{level} = {calibration.alpha:g}"),
@@ -158,9 +158,9 @@ def _claims(subject: Subject) -> str:
             f"{calibration.n_images} images, {calibration.n_pixels:,} pixels{worth}.{repeats}",
         ),
         ("assumes", "that new images come from where the calibration images came from"),
-        ("does not say", "that kept labels are right: coverage is not precision")
-        if calibration.rule is None
-        else ("does not say", "anything about labels picked by another rule"),
+        ("does not say", "anything about labels picked by another rule")
+        if calibration.promises_precision
+        else ("does not say", "that kept labels are right: coverage is not precision"),
     ]
     rows = "".join(
         f"<tr><th scope='row'>{name}</th><td>{escape(text)}</td></tr>" for name, text in facts

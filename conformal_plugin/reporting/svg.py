@@ -3,24 +3,50 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-__all__ = ["STYLE", "Series", "bar_rows", "line_chart", "matrix"]
+__all__ = ["LIGHT", "RULES", "STYLE", "WIDTH", "Series", "bar_rows", "line_chart", "matrix"]
 
 WIDTH = 420
 _DASHES = ("", "6 4", "2 3", "8 3 2 3")
 
 # The colours of Okabe and Ito, which people with any colour vision tell apart; lighter on dark.
-STYLE = """
-.cp{font:12px system-ui,sans-serif;--ink:#1b1b1b;--dim:#5c5c5c;--rule:#d9d9d9;--paper:#fff;
---c0:#0072b2;--c1:#d55e00;--c2:#007d5c;--c3:#a3457d}
-@media (prefers-color-scheme:dark){.cp{--ink:#ececec;--dim:#aaa;--rule:#444;--paper:#17191c;
---c0:#56b4e9;--c1:#ff9b4a;--c2:#3fd0a4;--c3:#e79ac6}}
+LIGHT = {
+    "ink": "#1b1b1b",
+    "dim": "#5c5c5c",
+    "rule": "#d9d9d9",
+    "paper": "#ffffff",
+    "c0": "#0072b2",
+    "c1": "#d55e00",
+    "c2": "#007d5c",
+    "c3": "#a3457d",
+}
+_DARK = {
+    "ink": "#ececec",
+    "dim": "#aaaaaa",
+    "rule": "#444444",
+    "paper": "#17191c",
+    "c0": "#56b4e9",
+    "c1": "#ff9b4a",
+    "c2": "#3fd0a4",
+    "c3": "#e79ac6",
+}
+RULES = """
 .cp text{fill:var(--ink)}.cp .axis{fill:var(--dim)}.cp .grid{stroke:var(--rule)}
 .cp .end{text-anchor:end}.cp .mid{text-anchor:middle}.cp .small{font-size:10.5px}
 """.strip()
+
+
+def _declared(colours: Mapping[str, str]) -> str:
+    return ";".join(f"--{name}:{colour}" for name, colour in colours.items())
+
+
+STYLE = (
+    f".cp{{font:12px system-ui,sans-serif;{_declared(LIGHT)}}}\n"
+    f"@media (prefers-color-scheme:dark){{.cp{{{_declared(_DARK)}}}}}\n{RULES}"
+)
 
 
 @dataclass(frozen=True)

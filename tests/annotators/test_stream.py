@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from conformal_plugin.annotators import FunctionAnnotator
-from conformal_plugin.annotators.ranks import Rank
 from conformal_plugin.annotators.stream import Result, in_batches, through
 from conformal_plugin.errors import OptionError, ScoreError, ShapeError, SourceFileError
+from conformal_plugin.shards import Rank
 
 NAMES = tuple(f"p{number}" for number in range(8))
 PATIENCE = 20.0

@@ -79,6 +79,15 @@ def test_bad_usage(data, run, tmp_path):
     assert "is a folder" in done.err
 
 
+def test_a_wrong_class_is_refused_before_anything_is_counted(data, run):
+    names = sorted(data.maps.iterdir())
+    names[-1].write_bytes(b"not read")
+    done = run(*arguments(data, "--classes", 0, 4))
+    assert done.code == 2
+    assert f"--classes must be indices in 0 ... 3, as {names[0]} has 4 classes" in done.err
+    assert "got [0, 4]" in done.err
+
+
 def test_help_has_examples(run):
     done = run("choose", "--help")
     assert done.code == 0

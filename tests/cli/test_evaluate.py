@@ -67,7 +67,7 @@ def test_nan_is_null(data, run):
 def test_a_wrong_class_is_refused(data, run):
     done = run(*arguments(data, "--qhat", 0.4, "--classes", 9))
     assert done.code == 2
-    assert "classes must be indices in 0 ... 3" in done.err
+    assert "--classes must be indices in 0 ... 3, as " in done.err
 
 
 def test_calibration_and_number_exclude_each_other(data, run, calibrated):

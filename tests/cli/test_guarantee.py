@@ -122,7 +122,7 @@ def test_precision_is_the_librarys_and_filter_holds_to_its_rule(data, run, calib
     assert json.loads((kept / "labels.json").read_text())["rule"] == "singleton"
     other = run(*command, "--rule", "most-probable", "--overwrite")
     assert other.code == 2
-    assert "promises its precision for rule='singleton'" in other.err
+    assert "the calibration is for rule='singleton'" in other.err
     measure = run(
         "evaluate", "--maps", data.maps, "--labels", data.labels, "--ids", data.list,
         "--calibration", data.root / "c.json", "--json",

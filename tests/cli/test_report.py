@@ -24,7 +24,9 @@ def test_it_writes_the_page_and_the_charts(data, run, calibrated):
     text = (data.root / "report" / "report.html").read_text(encoding="utf-8")
     assert content["report"] == str(data.root / "report" / "report.html")
     for name in content["figures"]:
-        assert (data.root / "report" / "figures" / f"{name}.svg").exists()
+        for kind in ("svg", "png"):
+            assert (data.root / "report" / "figures" / f"{name}.{kind}").exists()
+    assert content["formats"] == ["svg", "png"]
     assert "<img" not in text
     assert "class 3" in text
 
@@ -48,7 +50,7 @@ def test_a_promise_on_precision_is_held_to_its_rule(data, run, tmp_path):
     assert "rule singleton alone" in text
     done = run(*arguments(data, path, "--rule", "most-probable"))
     assert done.code == 2
-    assert "promises its precision for rule='singleton'" in done.err
+    assert "the calibration is for rule='singleton'" in done.err
 
 
 def test_where_nothing_is_kept(data, run, tmp_path):
@@ -80,7 +82,7 @@ def test_an_uninformative_calibration_is_shown_as_such(data, run, tmp_path, cali
     [
         (["--names", "voc"], "has 21 classes and the calibration 4"),
         (["--examples", -1], "--examples must be 0 or more"),
-        (["--classes", 9], "classes must be indices in 0 ... 3"),
+        (["--classes", 9], "--classes must be indices in 0 ... 3, as "),
         (["--ignore-index", 0], "was made with 255"),
     ],
 )

@@ -1,4 +1,4 @@
-"""This process's share of the photos, from what ``torchrun`` puts into the environment."""
+"""This process's share of the images, from what ``torchrun`` puts into the environment."""
 
 from __future__ import annotations
 
