@@ -29,10 +29,14 @@ class Split:
 
 @dataclass(frozen=True)
 class Annotation:
-    """The annotator's scores ``(K, H, W)`` image by image; both can be read again and again."""
+    """The annotator's scores ``(K, H, W)`` image by image; both can be read again and again.
+
+    ``labelled_ids`` name the labelled images; None where they have no names.
+    """
 
     labelled: Iterable[npt.NDArray[np.floating]]
     unlabelled: Iterable[npt.NDArray[np.floating]]
+    labelled_ids: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ablation import Store, plan, run_all, summarise, table
+from ablation import plan, summarise, table
 from label_sources import calibrate_on_labelled, explain, label_sources
 from material import Material
 from pictures import draw_pictures
 from score_forms import FORMS
 from students import PretrainedStudent
 from training import Recipe
+from trainings import Store, run_all
 
 from conformal_plugin.atomic import atomic_write_text
 from conformal_plugin.errors import ConformalError

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from degraded import DEGRADED
 from material import Annotation, Material, Split
 from PIL import Image
 from score_forms import seem_like
@@ -52,7 +53,7 @@ class ScoreMaps:
 
     folder: Path
     ids: Sequence[str]
-    form: Callable[[Scores], Scores]
+    form: Callable[[Scores, str], Scores]  # of a map and its id
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -66,15 +67,16 @@ class ScoreMaps:
                         f"expected the key 'probs' in {path}, got {archive.files}; save the map "
                         "with np.savez(path, probs=scores)"
                     )
-                yield self.form(archive["probs"])
+                yield self.form(archive["probs"], name)
 
 
 def read_material(folder: Path, forms: Sequence[str], limit: int | None = None) -> Material:
     """Read photos and masks into memory; ``limit`` keeps the first images of each split."""
     ids = {split: read_ids(folder, split)[:limit] for split in SPLITS}
-    transforms: dict[str, Callable[[Scores], Scores]] = {
-        "normalised": lambda scores: scores,
-        "seem-like": seem_like,
+    transforms: dict[str, Callable[[Scores, str], Scores]] = {
+        "normalised": lambda scores, name: scores,
+        "seem-like": lambda scores, name: seem_like(scores),
+        **DEGRADED,
     }
     return Material(
         name=folder.resolve().name,
@@ -88,6 +90,7 @@ def read_material(folder: Path, forms: Sequence[str], limit: int | None = None) 
             form: Annotation(
                 labelled=ScoreMaps(folder, ids["labeled"], transforms[form]),
                 unlabelled=ScoreMaps(folder, ids["unlabeled"], transforms[form]),
+                labelled_ids=ids["labeled"],
             )
             for form in forms
         },
