@@ -7,16 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from conformal_plugin.arrays import as_tensor
 from conformal_plugin.calibration import Calibration, Guarantee, conformal_rank, exact_alpha
 from conformal_plugin.counting import ScoreCounter, calibrate_with, listed
 from conformal_plugin.effective_size import ImageSpread, effective_size_of
 from conformal_plugin.grid import ScoreGrid
 from conformal_plugin.inputs import rereadable
 from conformal_plugin.parallel import in_parallel
+from conformal_plugin.selecting import counts_from, order_statistic
 from conformal_plugin.true_scores import RecentReadings, TrueScores
 from conformal_plugin.units import Pixels
 
@@ -159,11 +157,11 @@ class Calibrator(ScoreCounter):
         qhat, effective = math.inf, None
         if rank <= self.n_pixels:
             # Ignored pixels lie beyond all others and do not change what is found from below.
-            held = torch.cat([as_tensor(true.patterns) for true in recent.readings])
-            found = _order_statistic(held, self.n_pixels - rank)
-            qhat = 1.0 - grid.value(int(found))
+            patterns = [true.patterns for true in recent.readings]
+            pattern = order_statistic(patterns, self.n_pixels - rank)
+            qhat = 1.0 - grid.value(pattern)
             if not points:
-                least = grid.pattern_range(int(grid.codes_of(found)))[0]  # as counts would have it
+                least = grid.pattern_range(grid.code_of(pattern))[0]  # as counts would have it
                 effective = effective_size_of(*_covered(recent.readings, least))
         guarantee = _guarantee(alpha, points=points)
         return self._result(alpha, qhat, guarantee, 0.0, n_effective=effective)
@@ -176,24 +174,14 @@ class Calibrator(ScoreCounter):
         return self._spread.effective_size(code, covered, self.n_pixels, self.n_images)
 
 
-def _order_statistic(values: Tensor, index: int) -> Tensor:
-    """The value that sorting would put at ``index``; on a CPU ``values`` are reordered."""
-    if values.device.type != "cpu":
-        return values.kthvalue(index + 1).values
-    values.numpy().partition(index)
-    return values[index]
-
-
 def _covered(readings: Sequence[TrueScores], least: int) -> tuple[list[int], list[int]]:
     """Per image with labelled pixels, how many of them score at least ``least``, and all."""
-    covered, pixels = [], []
-    for true in readings:
-        total = int(true.pixels.sum())
-        if total:
-            ignored = len(true.classes) - total  # these lie above every score
-            covered.append(int((as_tensor(true.patterns) >= least).sum()) - ignored)
-            pixels.append(total)
-    return covered, pixels
+    some = [true for true in readings if true.pixels.any()]
+    pixels = [int(true.pixels.sum()) for true in some]
+    counts = counts_from([true.patterns for true in some], least)
+    ignored = [len(true.classes) - total for true, total in zip(some, pixels)]
+    # Ignored pixels lie above every score.
+    return [count - outside for count, outside in zip(counts, ignored)], pixels
 
 
 def _guarantee(alpha: float, *, points: bool) -> Guarantee:

@@ -27,7 +27,7 @@ Patterns = np.ndarray[Any, Any]
 Bounds = Sequence["int | None"]
 """Per class, the smallest pattern in the prediction set; None where no score is."""
 
-_STRIP_BYTES = 2**22
+_STRIP_BYTES = 2**21
 # Each call of NumPy's waits for Python's lock: parts are large, so that the calls are few.
 _PART_PIXELS = 2**18
 
@@ -100,8 +100,10 @@ def _foreground_first(
     np.greater(alone, found, out=alone)
     # By arithmetic: filling in where a mask says so takes many times longer on scattered pixels.
     out *= found
-    out += alone * out.dtype.type(background)
-    out += (found == alone) * out.dtype.type(ignore_index)  # neither
+    if background:
+        out += alone * out.dtype.type(background)
+    neither = np.equal(found, alone, out=found)
+    out += neither * out.dtype.type(ignore_index)
     return max(highest, int(scores[background].max()))
 
 
@@ -128,33 +130,42 @@ def _most_probable_of(
     common = len(set(least)) == 1  # one threshold: comparing the winner alone is enough
     top = np.iinfo(out.dtype).max
     numbers = (top - np.asarray(classes, dtype=out.dtype))[:, None, None]
-    found = np.empty(out.shape, dtype=bool)
+    best = np.empty(out.shape, dtype=scores.dtype if common else _members_dtype(scores, least))
     highest = 0
-    for strip, label, inside in strips(scores, out, found):
-        given = strip[wanted]
-        candidates = given if common else _members(given, least)
-        best = np.maximum.reduce(candidates, axis=0)
-        highest = max(highest, int(best.max() if common else given.max()))
-        inside[...] = _inside(best, least[0]) if common else best > 0
-        winners = (candidates == best).view(np.uint8)
-        # In place where labels are bytes, as nearly always.
-        flags = np.multiply(winners, numbers, out=winners if out.itemsize == 1 else None)
+    flags = np.empty(0, dtype=out.dtype)
+    for strip, label, score in strips(scores, out, best):
+        candidates = strip[wanted]
+        if not common:
+            highest = max(highest, int(candidates.max()))
+            candidates = _members(candidates, least, score.dtype)
+        np.maximum.reduce(candidates, axis=0, out=score)
+        if flags.shape != candidates.shape:
+            flags = np.empty(candidates.shape, dtype=out.dtype)
+            # Where labels are bytes, as nearly always, numbers take the place of the flags.
+            winners = flags.view(bool) if out.itemsize == 1 else np.empty(flags.shape, dtype=bool)
+        np.equal(candidates, score, out=winners)
+        np.multiply(winners.view(np.uint8), numbers, out=flags)
         np.maximum.reduce(flags, axis=0, out=label)
     np.subtract(top, out, out=out)
-    return found, highest
+    if common:
+        return _inside(best, least[0]), int(best.max())
+    return best > 0, highest
 
 
-def _members(scores: Patterns, bounds: Bounds) -> Patterns:
-    """Patterns of the same order with 0 in place of those that are not in the set."""
+def _members_dtype(scores: Patterns, bounds: Bounds) -> Any:
+    if 0 not in bounds:
+        return scores.dtype
+    # A score of 0 is in a set, so all in a set move up by one; bytes may have no room for that.
+    return np.uint64 if scores.itemsize == 8 else np.uint32
+
+
+def _members(scores: Patterns, bounds: Bounds, dtype: Any) -> Patterns:
+    """Numbers of the same order as the patterns, 0 in place of those that are not in the set."""
     least = np.array([0 if bound is None else bound for bound in bounds], dtype=scores.dtype)
     inside = scores >= least[:, None, None]
     inside[[bound is None for bound in bounds]] = False
-    if 0 not in bounds:
-        return np.multiply(scores, inside, dtype=scores.dtype)
-    # A score of 0 is in a set, so all in a set move up by one; bytes may have no room for that.
-    wide = np.uint64 if scores.itemsize == 8 else np.uint32
-    members: Patterns = np.multiply(scores, inside, dtype=wide)
-    return np.add(members, inside, out=members)
+    members: Patterns = np.multiply(scores, inside, dtype=dtype)
+    return np.add(members, inside, out=members) if 0 in bounds else members
 
 
 def _singleton(

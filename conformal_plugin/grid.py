@@ -67,6 +67,11 @@ class ScoreGrid:
         linear = self._linear(patterns) + self._linear_offset
         return torch.where(linear < self._first_linear, patterns >> self._shift, linear)
 
+    def code_of(self, pattern: int) -> int:
+        """The code of one valid pattern."""
+        integer = torch.int64 if self.name == "float64" else torch.int32
+        return int(self.codes_of(torch.tensor([pattern], dtype=integer)))
+
     def histogram(self, patterns: Any) -> np.ndarray[Any, Any]:
         """How often each code occurs, int64 ``(size,)``, among valid patterns and ``beyond``.
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import chain, islice
+from threading import Lock
 from typing import TypeVar
 
 import torch
@@ -16,33 +17,60 @@ __all__ = ["in_parallel"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+# Threads that wait for the next call already sit on cores of their own; new ones start on that of
+# the thread that starts them, and are moved only after milliseconds.
+_pools: dict[int, ThreadPoolExecutor] = {}
+_making = Lock()
+
 
 def in_parallel(
     work: Callable[[Item], Result], items: Iterable[Item]
 ) -> Iterator[tuple[Item, Callable[[], Result]]]:
     """Yield each item, in order, with a function that gives or raises what ``work`` made of it.
 
-    As many threads as torch would use; few items are taken ahead, so that lazy ones stay lazy. The
-    threads are of this call alone: a pool that outlives it would not survive a fork.
+    As many threads as torch would use; few items are taken ahead, so that lazy ones stay lazy. In
+    these threads torch uses one, so that work which calls this again does it by itself.
     """
     remaining = iter(items)
     first = list(islice(remaining, 2))
-    workers = min(torch.get_num_threads(), os.cpu_count() or 1)
+    threads = torch.get_num_threads()
+    workers = min(threads, os.cpu_count() or 1)
     if len(first) < 2 or workers < 2:
         for item in chain(first, remaining):
             yield item, lambda item=item: work(item)  # type: ignore[misc]
         return
-    threads = torch.get_num_threads()
+    pool = _pool(workers)
+    waiting: deque[tuple[Item, Future[Result]]] = deque()
     try:
-        # Each with one thread of torch's: more would wait for each other on the same cores.
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            waiting: deque[tuple[Item, Future[Result]]] = deque()
-            for item in chain(first, remaining):
-                waiting.append((item, pool.submit(work, item)))
-                if len(waiting) > workers:
-                    done, future = waiting.popleft()
-                    yield done, future.result
-            for done, future in waiting:
+        for item in chain(first, remaining):
+            waiting.append((item, pool.submit(work, item)))
+            if len(waiting) > workers:
+                done, future = waiting.popleft()
                 yield done, future.result
+        while waiting:
+            done, future = waiting.popleft()
+            yield done, future.result
     finally:
+        left = [future for _, future in waiting if not future.cancel()]
+        wait(left)
         torch.set_num_threads(threads)  # for threads that others start later
+
+
+def _pool(workers: int) -> ThreadPoolExecutor:
+    with _making:
+        if workers not in _pools:
+            _pools[workers] = ThreadPoolExecutor(
+                workers, "conformal-plugin", initializer=torch.set_num_threads, initargs=(1,)
+            )
+        return _pools[workers]
+
+
+def _forget_pools() -> None:
+    """Threads do not survive a fork; the lock may have been held by one of them."""
+    global _making
+    _making = Lock()
+    _pools.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pools)

@@ -16,8 +16,9 @@ from conformal_plugin.inputs import LabelledScores, check_codes, class_indices, 
 
 __all__ = ["RecentReadings", "TrueScores", "read_true_scores"]
 
-# Many enough that threads which read different images seldom wait for Python's lock.
-_BLOCK_PIXELS = 2**18
+# What is known of a part's pixels takes little memory beside maps of many classes, and threads that
+# read different images seldom wait for Python's lock.
+_PART_PIXELS = 2**18
 
 _LARGEST_SMALL = 255
 
@@ -128,31 +129,26 @@ def _on_cpu(
 ) -> TrueScores | None:
     """None where a score that is not ignored is no score, or is -0.0."""
     num_classes = item.scores.shape[0]
-    maps = patterns_of(item.scores.reshape(num_classes, -1))
-    # The line of numbers that the maps lie in, and how far apart classes and pixels are on it.
-    channel, step = (stride // maps.itemsize for stride in maps.strides)
-    length = 1 + (num_classes - 1) * channel + (maps.shape[1] - 1) * step
-    line = np.lib.stride_tricks.as_strided(maps, (length,), (maps.itemsize,), writeable=False)
+    maps = as_tensor(patterns_of(item.scores.reshape(num_classes, -1)))
     classes = classes.ravel()
-    # Integer maps have no pattern left for "ignored" in their own bytes.
-    patterns = np.empty(len(classes), dtype=np.int32 if grid.is_integer else maps.dtype)
-    beyond = patterns.dtype.type(grid.beyond)
     some_ignored = int(pixels.sum()) < len(classes)
-    nearby = np.arange(0, _BLOCK_PIXELS * step, step)
-    indices = np.empty_like(nearby)
-    for start in range(0, len(classes), _BLOCK_PIXELS):
-        block, out = (a[start : start + _BLOCK_PIXELS] for a in (classes, patterns))
-        index = indices[: len(block)]
-        used = block < num_classes
-        index[...] = block * used if some_ignored else block
-        index *= channel
-        index += nearby[: len(block)]
-        found = line[start * step :].take(index)
-        if some_ignored and int(found.max()) > grid.top:
-            found *= used  # an ignored pixel may hold anything
-        if int(found.max()) > grid.top:
+    parts = []
+    for start in range(0, len(classes), _PART_PIXELS):
+        part = slice(start, start + _PART_PIXELS)
+        index = torch.from_numpy(classes[part]).clamp(max=num_classes - 1).long()
+        gathered = maps[:, part].gather(0, index[None])[0].numpy()
+        found = gathered.view(f"u{gathered.itemsize}")
+        if grid.is_integer:  # such maps have no pattern left for "ignored" in their own bytes
+            found = found.astype(np.uint32)
+        ignored = classes[part] == num_classes
+        highest = int(found.max())
+        if some_ignored and highest > grid.top:  # an ignored pixel may hold anything
+            found *= ~ignored
+            highest = int(found.max())
+        if highest > grid.top:
             return None
-        out[...] = found
         if some_ignored:
-            np.maximum(out, ~used * beyond, out=out)
+            np.maximum(found, ignored * found.dtype.type(grid.beyond), out=found)
+        parts.append(found)
+    patterns = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return TrueScores(patterns, classes, pixels, item.points)
