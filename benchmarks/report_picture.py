@@ -14,37 +14,21 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageChops
 
 from conformal_plugin.atomic import atomic_open
 from conformal_plugin.cli import main as conformal_plugin
-from conformal_plugin.files import write_label
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
 
-from annotator import annotate, train_annotator
-from scenes import CLASSES, PHOTO, draw_many
+from demo_data import write_scenes
 
 WIDTH, HEIGHT = 1120, 4600  # higher than the page; what is empty is cut off
 
 
-def write_scenes(folder: Path, count: int) -> None:
-    """Photos, masks and score maps of ``count`` scenes."""
-    photos, truth = draw_many(PHOTO, count, seed=3)
-    scores = annotate(train_annotator(), photos)
-    for name in ("photos", "maps"):
-        (folder / name).mkdir()
-    for i in range(count):
-        Image.fromarray(photos[i].transpose(1, 2, 0)).save(folder / "photos" / f"scene{i:03d}.png")
-        write_label(folder / "labels" / f"scene{i:03d}.png", truth[i])
-        np.savez(folder / "maps" / f"scene{i:03d}.npz", probs=scores[i].astype(np.float16))
-    (folder / "names.txt").write_text("\n".join(CLASSES) + "\n", encoding="utf-8")
-
-
 def make_report(folder: Path) -> Path:
     """Choose, and report on the calibration; returns the page."""
-    data = ["--maps", str(folder / "maps"), "--labels", str(folder / "labels")]
+    data = ["--maps", str(folder / "probs"), "--labels", str(folder / "labels")]
     calibration = str(folder / "calibration.json")
     report = ["--photos", str(folder / "photos"), "--names", str(folder / "names.txt")]
     report += ["--title", "Generated scenes", "--examples", "1", "--out", str(folder / "report")]
