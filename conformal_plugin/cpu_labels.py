@@ -28,6 +28,8 @@ Bounds = Sequence["int | None"]
 """Per class, the smallest pattern in the prediction set; None where no score is."""
 
 _STRIP_BYTES = 2**21
+# Channels-last maps are copied strip by strip, which has to stay in the second-level cache.
+_COPIED_BYTES = 2**19
 # Each call of NumPy's waits for Python's lock: parts are large, so that the calls are few.
 _PART_PIXELS = 2**18
 
@@ -62,10 +64,11 @@ def strips(
 ) -> Iterator[tuple[np.ndarray[Any, Any], ...]]:
     """``(K, h, W)`` patterns and ``(h, W)`` maps strip by strip, each channel's pixels together."""
     classes, height, width = part.shape
-    rows = max(1, _STRIP_BYTES // max(1, classes * width * part.itemsize))
+    near = part.strides[-1] == part.itemsize
+    size = _STRIP_BYTES if near else _COPIED_BYTES
+    rows = max(1, size // max(1, classes * width * part.itemsize))
     for top in range(0, height, rows):
         strip = part[:, top : top + rows]
-        near = strip.strides[-1] == strip.itemsize  # else one small copy, of channels-last maps
         yield strip if near else np.ascontiguousarray(strip), *(m[top : top + rows] for m in maps)
 
 

@@ -412,7 +412,7 @@ class Evaluator:
         if item.points:
             images = [tuple(point) for point in each[:, used].T.int().tolist()]
         elif true.pixels.any():
-            images = [tuple(int(flags.sum()) for flags in each)]
+            images = [tuple(int(flags.count_nonzero()) for flags in each)]
         return confusion, by_size.sum(axis=0), images
 
     def _label(

@@ -7,10 +7,17 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
+
+from conformal_plugin.annotators import class_list
+from conformal_plugin.files import voc_palette
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SMALL = {
+    "annotate_time.py": ["--tiny", "--photos", "2", "--batch", "1"],
     "betting_failures.py": ["--runs", "2000"],
     "coverage_simulation.py": ["--repeats", "2", "--images", "9", "--pixels", "50"],
     "false_alarms.py": ["--runs", "4"],
@@ -20,6 +27,8 @@ SMALL = {
         *("--cases", "filter, float16", "calibrate, float16"),
     ],
 }
+
+NEEDED = {"annotate_time.py": ["transformers"]}
 
 
 def run(script: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,8 +41,70 @@ def run(script: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> N
 def test_they_run(
     script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    for package in NEEDED.get(script, ()):
+        pytest.importorskip(package)
     run(script, SMALL[script], monkeypatch)
     assert len(re.findall(r"\d\.\d{2}", capsys.readouterr().out)) > 5
+
+
+def test_the_background_figure_has_a_row_a_photo(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run("background_figure.py", ["--steps", "2", "--out", str(tmp_path / "f.png")], monkeypatch)
+    with Image.open(tmp_path / "f.png") as picture:
+        assert picture.size == (5 * 160 + 6 * 6, 18 + 3 * 160 + 4 * 6)
+    assert len(re.findall(r"\d\.\d % right", capsys.readouterr().out)) == 9
+
+
+def test_the_background_figure_of_one_photo(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """What is printed of each rule is what its column shows."""
+    pytest.importorskip("efficientnet_lite_pytorch")
+    rng = np.random.default_rng(0)
+    data = tmp_path / "data"
+    for folder in ("images", "labels", "splits"):
+        (data / folder).mkdir(parents=True)
+    for split, names in {"labeled": "ab", "unlabeled": "cd", "test": "e"}.items():
+        (data / "splits" / f"{split}_{len(names)}.txt").write_text("\n".join(names))
+        for name in names:
+            pixels = rng.integers(0, 256, (64, 96, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(data / "images" / f"{name}.jpg")
+            Image.fromarray(pixels[..., 0] // 16).save(data / "labels" / f"{name}.png")
+    photo, out = tmp_path / "photo.png", tmp_path / "f.png"
+    Image.fromarray(rng.integers(0, 256, (120, 240, 3), dtype=np.uint8)).save(photo)
+    arguments = ["--data", str(data), "--photo", str(photo), "--out", str(out), "--steps", "1"]
+    run("background_figure.py", arguments, monkeypatch)
+    lines = capsys.readouterr().out.splitlines()
+    with Image.open(out) as picture:
+        shown = np.asarray(picture.convert("RGB"))
+    assert shown.shape[1] == 4 * 240 + 5 * 6
+    palette = np.frombuffer(voc_palette(), np.uint8).reshape(256, 3)
+    names = class_list("voc").class_names
+    for column, (rule, line) in enumerate(zip(("prompt", "complement", "none"), lines), start=1):
+        left = 6 + column * 246
+        tile = shown[24:144, left : left + 240]
+        assert line.startswith(f"{rule}: ")
+        shares = dict(re.findall(r"(\w+) ([\d.]+) %", line))
+        assert shares
+        for name, share in shares.items():
+            there = (tile == palette[names.index(name)]).all(axis=2).mean()
+            assert float(share) == pytest.approx(100 * there, abs=0.06), (rule, name)
+
+
+def test_the_background_rules_of_the_figure() -> None:
+    """Left of the middle background wins, right of it a cat with less than one half."""
+    figure = runpy.run_path(str(ROOT / "benchmarks" / "background_figure.py"))
+    scores = torch.zeros(21, 1, 4)
+    scores[0] = torch.tensor([0.7, 0.6, 0.3, 0.0])
+    scores[8] = torch.tensor([0.3, 0.4, 0.4, 1.0])
+    scores[12] = 1 - scores[0] - scores[8]
+    under = {rule: labels.tolist() for rule, labels in figure["labels_under"](scores).items()}
+    assert under == {
+        "prompt": [[0, 0, 8, 8]],
+        "complement": [[0, 0, 0, 8]],
+        "none": [[8, 8, 8, 8]],
+    }
 
 
 def test_pages_name_benchmarks_that_exist() -> None:
