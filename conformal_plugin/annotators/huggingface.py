@@ -269,13 +269,28 @@ class _Prompted(ABC):
 
 
 class _ClipSeg(_Prompted):
-    """CLIPSeg: one map of logits a prompt."""
+    """CLIPSeg: one map of logits a prompt, from one look at the photo."""
+
+    def __init__(self, run: _Runner, asked: ClassList) -> None:
+        super().__init__(run, asked)
+        with torch.inference_mode(), run.precision():
+            self._words = run.model.get_conditional_embeddings(
+                batch_size=len(self._tokens["input_ids"]), **self._tokens
+            )
 
     def _of_prompts(self, photo: Photo) -> Tensor:
         pixels = self._run.prepared([photo])["pixel_values"]
-        pixels = pixels.expand(sum(self._counts), -1, -1, -1)
-        logits: Tensor = self._run(pixel_values=pixels, **self._tokens).logits.float()
-        return logits.reshape(sum(self._counts), *logits.shape[-2:]).sigmoid()
+        # The model wants the photo once a prompt; what it sees in it does not depend on the prompt,
+        # and is handed to its decoder here for all of them.
+        seen = self._run(pixel_values=pixels, conditional_embeddings=self._words[:1])
+        layers = seen.vision_model_output.hidden_states
+        model = self._run.model
+        with torch.inference_mode(), self._run.precision():
+            looks = [
+                layers[i + 1].expand(len(self._words), -1, -1) for i in model.extract_layers
+            ]
+            logits: Tensor = model.decoder(looks, self._words).logits.float()
+        return logits.reshape(len(self._words), *logits.shape[-2:]).sigmoid()
 
 
 class _Sam3(_Prompted):

@@ -100,6 +100,8 @@ def fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(fork)
     monkeypatch.syspath_prepend(STANDIN)
     monkeypatch.syspath_prepend(fork)
+    for name in [name for name in sys.modules if name.split(".")[0] in OWN_MODULES]:
+        monkeypatch.delitem(sys.modules, name)  # of the examples, which other tests import
     yield fork
     for name in [name for name in sys.modules if name.split(".")[0] in OWN_MODULES]:
         del sys.modules[name]

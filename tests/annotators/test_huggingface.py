@@ -138,6 +138,19 @@ def test_sam3_takes_the_surest_instance(tiny_sam3):
     torch.testing.assert_close(maps[0][1:], torch.stack([cat, expected[2]]), atol=1e-5, rtol=1e-4)
 
 
+def test_one_look_at_the_photo_serves_every_prompt(tiny):
+    """The same as handing CLIPSeg the photo once a prompt, as it wants it."""
+    kind = load_transformers(tiny("clipseg"), classes=CLASSES)._scores.__self__
+    looks = []
+    kind._run.model.clip.vision_model.register_forward_hook(lambda *_: looks.append(1))
+    (photo,) = photos((30, 50))
+    found = kind._of_prompts(photo)
+    assert len(looks) == 1
+    pixels = kind._run.prepared([photo])["pixel_values"].expand(len(found), -1, -1, -1)
+    every = kind._run(pixel_values=pixels, **kind._tokens).logits.sigmoid()
+    torch.testing.assert_close(found, every, atol=1e-5, rtol=1e-4)
+
+
 def test_text_prompts_decide(tiny):
     one = load_transformers(tiny("clipseg"), classes=CLASSES)
     other = load_transformers(
