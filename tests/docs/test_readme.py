@@ -48,7 +48,7 @@ def test_commands(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ]
     names = [command[0] for command in commands]
     host = ["patch"] * 3
-    assert names == ["choose", "filter", "evaluate", "report", *host, "calibrate"]
+    assert names == ["calibrate", "filter", "evaluate", "report", *host, "calibrate"]
     assert "`python examples/demo_data.py demo`" in README
     for command in commands:
         assert main(command) == 0, capsys.readouterr().err
