@@ -286,9 +286,7 @@ class _ClipSeg(_Prompted):
         layers = seen.vision_model_output.hidden_states
         model = self._run.model
         with torch.inference_mode(), self._run.precision():
-            looks = [
-                layers[i + 1].expand(len(self._words), -1, -1) for i in model.extract_layers
-            ]
+            looks = [layers[i + 1].expand(len(self._words), -1, -1) for i in model.extract_layers]
             logits: Tensor = model.decoder(looks, self._words).logits.float()
         return logits.reshape(len(self._words), *logits.shape[-2:]).sigmoid()
 
