@@ -14,7 +14,7 @@ from conformal_plugin.effective_size import ImageSpread, effective_size_of
 from conformal_plugin.grid import ScoreGrid
 from conformal_plugin.inputs import rereadable
 from conformal_plugin.parallel import in_parallel
-from conformal_plugin.selecting import counts_from, order_statistic
+from conformal_plugin.selecting import select
 from conformal_plugin.true_scores import RecentReadings, TrueScores
 from conformal_plugin.units import Pixels
 
@@ -158,11 +158,10 @@ class Calibrator(ScoreCounter):
         if rank <= self.n_pixels:
             # Ignored pixels lie beyond all others and do not change what is found from below.
             patterns = [true.patterns for true in recent.readings]
-            pattern = order_statistic(patterns, self.n_pixels - rank)
+            pattern, counts = select(patterns, self.n_pixels - rank, grid.first_pattern_of_bin)
             qhat = 1.0 - grid.value(pattern)
             if not points:
-                least = grid.pattern_range(grid.code_of(pattern))[0]  # as counts would have it
-                effective = effective_size_of(*_covered(recent.readings, least))
+                effective = effective_size_of(*_covered(recent.readings, counts))
         guarantee = _guarantee(alpha, points=points)
         return self._result(alpha, qhat, guarantee, 0.0, n_effective=effective)
 
@@ -174,14 +173,19 @@ class Calibrator(ScoreCounter):
         return self._spread.effective_size(code, covered, self.n_pixels, self.n_images)
 
 
-def _covered(readings: Sequence[TrueScores], least: int) -> tuple[list[int], list[int]]:
-    """Per image with labelled pixels, how many of them score at least ``least``, and all."""
-    some = [true for true in readings if true.pixels.any()]
-    pixels = [int(true.pixels.sum()) for true in some]
-    counts = counts_from([true.patterns for true in some], least)
-    ignored = [len(true.classes) - total for true, total in zip(some, pixels)]
-    # Ignored pixels lie above every score.
-    return [count - outside for count, outside in zip(counts, ignored)], pixels
+def _covered(readings: Sequence[TrueScores], counts: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Per image with labelled pixels, how many of them are counted, and all.
+
+    Args:
+        readings: of the images.
+        counts: per image, its labelled pixels that count and all its ignored ones.
+    """
+    pixels = [int(true.pixels.sum()) for true in readings]
+    covered = [
+        count - (len(true.classes) - total) for count, true, total in zip(counts, readings, pixels)
+    ]
+    some = [i for i, total in enumerate(pixels) if total]
+    return [covered[i] for i in some], [pixels[i] for i in some]
 
 
 def _guarantee(alpha: float, *, points: bool) -> Guarantee:

@@ -5,7 +5,8 @@ full width of the processor, whatever the dtype, and since NaN, negative scores 
 all have patterns above that of 1, the maximum that finds the label also finds what is no score.
 
 Maps are shared out among threads in parts, and a part is read in strips small enough to stay in a
-core's cache from the search for the best score to the search for the class that has it.
+core's cache from the search for the best score to the search for the class that has it. Where Numba
+is installed, :mod:`conformal_plugin.compiled` does a part in one look.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from conformal_plugin.compiled import loops_for
 from conformal_plugin.parallel import in_parallel
 
 __all__ = ["Patterns", "label_part", "map_parts", "patterns_of", "strips"]
@@ -76,6 +78,7 @@ def label_part(
     scores: Patterns,
     bounds: Bounds,
     out: np.ndarray[Any, Any],
+    sizes: np.ndarray[Any, Any] | None = None,
     *,
     rule: str,
     background: int,
@@ -89,8 +92,21 @@ def label_part(
         scores: the patterns.
         bounds: as above.
         out: the labels ``(h, W)``, of a dtype that holds every class and ``ignore_index``.
+        sizes: where they are wanted, the sizes of the prediction sets ``(h, W)``, of a dtype that
+            holds K.
         rule, background, ignore_index: as in :func:`conformal_plugin.filter`.
     """
+    loops = loops_for("labelling", scores.size)
+    if loops is not None:
+        highest: int = loops.label_part(
+            scores, bounds, out, sizes, rule=rule, background=background, ignore_index=ignore_index
+        )
+        return highest
+    if sizes is not None:
+        sizes[...] = 0
+        for channel, bound in zip(scores, bounds):
+            if bound is not None:
+                sizes += channel >= channel.dtype.type(bound)
     return _PICK[rule](scores, bounds, out, background, ignore_index)
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from conformal_plugin.arrays import as_tensor
+from conformal_plugin.compiled import loops_for
 from conformal_plugin.cpu_labels import Patterns, label_part, map_parts, patterns_of
 from conformal_plugin.errors import EmptyCalibrationError, OptionError, ShapeError
 from conformal_plugin.filtering import (
@@ -29,7 +30,7 @@ from conformal_plugin.grid import ScoreGrid, grid_of
 from conformal_plugin.inputs import LabelledScores, check_ignore_index, labelled_images
 from conformal_plugin.parallel import in_parallel
 from conformal_plugin.ranks import all_reduce
-from conformal_plugin.true_scores import read_true_scores
+from conformal_plugin.true_scores import TrueScores, read_true_scores
 
 __all__ = ["PER_IMAGE", "Evaluation", "Evaluator", "evaluate"]
 
@@ -390,30 +391,15 @@ class Evaluator:
         scores = item.scores if item.scores.ndim == 3 else item.scores.unsqueeze(1)
         labels, sizes = (values.flatten() for values in self._label(scores, thresholds, grid))
         true = read_true_scores(item, self.ignore_index, grid)
-        classes = as_tensor(true.classes)
         # A score has to be above this to be in the set; that of an ignored pixel never is.
         bounds = [grid.top if b is None else b - 1 for b in least_patterns(thresholds, grid)]
-        below = torch.tensor([*bounds, grid.beyond], device=classes.device)
-        covered = as_tensor(true.patterns) > below[classes.long()]
-        columns = num_classes + 1
-        rows = classes.int() * columns
-        # Ignored pixels have a last row, cut off again.
-        confusion, by_size = (
-            torch.bincount(rows + values, minlength=columns * columns)
-            .reshape(columns, columns)[:num_classes]
-            .cpu()
-            .numpy()
-            for values in (labels, sizes)
-        )
-        used = classes < num_classes
-        kept = (labels < num_classes) & used
-        each = torch.stack([used, covered, kept, kept & (labels != classes)])
-        images: list[Any] = []
+        below = torch.tensor([*bounds, grid.beyond], device=labels.device)
+        confusion, by_size, covered = _counted(item, true, below, labels, sizes)
         if item.points:
-            images = [tuple(point) for point in each[:, used].T.int().tolist()]
-        elif true.pixels.any():
-            images = [tuple(int(flags.count_nonzero()) for flags in each)]
-        return confusion, by_size.sum(axis=0), images
+            return confusion, by_size, _each_point(true, below, labels)
+        total, kept = int(confusion.sum()), int(confusion[:, :-1].sum())
+        image = (total, covered, kept, kept - int(np.trace(confusion)))
+        return confusion, by_size, [image] if total else []
 
     def _label(
         self, scores: Tensor, thresholds: list[float], grid: ScoreGrid
@@ -434,20 +420,52 @@ class Evaluator:
             return label_maps(scores[None], least, **options)[0], members.sum(dim=0)
         bounds = least_patterns(thresholds, grid)
         labels = torch.empty(scores.shape[1:], dtype=dtype)
-        sizes = torch.zeros_like(labels)
-
-        known = [(c, bound) for c, bound in enumerate(bounds) if bound is not None]
+        sizes = torch.empty_like(labels)
 
         def work(part: Patterns, label: np.ndarray[Any, Any], size: np.ndarray[Any, Any]) -> int:
-            for c, bound in known:
-                size += part[c] >= part.dtype.type(bound)
-            return label_part(part, bounds, label, **options)
+            return label_part(part, bounds, label, size, **options)
 
         maps = (labels[None].numpy(), sizes[None].numpy())
         if max(map_parts(work, patterns_of(scores[None]), *maps), default=0) > grid.top:
             check_range(extremes(scores), scores, grid)
             return self._label(scores + 0.0, thresholds, grid)  # -0.0 has such a pattern too
         return labels, sizes
+
+
+def _counted(
+    item: LabelledScores, true: TrueScores, below: Tensor, labels: Tensor, sizes: Tensor
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]:
+    """Pixels by true class and label, by size of their set, and those that are covered."""
+    cpu = labels.device.type == "cpu"
+    loops = loops_for("reading", item.scores.numel()) if cpu else None
+    if loops is not None:
+        values = (true.classes, true.patterns, below, labels, sizes)
+        counts: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]
+        counts = loops.tally(*(np.asarray(value) for value in values))
+        return counts
+    columns = len(below)
+    classes = as_tensor(true.classes)
+    rows = classes.int() * columns
+    # Ignored pixels have a last row, cut off again.
+    confusion, by_size = (
+        torch.bincount(rows + values, minlength=columns * columns)
+        .reshape(columns, columns)[:-1]
+        .cpu()
+        .numpy()
+        for values in (labels, sizes)
+    )
+    covered = as_tensor(true.patterns) > below[classes.long()]
+    return confusion, by_size.sum(axis=0), int(covered.count_nonzero())
+
+
+def _each_point(true: TrueScores, below: Tensor, labels: Tensor) -> list[Any]:
+    """Of each point that is not ignored: 1, and whether it is covered, kept and wrong."""
+    classes = as_tensor(true.classes)
+    used = classes < len(below) - 1
+    covered = as_tensor(true.patterns) > below[classes.long()]
+    kept = labels < len(below) - 1
+    flags = torch.stack([used, covered, kept, kept & (labels != classes)])
+    return [tuple(point) for point in flags[:, used].T.int().tolist()]
 
 
 def _ratio(part: np.ndarray[Any, Any], whole: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -114,6 +114,10 @@ class ScoreGrid:
         low, high = (self._pattern_of((code - self._linear_offset + i) / _BINS) for i in (0, 1))
         return low, min(max(high - 1, low), self.top)
 
+    def first_pattern_of_bin(self, pattern: int) -> int:
+        """The first pattern that has the same code; of ``beyond`` that of 1."""
+        return self.pattern_range(self.code_of(min(pattern, self.top)))[0]
+
     def lower_edge(self, code: int) -> float:
         """The smallest score with this code, as float64."""
         return self.value(self.pattern_range(code)[0])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from conformal_plugin.arrays import as_tensor
+from conformal_plugin.compiled import loops_for
 from conformal_plugin.cpu_labels import patterns_of
 from conformal_plugin.grid import ScoreGrid
 from conformal_plugin.inputs import LabelledScores, check_codes, class_indices, true_scores
@@ -73,6 +74,14 @@ def read_true_scores(item: LabelledScores, ignore_index: int, grid: ScoreGrid) -
     """
     num_classes = item.scores.shape[0]
     if item.scores.device.type == "cpu" and num_classes < _LARGEST_SMALL:
+        loops = loops_for("reading", item.scores.numel())
+        if loops is not None:
+            read = loops.read_true_scores(
+                patterns_of(item.scores), item.labels.numpy(), ignore_index, grid
+            )
+            if read is not None:
+                patterns, classes, pixels = read
+                return TrueScores(patterns, classes, pixels, item.points)
         small = _small_labels(item.labels, ignore_index, num_classes)
         found = None if small is None else _on_cpu(item, *small, grid)
         if found is not None:
