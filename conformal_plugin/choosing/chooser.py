@@ -40,6 +40,7 @@ def choose(
     *,
     want_precision: float | None = None,
     want_kept: float | None = None,
+    want_recall: float | None = None,
     alphas: Sequence[float] = ALPHAS,
     rules: Sequence[str] = RULES,
     classes: Sequence[int] | None = None,
@@ -71,11 +72,14 @@ def choose(
             error, is at least this share.
         want_kept: propose the highest precision among candidates whose kept share, less one
             standard error, is at least this.
+        want_recall: propose the highest mIoU among candidates whose recall (the share of the
+            objects' pixels with the right label), less one standard error, is at least this.
+            Objects are ``classes`` but the background. One wish at most.
         alphas: the grid.
         rules: the rules to compare, see :func:`conformal_plugin.filter`.
         classes: what the mIoU is the mean over; None for all that occur in ``labels``. Leave out
             classes too rare to measure: each counts as much as the others.
-        background: index of the background class.
+        background: index of the background class; its pixels do not count in the recall.
         ignore_index: label of pixels to leave out.
         folds: the most folds. Image i (counted from 0) goes to fold ``i % folds``. Memory grows
             with it, and standard errors come from leaving out one fold at a time.
@@ -86,7 +90,7 @@ def choose(
 
     Raises:
         OptionError, AlphaError: a wish, an alpha, a rule, a class or a number of folds that cannot
-            be; data that changes between readings.
+            be; a wanted recall where no label is an object; data that changes between readings.
         EmptyCalibrationError, TooFewImagesError: no image with a labelled pixel, or one alone.
         InputTypeError: iterators, which can be read only once; bad dtypes.
         ShapeError: separate points instead of images, and other bad shapes.
@@ -102,7 +106,7 @@ def choose(
         >>> choice.worth_using, choice.rule
         (True, 'most-probable')
     """
-    wish = Wish(want_precision, want_kept)
+    wish = Wish(want_precision, want_kept, want_recall)
     levels = sorted({float(exact_alpha(alpha)) for alpha in alphas}, reverse=True)
     names = tuple(dict.fromkeys(rules))
     _check_options(levels, names, folds)
@@ -113,8 +117,10 @@ def choose(
     for rule in names:
         check_rule(rule, background, num_classes)
     present = _present(classes, true.sum(axis=0))
+    if want_recall is not None:
+        _check_objects(present, background, true.sum(axis=0))
     options = {"rules": names, "background": background, "ignore_index": ignore_index}
-    counts = _with_constant(_read_labels(images, qhats, options), true, present)
+    counts = _with_constant(_read_labels(images, qhats, options), true, present, background)
     all_images = [calibrator.result(alpha).qhat for alpha in levels]
     proposed, fulfilled, candidates = _judge(counts, wish, names, levels, all_images)
     calibration = None
@@ -129,6 +135,7 @@ def choose(
         calibration=calibration,
         want_precision=want_precision,
         want_kept=want_kept,
+        want_recall=want_recall,
         fulfilled=fulfilled,
         classes=tuple(present),
         background=background,
@@ -274,6 +281,7 @@ def _with_constant(
     counted: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]],
     true: np.ndarray[Any, Any],
     classes: Sequence[int],
+    background: int,
 ) -> FoldCounts:
     """The candidates' counts and, last, those of the most common class for every pixel."""
     labelled, right = counted
@@ -288,12 +296,14 @@ def _with_constant(
         np.concatenate([right, extra[1]], axis=1),
         true,
         classes,
+        background,
     )
 
 
 def _constant(counts: FoldCounts, true: np.ndarray[Any, Any]) -> Constant:
     label = int(true.sum(axis=0).argmax())
-    return Constant(label, float(counts.precision[0][-1]), float(counts.miou[0][-1]))
+    measured = (counts.precision, counts.miou, counts.recall)
+    return Constant(label, *(float(values[-1]) for values, _ in measured))
 
 
 def _judge(
@@ -312,26 +322,32 @@ def _judge(
     beats = usable & _clearly_above_last(*counts.miou) & _clearly_above_last(*counts.precision)
     rows = np.flatnonzero(beats if beats.any() else usable)
     proposed, fulfilled = wish.best_of(counts, rows)
-    miou, without = counts.miou
-    errors = [jackknife(measure[1]) for measure in (counts.miou, counts.precision, counts.kept)]
-    behind_errors = jackknife(without[:, [proposed]] - without)
+    columns: dict[str, Any] = {"usable": usable, "beats_constant": beats}
+    for name in ("miou", "precision", "kept", "recall"):
+        values, without = getattr(counts, name)
+        columns |= {name: values, f"{name}_se": jackknife(without)}
+    (miou, miou_without), (recall, recall_without) = counts.miou, counts.recall
+    columns |= {
+        "behind": miou[proposed] - miou,
+        "behind_se": jackknife(miou_without[:, [proposed]] - miou_without),
+        "recall_gain": recall - recall[proposed],
+        "recall_gain_se": jackknife(recall_without - recall_without[:, [proposed]]),
+    }
     candidates = [
-        Candidate(
-            *setting,
-            miou=float(miou[i]),
-            miou_se=float(errors[0][i]),
-            precision=float(counts.precision[0][i]),
-            precision_se=float(errors[1][i]),
-            kept=float(counts.kept[0][i]),
-            kept_se=float(errors[2][i]),
-            behind=float(miou[proposed] - miou[i]),
-            behind_se=float(behind_errors[i]),
-            usable=bool(usable[i]),
-            beats_constant=bool(beats[i]),
-        )
+        Candidate(*setting, **{name: column[i].item() for name, column in columns.items()})
         for i, setting in enumerate(settings)
     ]
     return proposed, fulfilled, candidates
+
+
+def _check_objects(classes: Sequence[int], background: int, pixels: np.ndarray[Any, Any]) -> None:
+    """Refuse a wanted recall that nothing can be measured on."""
+    if not any(pixels[c] for c in classes if c != background):
+        raise OptionError(
+            f"want_recall is a share of the objects' pixels, and no labelled pixel is of a class "
+            f"of {list(classes)} other than the background {background}; label objects, or name "
+            f"other classes or another background"
+        )
 
 
 def _clearly_above_last(

@@ -1,4 +1,4 @@
-"""What candidates are worth over all folds: mIoU, precision, kept share, and how sure that is."""
+"""What candidates are worth over all folds: mIoU, precision, kept, recall, and how sure that is."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ class FoldCounts:
         right: int64 ``(folds, candidates, K)``, those that are right.
         true: int64 ``(folds, K)``, pixels by true class.
         classes: the classes that the mIoU is the mean over.
+        background: the class that is no object, for the recall.
     """
 
     labelled: Array
     right: Array
     true: Array
     classes: Sequence[int]
+    background: int
 
     @cached_property
     def miou(self) -> tuple[Array, Array]:
@@ -52,6 +54,19 @@ class FoldCounts:
         return self._with_and_without(
             lambda labelled, right, true: _ratio(
                 labelled.sum(axis=-1), true.sum(axis=-1)[..., None]
+            )
+        )
+
+    @cached_property
+    def recall(self) -> tuple[Array, Array]:
+        """Right labels among the pixels of objects, likewise; NaN where there is no such pixel.
+
+        Objects are the classes of the mIoU but the background; dropped pixels are misses.
+        """
+        objects = [c for c in self.classes if c != self.background]
+        return self._with_and_without(
+            lambda labelled, right, true: _ratio(
+                right[..., objects].sum(axis=-1), true[..., objects].sum(axis=-1)[..., None]
             )
         )
 

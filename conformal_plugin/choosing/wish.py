@@ -16,7 +16,7 @@ __all__ = ["Wish"]
 
 @dataclass(frozen=True)
 class Wish:
-    """A wanted precision, a wanted kept share, or neither: then the highest mIoU.
+    """A wanted precision, kept share or recall, or none: then the highest mIoU.
 
     A share counts as reached where its estimate, less one standard error, reaches it.
 
@@ -25,27 +25,37 @@ class Wish:
             one of highest mIoU is best.
         kept: share of the pixels that must get a label; of the candidates that reach it the one of
             highest precision is best.
+        recall: share of the objects' pixels that must get the right label; of the candidates that
+            reach it the one of highest mIoU is best.
 
     Raises:
-        OptionError: both, or a share outside (0, 1].
+        OptionError: more than one, or a share outside (0, 1].
     """
 
     precision: float | None = None
     kept: float | None = None
+    recall: float | None = None
 
     def __post_init__(self) -> None:
-        if self.precision is not None and self.kept is not None:
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        if len(given) > 1:
+            wishes = " and ".join(f"want_{name} {value!r}" for name, value in given.items())
             raise OptionError(
-                f"want_precision {self.precision!r} and want_kept {self.kept!r} were both given: "
-                f"ask for one, and read off the table what it costs in the other"
+                f"{wishes} were given together: ask for one, and read off the table what it costs "
+                f"in the others"
             )
-        for name in ("precision", "kept"):
-            value = getattr(self, name)
+        for name, value in given.items():
             real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-            if value is not None and not (real and 0.0 < value <= 1.0):
+            if not (real and 0.0 < value <= 1.0):
                 raise OptionError(
                     f"want_{name} must be a share in (0, 1], such as 0.95, got {value!r}"
                 )
+
+    @property
+    def asked(self) -> tuple[str, float] | None:
+        """What is wished for and the share that it must reach; None without a wish."""
+        given = [(name, value) for name, value in vars(self).items() if value is not None]
+        return given[0] if given else None
 
     def best_of(self, counts: FoldCounts, rows: np.ndarray[Any, Any]) -> tuple[int, bool]:
         """The best of some rows of ``counts``, and whether it fulfils the wish.
@@ -53,14 +63,15 @@ class Wish:
         Where none does, the one that comes nearest. The first of equals.
         """
         miou = counts.miou[0][rows]
-        if self.precision is None and self.kept is None:
+        if self.asked is None:
             return int(rows[_first_highest(miou)]), True
-        measured = counts.kept if self.precision is None else counts.precision
-        sure = np.nan_to_num((measured[0] - jackknife(measured[1]))[rows], nan=-1.0)
-        reached = sure >= (self.kept if self.precision is None else self.precision)
+        name, share = self.asked
+        value, without = getattr(counts, name)
+        sure = np.nan_to_num((value - jackknife(without))[rows], nan=-1.0)
+        reached = sure >= share
         if not reached.any():
             return int(rows[_first_highest(sure)]), False
-        goal = counts.precision[0][rows] if self.precision is None else miou
+        goal = counts.precision[0][rows] if name == "kept" else miou
         return int(rows[_first_highest(np.where(reached, goal, -1.0))]), True
 
 

@@ -35,6 +35,8 @@ examples:
       --want-precision 0.95 -o choice.json --calibration-out calibration.json
   # at least 80 % of the pixels kept, as precise as that can be
   conformal-plugin choose --maps probs --labels labels --ids labelled.txt --want-kept 0.8
+  # at least 80 % of the objects' pixels labelled right, with the highest mIoU that this allows
+  conformal-plugin choose --maps probs --labels labels --ids labelled.txt --want-recall 0.8
 """
 
 
@@ -55,7 +57,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="SHARE",
         help="propose the highest precision whose kept share, less one standard error, is at least "
-        "this (default, without either wish: the highest mIoU)",
+        "this",
+    )
+    wish.add_argument(
+        "--want-recall",
+        type=float,
+        metavar="SHARE",
+        help="propose the highest mIoU whose recall (the share of the objects' pixels with the "
+        "right label), less one standard error, is at least this (default, without a wish: the "
+        "highest mIoU)",
     )
     group.add_argument(
         "--classes",
@@ -63,7 +73,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="CLASS",
         help="take the mIoU over these (default: all that occur; each counts alike, so leave out "
-        "classes too rare to measure)",
+        "classes too rare to measure), and the recall over these but the background",
     )
     group.add_argument(
         "--alpha",
@@ -84,7 +94,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="CLASS",
-        help="background class of the foreground-first rule (default: 0)",
+        help="background class of the foreground-first rule, and what is no object in the recall "
+        "(default: 0)",
     )
     group.add_argument(
         "--folds",

@@ -32,6 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
         labels,
         want_precision=arguments.want_precision,
         want_kept=arguments.want_kept,
+        want_recall=arguments.want_recall,
         alphas=arguments.alpha,
         rules=arguments.rule,
         classes=arguments.classes,
@@ -68,16 +69,17 @@ def _print_table(choice: Choice) -> None:
     classes = " ".join(map(str, choice.classes))
     print(
         f"{choice.n_images} images, {choice.folds} folds; in percent, ± one standard error over "
-        f"images;\nmIoU over classes {classes}, dropped pixels as misses\n"
+        f"images;\nmIoU over classes {classes}, dropped pixels as misses; recall: pixels of these "
+        f"classes\nbut the background {choice.background} that get the right label\n"
     )
-    print(f"{'rule':<17} {'alpha':>5} {'q-hat':>8} {'mIoU':>12} {'precision':>12} {'kept':>12}")
+    headings = " ".join(f"{name:>12}" for name in ("mIoU", "precision", "kept", "recall"))
+    print(f"{'rule':<17} {'alpha':>5} {'q-hat':>8} {headings}")
     for candidate in choice.candidates:
         _print_candidate(candidate, "  <- proposed" if candidate is choice.proposed else "")
     baseline = choice.constant
-    print(
-        f"{f'class {baseline.label} everywhere':<32} {100 * baseline.miou:>5.1f} "
-        f"{'':>7}{100 * baseline.precision:>5.1f} {'':>7}{100.0:>5.1f}"
-    )
+    shares = (baseline.miou, baseline.precision, 1.0, baseline.recall)
+    name = f"class {baseline.label} everywhere"
+    print(f"{name:<32} {' '.join(f'{_percent(share):<12}' for share in shares).rstrip()}")
     print(f"\n{choice.verdict}")
 
 
@@ -94,22 +96,28 @@ def _print_candidate(candidate: Candidate, remark: str) -> None:
         name = f"{candidate.rule:<17} {candidate.alpha:>5g} {candidate.qhat:>8.4f}"
     shares = " ".join(
         _share(getattr(candidate, measure), getattr(candidate, f"{measure}_se"))
-        for measure in ("miou", "precision", "kept")
+        for measure in ("miou", "precision", "kept", "recall")
     )
     print(f"{name} {shares}{remark}")
 
 
 def _share(value: float, error: float) -> str:
-    text = "-" if math.isnan(value) else f"{100 * value:.1f} ± {100 * error:>4.1f}"
-    return f"{text:>12}"
+    if math.isnan(value):
+        return f"{'-':>12}"
+    return f"{_percent(value)} ± {'?' if math.isnan(error) else f'{100 * error:.1f}':>4}"
+
+
+def _percent(value: float) -> str:
+    return f"{'-' if math.isnan(value) else f'{100 * value:.1f}':>5}"
 
 
 def _print_next(arguments: argparse.Namespace, choice: Choice) -> None:
     if choice.calibration is None or not choice.worth_using:
         return
-    calibration = arguments.calibration_out
-    what = f"--qhat {choice.calibration.qhat!r}" if calibration is None else None
-    print(
-        f"\nLabels: conformal-plugin filter --maps {arguments.maps} "
-        f"{what or f'--calibration {calibration}'} --rule {choice.rule} --ids UNLABELLED --out DIR"
+    how = (
+        f"--qhat {choice.calibration.qhat!r} --rule {choice.rule}"
+        if arguments.calibration_out is None
+        else f"--calibration {arguments.calibration_out}"  # which remembers the rule
     )
+    command = f"conformal-plugin filter --maps {arguments.maps} {how} --ids UNLABELLED --out DIR"
+    print(f"\nLabels: {command}")

@@ -117,8 +117,11 @@ def _worth(choice: Choice, rule: str, calibration: Calibration) -> Figure:
             [("precision of the kept labels", "precision"), ("pixels kept", "kept")]
         )
     ]
-    series.append(Series("mIoU, dropped pixels as misses", [c.miou for c in rows], colour=2))
-    title = "Precision, kept share and mIoU against alpha"
+    series += [
+        Series("mIoU, dropped pixels as misses", [c.miou for c in rows], colour=2),
+        Series("recall: objects' pixels labelled right", [c.recall for c in rows], colour=3),
+    ]
+    title = "Precision, kept share, mIoU and recall against alpha"
     caption = (
         f"What the labels are worth at each alpha, rule {rule}: every image labelled at the "
         f"threshold that the others give. Bands are one standard error over images."

@@ -18,7 +18,12 @@ _EXTREME = 0.001  # a share nearer than this to 0 or to 1 sits there
 
 
 class KeptShareWarning(UserWarning):
-    """Next to none or next to all of the pixels were kept: the filter does not do its work."""
+    """Next to none or next to all of the pixels were kept: perhaps not the labels that were meant.
+
+    Each of the two is said once by a log of kept pixels. All kept is normal for foreground-first at
+    a small alpha such as .05: no prediction set is empty then, and the threshold decides between
+    object and background instead of dropping pixels.
+    """
 
 
 class KeptLog:
@@ -30,6 +35,7 @@ class KeptLog:
 
     def __init__(self) -> None:
         self._totals: Tensor | None = None  # int64 (K + 2,): kept per class, valid, stray
+        self._said: set[str] = set()  # what was warned of, so that it is not every epoch
 
     def add(
         self,
@@ -72,6 +78,9 @@ class KeptLog:
 
         Raises:
             LabelError: some labels were neither a class nor the ignore index.
+
+        Warns:
+            KeptShareWarning: next to none or next to all were kept, the first time that it is so.
         """
         *kept, valid, stray = self._totals.tolist() if self._totals is not None else (0, 0)
         if stray:
@@ -82,7 +91,7 @@ class KeptLog:
             )
         share = sum(kept) / valid if valid else None
         if share is not None:
-            _warn_of_extremes(share, valid)
+            self._warn_of_extremes(share, valid)
         return {
             "kept": share,
             "kept_per_class": [count / valid if valid else None for count in kept],
@@ -90,6 +99,22 @@ class KeptLog:
             "kept_pixels_per_class": kept,
             "valid_pixels": valid,
         }
+
+    def _warn_of_extremes(self, share: float, valid: int) -> None:
+        if share <= _EXTREME:
+            remark = _NONE_KEPT
+        elif share >= 1 - _EXTREME:
+            remark = _ALL_KEPT
+        else:
+            return
+        if remark in self._said:
+            return
+        self._said.add(remark)
+        warnings.warn(
+            f"kept {share:.2%} of {valid} valid pixels since the last reset; {remark}",
+            KeptShareWarning,
+            stacklevel=4,
+        )
 
     def _totals_on(self, device: torch.device, num_classes: int) -> Tensor:
         totals = self._totals
@@ -114,23 +139,13 @@ STRAY_REMEDY = (
     "(254 in some hosts) with valid=False"
 )
 
-
-def _warn_of_extremes(share: float, valid: int) -> None:
-    if share <= _EXTREME:
-        causes = (
-            "likely causes: the threshold is too strict for this annotator, pseudo-labels or valid "
-            "are inverted or blank, or the label files belong to other images"
-        )
-    elif share >= 1 - _EXTREME:
-        causes = (
-            "likely causes: raw labels (argmax) were passed instead of filtered ones, the files "
-            "mark dropped pixels with another number than ignore_index, or the threshold is so "
-            "high that it drops nothing"
-        )
-    else:
-        return
-    warnings.warn(
-        f"kept {share:.2%} of {valid} valid pixels since the last reset; {causes}",
-        KeptShareWarning,
-        stacklevel=4,
-    )
+_NONE_KEPT = (
+    "likely causes: the threshold is too strict for this annotator, pseudo-labels or valid are "
+    "inverted or blank, or the label files belong to other images"
+)
+_ALL_KEPT = (
+    "this is normal for foreground-first at a small alpha such as .05, where the threshold decides "
+    "between object and background and drops nothing; otherwise likely causes: raw labels (argmax) "
+    "were passed instead of filtered ones, the files mark dropped pixels with another number than "
+    "ignore_index, or the threshold is so high that most-probable gives the argmax everywhere"
+)

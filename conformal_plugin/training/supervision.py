@@ -226,7 +226,8 @@ class ConformalSupervision(nn.Module):
             LabelError: off the CPU, some labels were neither a class nor ignored.
 
         Warns:
-            KeptShareWarning: next to none or next to all of the pixels were kept.
+            KeptShareWarning: next to none or next to all of the pixels were kept; each is said
+                once by this object, not at every call.
         """
         return self._log.summary()
 

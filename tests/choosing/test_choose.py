@@ -205,7 +205,11 @@ def test_json_holds_everything_and_the_calibration_reads_back():
 @pytest.mark.parametrize(
     ("error", "options", "message"),
     [
-        (OptionError, {"want_precision": 0.9, "want_kept": 0.9}, "were both given"),
+        (
+            OptionError,
+            {"want_precision": 0.9, "want_kept": 0.9},
+            "want_precision 0.9 and want_kept 0.9 were given together",
+        ),
         (OptionError, {"want_precision": 95}, r"share in \(0, 1\], such as 0.95, got 95"),
         (OptionError, {"want_kept": True}, "want_kept must be a share"),
         (AlphaError, {"alphas": (0.1, 1.0)}, "strictly between 0 and 1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import shlex
 
@@ -36,9 +37,11 @@ def test_the_commands(root, tmp_path, monkeypatch, capsys):
         write_label(tmp_path / "labels" / f"{i}.png", truth)
     (tmp_path / "labelled.txt").write_text("".join(f"{i}\n" for i in range(8)))
     monkeypatch.chdir(tmp_path)
-    choosing, measuring, reporting = blocks(root, "bash")
-    assert main(shlex.split(choosing.replace("\\\n", " "))[1:]) == 0
-    assert "<- proposed" in capsys.readouterr().out
+    choosing, wanting, measuring, reporting = blocks(root, "bash")
+    for command in (wanting, choosing):
+        assert main(shlex.split(command.replace("\\\n", " "))[1:]) == 0
+        assert "<- proposed" in capsys.readouterr().out
     assert main(shlex.split(reporting.replace("\\\n", " "))[1:]) == 0
-    assert (tmp_path / "report" / "report.html").exists()
+    page = html.unescape((tmp_path / "report" / "report.html").read_text(encoding="utf-8"))
+    assert "recall: objects' pixels labelled right" in page
     assert (root / shlex.split(measuring)[3]).exists()

@@ -42,16 +42,50 @@ def test_the_table_and_the_next_command(data, run):
     assert names == ["most-probable", "most-probable", "raw", "class"]
     assert done.out.count("<- proposed") == 1
     assert "Proposed: " in done.out
+    assert lines[start].split() == ["rule", "alpha", "q-hat", "mIoU", "precision", "kept", "recall"]
+    grid = {"alphas": (0.1, 0.3), "rules": ("most-probable",), "folds": 4}
+    expected = choose(map_files(data.maps, data.ids), label_files(data.labels, data.ids), **grid)
+    shares = [f"{100 * c.recall:.1f} ± {100 * c.recall_se:>4.1f}" for c in expected.candidates]
+    end = start + 1 + len(shares)
+    for recall, line in zip(shares, lines[start + 1 : end]):
+        assert line.removesuffix("  <- proposed").endswith(f" {recall}")
+    assert lines[end].endswith(f" {100 * expected.constant.recall:.1f}")
+
+
+def test_a_wanted_recall(data, run):
+    done = run(*arguments(data, "--want-recall", 0.5, "--json"))
+    images = map_files(data.maps, data.ids), label_files(data.labels, data.ids)
+    assert json.loads(done.out) == json.loads(choose(*images, want_recall=0.5).to_json())
+    assert json.loads(done.out)["want_recall"] == 0.5
+
+
+def test_without_an_object_the_table_has_a_dash(data, run):
+    done = run(*arguments(data, "--alpha", 0.3, "--rule", "most-probable", "--classes", 0))
+    row, _, constant = done.out.partition("\nrule ")[2].splitlines()[1:4]
+    assert row.removesuffix("  <- proposed").endswith(" -")
+    assert constant.endswith("    -")
+    done = run(*arguments(data, "--classes", 0, "--want-recall", 0.5))
+    assert done.code == 2
+    assert "no labelled pixel is of a class of [0] other than the background 0" in done.err
 
 
 def test_the_next_command_works(data, run, tmp_path):
     calibration = tmp_path / "calibration.json"
     done = run(*arguments(data, "--want-kept", 0.5, "--calibration-out", calibration))
     assert calibration.exists()
+    assert "--rule" not in done.out  # the calibration remembers it
     command = done.out.splitlines()[-1].partition("conformal-plugin ")[2]
     command = command.replace("UNLABELLED", str(data.list)).replace("DIR", str(tmp_path / "out"))
     assert run(*shlex.split(command)).code == 0
     assert len(list((tmp_path / "out").glob("*.png"))) == 12
+
+
+def test_without_a_calibration_file_the_next_command_names_threshold_and_rule(data, run, tmp_path):
+    done = run(*arguments(data, "--want-kept", 0.5))
+    command = done.out.splitlines()[-1].partition("conformal-plugin ")[2]
+    assert " --rule " in command
+    command = command.replace("UNLABELLED", str(data.list)).replace("DIR", str(tmp_path / "out"))
+    assert run(*shlex.split(command)).code == 0
 
 
 def test_an_annotator_not_worth_using(data, run, tmp_path):
@@ -69,6 +103,9 @@ def test_an_annotator_not_worth_using(data, run, tmp_path):
 
 def test_bad_usage(data, run, tmp_path):
     done = run(*arguments(data, "--want-precision", 0.9, "--want-kept", 0.9))
+    assert done.code == 2
+    assert "not allowed with argument" in done.err
+    done = run(*arguments(data, "--want-recall", 0.9, "--want-kept", 0.9))
     assert done.code == 2
     assert "not allowed with argument" in done.err
     done = run(*arguments(data, "--want-kept", 90))
@@ -92,3 +129,4 @@ def test_help_has_examples(run):
     done = run("choose", "--help")
     assert done.code == 0
     assert "--want-precision 0.95" in done.out
+    assert "--want-recall 0.8" in done.out

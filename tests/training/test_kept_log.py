@@ -73,8 +73,30 @@ def test_nothing_kept_warns_of_likely_causes(batch: Any) -> None:
 def test_everything_kept_warns_of_likely_causes(batch: Any) -> None:
     supervise = new()
     supervise(batch.logits, batch.pseudo.clamp(max=4))
-    with pytest.warns(KeptShareWarning, match="kept 100.00% of 144 valid .* raw labels"):
+    with pytest.warns(KeptShareWarning, match="kept 100.00% of 144 valid .* raw labels") as caught:
         assert supervise.summary()["kept"] == 1
+    assert "is normal for foreground-first at a small alpha" in str(caught[0].message)
+
+
+def test_each_warning_is_given_once_and_not_every_epoch(batch: Any) -> None:
+    everything, nothing = batch.pseudo.clamp(max=4), torch.full_like(batch.pseudo, 255)
+
+    def warned(supervise: ConformalSupervision, pseudo: torch.Tensor) -> list[str]:
+        supervise.reset()
+        supervise(batch.logits, pseudo)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            supervise.summary()
+        return [str(warning.message) for warning in caught]
+
+    supervise = new()
+    assert len(warned(supervise, everything)) == 1
+    assert not warned(supervise, everything)
+    (message,) = warned(supervise, nothing)  # another trouble, which the first must not hide
+    assert message.startswith("kept 0.00%")
+    assert not warned(supervise, nothing)
+    assert not warned(supervise, everything)
+    assert len(warned(new(), everything)) == 1
 
 
 def test_nothing_but_padding_does_not_warn(batch: Any) -> None:
