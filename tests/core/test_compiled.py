@@ -34,7 +34,7 @@ def both(monkeypatch: pytest.MonkeyPatch, function: Any) -> tuple[Any, Any]:
     """What a function gives with the compiled loops and without."""
     results = []
     for least in (ALWAYS, NEVER):
-        monkeypatch.setattr(compiled, "_LEAST_SCORES", least)
+        monkeypatch.setattr(compiled, "_LEFT_TO_NUMPY", least)
         results.append(function())
     return results[0], results[1]
 
@@ -103,7 +103,7 @@ def test_labels_and_set_sizes(
 def test_no_bad_score_passes(
     rule: str, bad: float, channel: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compiled, "_LEAST_SCORES", ALWAYS)
+    monkeypatch.setattr(compiled, "_LEFT_TO_NUMPY", ALWAYS)
     rng = np.random.default_rng(0)
     masks = rng.random((2, 4, 50, 60), dtype=np.float32)
     masks[1, channel, 49, 59] = bad
@@ -209,12 +209,19 @@ def test_the_whole_is_the_same(dtype: str, monkeypatch: pytest.MonkeyPatch) -> N
     assert fast == plain
 
 
-def test_little_data_is_left_to_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert compiled.loops_for("labelling", 2**20 - 1) is None
-    assert compiled.loops_for("labelling", 2**20) is not None
+def test_the_first_data_are_left_to_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "_seen", 0)
+    half = compiled._LEFT_TO_NUMPY // 2
+    found = [compiled.loops_for("labelling", half) for _ in range(4)]
+    assert [loops is not None for loops in found] == [False, False, True, True]
+
+
+def test_numba_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "_LEFT_TO_NUMPY", ALWAYS)
+    assert compiled.loops_for("labelling", 1) is not None
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
     compiled._loaded.cache_clear()
-    assert compiled.loops_for("labelling", 2**20) is None
+    assert compiled.loops_for("labelling", 1) is None
     compiled._loaded.cache_clear()
 
 
@@ -222,9 +229,10 @@ def test_a_numba_that_breaks_is_named_once_and_not_needed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     compiled._loaded.cache_clear()
+    monkeypatch.setattr(compiled, "_LEFT_TO_NUMPY", ALWAYS)
     monkeypatch.delitem(sys.modules, "conformal_plugin.compiled.labelling", raising=False)
     monkeypatch.setitem(sys.modules, "conformal_plugin.compiled.machine_code", None)
-    masks = np.random.default_rng(0).random((4, 512, 512), dtype=np.float32)
+    masks = np.random.default_rng(0).random((4, 50, 50), dtype=np.float32)
     with pytest.warns(RuntimeWarning, match="conformal-plugin\\[fast\\]") as caught:
         labels = filter(masks, 0.3)
     assert len(caught) == 1
@@ -242,10 +250,11 @@ def test_where_nothing_can_be_kept_on_disk_it_is_compiled_each_time(tmp_path: Pa
         "base._locator_classes = []\n"
         "import numpy as np\n"
         "from conformal_plugin import compiled, filter\n"
-        "masks = np.random.default_rng(0).random((4, 512, 512), dtype=np.float32)\n"
+        "masks = np.random.default_rng(0).random((4, 50, 50), dtype=np.float32)\n"
+        "compiled._LEFT_TO_NUMPY = 0\n"
         "assert compiled.loops_for('labelling', masks.size).__name__.endswith('labelling')\n"
         "fast = filter(masks, 0.3)\n"
-        "compiled._LEAST_SCORES = 2**62\n"
+        "compiled._LEFT_TO_NUMPY = 2**62\n"
         "assert (filter(masks, 0.3) == fast).all()\n"
     )
     command = [sys.executable, "-W", "error", "-c", code]
@@ -257,10 +266,11 @@ def test_numba_is_imported_for_much_data_alone() -> None:
     code = (
         "import sys, numpy as np\n"
         "from conformal_plugin import filter\n"
-        "rng = np.random.default_rng(0)\n"
-        "filter(rng.random((4, 30, 30), dtype=np.float32), 0.3)\n"
-        "assert 'numba' not in sys.modules\n"
-        "filter(rng.random((4, 512, 512), dtype=np.float32), 0.3)\n"
+        "masks = np.random.default_rng(0).random((16, 1024, 1024), dtype=np.float32)\n"
+        "for _ in range(4):\n"
+        "    labels = filter(masks, 0.3)\n"
+        "    assert 'numba' not in sys.modules\n"
+        "assert (filter(masks, 0.3) == labels).all()\n"
         "assert 'numba' in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

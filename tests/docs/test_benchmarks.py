@@ -26,9 +26,10 @@ SMALL = {
         *("--images", "1", "--height", "24", "--width", "24", "--rounds", "1"),
         *("--cases", "filter, float16", "calibrate, float16"),
     ],
+    "speed_compiled.py": ["--images", "1", "--height", "256", "--width", "256", "--rounds", "1"],
 }
 
-NEEDED = {"annotate_time.py": ["transformers"]}
+NEEDED = {"annotate_time.py": ["transformers"], "speed_compiled.py": ["numba"]}
 
 
 def run(script: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
