@@ -29,7 +29,7 @@ from conformal_plugin.errors import (
 from conformal_plugin.grid import ScoreGrid, grid_named, grid_of
 from conformal_plugin.inputs import LabelledScores, check_ignore_index, rereadable
 from conformal_plugin.parallel import in_parallel
-from conformal_plugin.ranks import all_reduce
+from conformal_plugin.ranks import all_reduce, check_total, total_of_ranks
 from conformal_plugin.repeats import SeenIds
 from conformal_plugin.saved_state import reading
 from conformal_plugin.span import Span, index_from_top
@@ -40,6 +40,9 @@ __all__ = ["ScoreCounter", "calibrate_with", "listed"]
 
 _STATE_VERSION = 1
 _Counter = TypeVar("_Counter", bound="ScoreCounter")
+
+Gains = dict[int, np.ndarray[Any, Any]]
+"""By row, how much credit each bin adds."""
 
 
 def calibrate_with(
@@ -170,8 +173,8 @@ class ScoreCounter(ABC):
     def all_reduce(self: _Counter, group: Any = None) -> _Counter:
         """Add up the counts of all ranks on each: :func:`conformal_plugin.ranks.all_reduce`.
 
-        float32 and float64 results are then rounded up by at most ``2**-16``; for the exact one
-        pass all ranks' data to :meth:`exact_result`.
+        float32 and float64 results are then rounded up by at most ``2**-16``; for the exact one go
+        on with :meth:`exact_result_of_ranks`.
         """
         return all_reduce(self, group)
 
@@ -205,16 +208,60 @@ class ScoreCounter(ABC):
             AlphaError, EmptyCalibrationError: as :meth:`result`.
             OptionError: the data is not the same as the first time.
         """
+        return self._exactly(alpha, self._reading_again(scores, labels, ids))
+
+    def exact_result_of_ranks(
+        self,
+        scores: Any,
+        labels: Any,
+        alpha: float = 0.05,
+        *,
+        ids: Iterable[Any] | None = None,
+        group: Any = None,
+    ) -> Calibration:
+        """:meth:`exact_result` where several ranks have counted, each reading its own images again.
+
+        Call it on all ranks of the group, after :meth:`all_reduce`. Where one rank fails, all do.
+
+        Args:
+            scores: what this rank has counted, in any order; one that has counted nothing passes
+                empty lists.
+            labels: the same.
+            alpha: miscoverage level in (0, 1), the same on all ranks.
+            ids: the same, where ids were given.
+            group: as for :meth:`all_reduce`.
+
+        Returns:
+            On every rank the calibration of all images, bit for bit that of one process.
+
+        Raises:
+            AlphaError, EmptyCalibrationError: as :meth:`result`.
+            OptionError: the data is not the same as the first time, :meth:`all_reduce` has not been
+                called, or the ranks differ in alpha.
+            ConformalError: another rank has failed; says which, and how.
+        """
+        check_total(self, alpha, group)
+        again = self._reading_again(scores, labels, ids)
+        return self._exactly(alpha, again, lambda read: total_of_ranks(read, group))
+
+    def _reading_again(
+        self, scores: Any, labels: Any, ids: Iterable[Any] | None
+    ) -> Callable[[], Iterator[TrueScores]]:
         ids = None if ids is None else list(ids)
 
         def read_again() -> Iterator[TrueScores]:
             items = SeenIds().first_of_each(scores, labels, ids)
             return (result() for _, result in in_parallel(self._read_scores, items))
 
-        return self._exactly(alpha, read_again)
+        return read_again
 
-    def _exactly(self, alpha: float, again: Callable[[], Iterable[TrueScores]]) -> Calibration:
-        return self._calibration(alpha, self._exact_qhats(alpha, again), 0.0)
+    def _exactly(
+        self,
+        alpha: float,
+        again: Callable[[], Iterable[TrueScores]],
+        total: Callable[[Callable[[], Gains]], Gains] = lambda read: read(),
+    ) -> Calibration:
+        return self._calibration(alpha, self._exact_qhats(alpha, again, total), 0.0)
 
     def state(self) -> dict[str, np.ndarray[Any, Any]]:
         """All that was counted, as plain arrays that ``numpy.savez`` stores without pickling."""
@@ -412,8 +459,12 @@ class ScoreCounter(ABC):
         return np.array(qhats), grid.resolution if finite else 0.0
 
     def _exact_qhats(
-        self, alpha: float, again: Callable[[], Iterable[TrueScores]]
+        self,
+        alpha: float,
+        again: Callable[[], Iterable[TrueScores]],
+        total: Callable[[Callable[[], Gains]], Gains],
     ) -> np.ndarray[Any, Any]:
+        """Each row's threshold, from reading the scores ``again``; ``total`` adds up readings."""
         qhats, resolution = self._qhats(alpha)
         if resolution == 0.0:
             return qhats
@@ -426,14 +477,21 @@ class ScoreCounter(ABC):
                 needed = self._needed(row, alpha) - int(credits[code + 1 :].sum())
                 spans[row] = Span(*grid.pattern_range(code), needed, int(credits[code]))
         while unfinished := {row: s for row, s in spans.items() if s.first < s.last}:
-            gains = {row: np.zeros(span.bins, dtype=np.int64) for row, span in unfinished.items()}
-            for true in again():
-                self._add_gains_within(unfinished, true, gains)
+            gains = total(functools.partial(self._gains_within, unfinished, again))
             for row, span in unfinished.items():
                 span.narrow(gains[row])
         for row, span in spans.items():
             qhats[row] = 1.0 - grid.value(span.first)
         return qhats
+
+    def _gains_within(
+        self, spans: Mapping[int, Span], again: Callable[[], Iterable[TrueScores]]
+    ) -> Gains:
+        """The gains of all images in the bins of each row's span."""
+        gains = {row: np.zeros(span.bins, dtype=np.int64) for row, span in spans.items()}
+        for true in again():
+            self._add_gains_within(spans, true, gains)
+        return gains
 
     def _add_gains_within(
         self,

@@ -12,17 +12,19 @@ import copy
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 import torch.distributed as dist
 
 from conformal_plugin.errors import ConformalError, InputTypeError, OptionError
 
-__all__ = ["Countable", "all_reduce"]
+__all__ = ["Countable", "all_reduce", "check_total", "total_of_ranks"]
 
 _SECONDS_BEFORE_A_WORD = 60.0
+Array = np.ndarray[Any, Any]
 _logger = logging.getLogger(__name__)
 
 
@@ -71,10 +73,8 @@ def all_reduce(counted: _Counted, group: Any = None) -> _Counted:
     _agree(counted, group, world)
     total: Any = None
     for rank in range(world):
-        parts = [_packed(counted) if rank == dist.get_rank(group) else None]
-        source = rank if group is None else dist.get_global_rank(group, rank)
-        dist.broadcast_object_list(parts, src=source, group=group)
-        part = _unpacked(type(counted), parts[0])
+        mine = _packed(counted) if rank == dist.get_rank(group) else None
+        part = _unpacked(type(counted), _from_rank(rank, mine, group))
         try:
             total = part if total is None else total.merge(part)
         except ConformalError as error:
@@ -83,6 +83,67 @@ def all_reduce(counted: _Counted, group: Any = None) -> _Counted:
     vars(counted).update(vars(total))
     counted._total_of_ranks = True
     return counted
+
+
+def check_total(counted: Countable, alpha: float, group: Any) -> None:
+    """Check on every rank that all hold the total of all ranks and ask for the same.
+
+    Raises:
+        OptionError: they do not, on all ranks.
+    """
+    world = _world_size(group)
+    if world == 1:
+        return
+    facts: list[Any] = [None] * world
+    dist.all_gather_object(facts, (counted._total_of_ranks, alpha), group=group)
+    early = [rank for rank, (total, _) in enumerate(facts) if not total]
+    if early:
+        raise OptionError(
+            f"the counts of rank {early[0]} are its own alone: call all_reduce on every rank first"
+        )
+    alphas = [alpha for _, alpha in facts]
+    if len(set(alphas)) > 1:
+        raise OptionError(f"all ranks must ask for the same alpha, got {alphas} by rank")
+
+
+def total_of_ranks(read: Callable[[], dict[int, Array]], group: Any) -> dict[int, Array]:
+    """Add up on every rank what each rank reads of its own; where one fails, all do.
+
+    Args:
+        read: gives integer arrays by number; the numbers and shapes are those of all ranks.
+        group: as in :func:`all_reduce`.
+
+    Raises:
+        ConformalError: another rank failed, or what this one's ``read`` raised.
+    """
+    world = _world_size(group)
+    if world == 1:
+        return read()
+    mine, problem = None, None
+    try:
+        mine = read()
+    except Exception as error:
+        problem = error
+    problems: list[Any] = [None] * world
+    dist.all_gather_object(problems, problem and str(problem), group=group)
+    if problem is not None:
+        raise problem
+    for rank, text in enumerate(problems):
+        if text is not None:
+            raise ConformalError(f"rank {rank} failed in reading its images again: {text}")
+    total: dict[int, Array] = {}
+    for rank in range(world):
+        for number, part in _from_rank(rank, mine, group).items():
+            total[number] = total.get(number, 0) + part
+    return total
+
+
+def _from_rank(rank: int, mine: Any, group: Any) -> Any:
+    """What a rank of the group has, on all of them."""
+    parts = [mine if rank == dist.get_rank(group) else None]
+    source = rank if group is None else dist.get_global_rank(group, rank)
+    dist.broadcast_object_list(parts, src=source, group=group)
+    return parts[0]
 
 
 def _world_size(group: Any) -> int:

@@ -34,7 +34,10 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.quiet = arguments.quiet or ranks.number > 0
         calibration = ranks.together(lambda: _Calibrating(arguments, ranks))
         counted = ranks.together(calibration.counted).all_reduce()
-        ranks.first(lambda: calibration.finish(counted))
+        # float32 and float64 maps are read again for the exact threshold; a kill then costs only
+        # that.
+        found = ranks.together(lambda: calibration.results(counted))
+        ranks.first(lambda: calibration.finish(found))
         calibration.checkpoint.remove()
 
 
@@ -43,10 +46,9 @@ class _Calibrating:
 
     def __init__(self, arguments: argparse.Namespace, ranks: Ranks) -> None:
         self._arguments = arguments
-        self._ids = listed_ids(arguments)
-        self._images = _Images(arguments, self._ids)
-        self._task = chosen(arguments, _clustering(arguments, self._ids))
-        self._mine = _Images(arguments, ranks.share(self._ids))
+        ids = listed_ids(arguments)
+        self._mine = _Images(arguments, ranks.share(ids))
+        self._task = chosen(arguments, _clustering(arguments, ids))
         settings = {
             "maps": str(arguments.maps.resolve()),
             "labels": str(arguments.labels.resolve()),
@@ -71,12 +73,14 @@ class _Calibrating:
         _count(self._mine, calibrator, self.checkpoint, done)
         return calibrator
 
-    def finish(self, counted: Any) -> None:
-        """Write and report the calibration of all images, given all counts."""
-        task, images, output = self._task, self._images, self._arguments.output
-        # float32 and float64 maps are read again for the exact threshold, by one rank; a kill then
-        # costs only that.
-        calibrations = task.results(counted, images.again("read again"), images.labels, self._ids)
+    def results(self, counted: Any) -> list[Calibration]:
+        """The calibrations of all images, given all counts."""
+        mine = self._mine
+        return self._task.results(counted, mine.again("read again"), mine.labels, mine.ids)
+
+    def finish(self, calibrations: list[Calibration]) -> None:
+        """Write and report the calibrations."""
+        task, output = self._task, self._arguments.output
         outputs = [_output(output, level, len(task.levels)) for level in task.levels]
         for path, calibration in zip(outputs, calibrations):
             calibration.save(path)

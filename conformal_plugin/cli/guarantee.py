@@ -46,7 +46,12 @@ class Task(ABC):
     def results(
         self, counted: Any, scores: Iterable[Any], labels: Iterable[Any], ids: Sequence[str]
     ) -> list[Calibration]:
-        """A calibration per level, from the counts of all images; they may be read again."""
+        """A calibration per level, on every rank, from the counts of all images.
+
+        Args:
+            counted: the counts of all ranks.
+            scores, labels, ids: this rank's images, which may be read again.
+        """
 
 
 def chosen(
@@ -105,7 +110,9 @@ class _Coverage(Task):
         labels: Iterable[Any],
         ids: Sequence[str],
     ) -> list[Calibration]:
-        return [counted.exact_result(scores, labels, alpha, ids=ids) for alpha in self.levels]
+        return [
+            counted.exact_result_of_ranks(scores, labels, alpha, ids=ids) for alpha in self.levels
+        ]
 
 
 class _Precision(Task):

@@ -86,6 +86,11 @@ def refused(call: Callable[[], Any]) -> str:
     return "not refused"
 
 
+def again(number: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    scores, labels = image(number)
+    return [scores], [labels]
+
+
 def sums(rank: int, world: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, make in MAKE.items():
@@ -100,6 +105,19 @@ def sums(rank: int, world: int) -> dict[str, Any]:
     ids = [f"im{number}" for number in range(IMAGES)]
     total = counted(Calibrator(), share(2, rank, world)).all_reduce()
     found["exact"] = total.exact_result(*zip(*everything), 0.3, ids=ids).to_json()
+    # Each rank reads its own images again; float64 takes several readings.
+    for name in ("pixel", "image-wise", "class-conditional"):
+        for dtype in (np.float32, np.float64):
+            mine = share(3, rank, world)
+            pairs = [image(number, dtype) for number in mine]
+            names = [f"im{number}" for number in mine]
+            counter = MAKE[name]()
+            for (scores, labels), label in zip(pairs, names):
+                counter.update(scores, labels, [label])
+            exact = counter.all_reduce().exact_result_of_ranks(
+                [scores for scores, _ in pairs], [labels for _, labels in pairs], 0.3, ids=names
+            )
+            found[f"again {name} {dtype.__name__}"] = exact.to_json()
     # A later reduction of later counts, by a group of some of the ranks.
     group = dist.new_group([0, world - 1])
     if rank in (0, world - 1):
@@ -132,6 +150,15 @@ def refusals(rank: int, world: int) -> dict[str, str]:
     fewer = Calibrator()
     fewer.update(np.full((CLASSES + rank, 2, 2), 0.5), np.zeros((2, 2), int))
     found["classes"] = refused(fewer.all_reduce)
+    own = counted(Calibrator(), [rank])
+    found["not reduced"] = refused(lambda: own.exact_result_of_ranks(*again(rank)))
+    own.all_reduce()
+    found["alphas"] = refused(lambda: own.exact_result_of_ranks(*again(rank), 0.1 + 0.1 * rank))
+    other = rank + 20 * (rank == 1)  # rank 1 comes back with another image
+    found["other image"] = refused(lambda: own.exact_result_of_ranks(*again(other)))
+    broken = [np.full((CLASSES, 2, 2), np.nan)] if rank == 1 else again(rank)[0]
+    labels = [np.zeros((2, 2), int)] if rank == 1 else again(rank)[1]
+    found["broken"] = refused(lambda: own.exact_result_of_ranks(broken, labels))
     twice = counted(Calibrator(), [rank]).all_reduce()
     found["twice"] = refused(twice.all_reduce)
     # After all these refusals the ranks still understand each other.
@@ -182,6 +209,32 @@ def test_the_exact_threshold_from_all_data(found: list[dict[str, Any]]) -> None:
     ids = [f"im{number}" for number in range(IMAGES)]
     alone = counted(Calibrator(), range(IMAGES)).exact_result(*zip(*everything), 0.3, ids=ids)
     assert all(rank["exact"] == alone.to_json() for rank in found)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["pixel", "image-wise", "class-conditional"])
+def test_the_exact_threshold_from_each_ranks_own_images(
+    name: str, dtype: type, found: list[dict[str, Any]]
+) -> None:
+    everything = [image(number, dtype) for number in range(IMAGES)]
+    calibrator = MAKE[name]()
+    for scores, labels in everything:
+        calibrator.update(scores, labels)
+    alone = calibrator.exact_result(*zip(*everything), 0.3)
+    assert calibrator.exact_result_of_ranks(*zip(*everything), 0.3) == alone  # one process
+    rounded = np.asarray(calibrator.result(0.3).qhat)
+    assert (rounded >= np.asarray(alone.qhat)).all()
+    assert (rounded > np.asarray(alone.qhat)).any()
+    assert all(rank[f"again {name} {dtype.__name__}"] == alone.to_json() for rank in found)
+
+
+def test_where_one_rank_cannot_read_again_all_end(found: list[dict[str, Any]]) -> None:
+    for number, rank in enumerate(found):
+        assert "OptionError: the counts of rank 0 are its own alone" in rank["not reduced"]
+        assert "OptionError: all ranks must ask for the same alpha" in rank["alphas"]
+        assert "OptionError: the second reading found" in rank["other image"]
+        expected = "ScoreError: " if number == 1 else "rank 1 failed in reading its images again"
+        assert expected in rank["broken"]
 
 
 def test_a_group_of_some_ranks(found: list[dict[str, Any]]) -> None:
