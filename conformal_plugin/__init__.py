@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from conformal_plugin.calibrator import Calibrator, calibrate
     from conformal_plugin.choosing.choice import Choice
     from conformal_plugin.choosing.chooser import choose
-    from conformal_plugin.evaluation import Evaluation, Evaluator, evaluate
+    from conformal_plugin.evaluation import Evaluation
+    from conformal_plugin.evaluator import Evaluator, evaluate
     from conformal_plugin.filtering import filter, prediction_sets
     from conformal_plugin.guarantees.class_conditional import (
         ClassConditionalCalibrator,
@@ -91,7 +92,7 @@ _MODULE_OF = {
     "ClusteredCalibrator": "guarantees.clustered",
     "ConformalSupervision": "training.supervision",
     "Evaluation": "evaluation",
-    "Evaluator": "evaluation",
+    "Evaluator": "evaluator",
     "Guarantee": "calibration",
     "ImageLevelCalibrator": "guarantees.image_level",
     "ImageWiseCalibrator": "guarantees.image_wise",
@@ -108,7 +109,7 @@ _MODULE_OF = {
     "choose": "choosing.chooser",
     "cluster_classes": "guarantees.clustered",
     "cutmix": "training.mixing",
-    "evaluate": "evaluation",
+    "evaluate": "evaluator",
     "filter": "filtering",
     "from_foreground": "binary",
     "prediction_sets": "filtering",

@@ -19,9 +19,11 @@ import torch
 from torch import Tensor
 
 from conformal_plugin.compiled import loops_for
+from conformal_plugin.grid import ScoreGrid
 from conformal_plugin.parallel import in_parallel
+from conformal_plugin.score_range import check_range, extremes
 
-__all__ = ["Patterns", "label_part", "map_parts", "patterns_of", "strips"]
+__all__ = ["Patterns", "fill_maps", "label_part", "map_parts", "patterns_of", "strips"]
 
 Patterns = np.ndarray[Any, Any]
 """Scores as unsigned integers with the same bits, ``(..., K, H, W)``."""
@@ -59,6 +61,25 @@ def map_parts(work: Callable[..., Any], batch: Patterns, *maps: np.ndarray[Any, 
         for top in range(0, height, rows)
     ]
     return [result() for _, result in in_parallel(lambda part: work(*part), parts)]
+
+
+def fill_maps(work: Callable[..., int], batch: Tensor, grid: ScoreGrid, *maps: Tensor) -> None:
+    """Have ``work`` fill maps of ``(N, K, H, W)`` scores part by part, and check these scores.
+
+    Args:
+        work: as for :func:`map_parts`; returns the largest pattern of its part.
+        batch: scores in CPU memory.
+        grid: theirs.
+        maps: ``(N, H, W)`` each.
+
+    Raises:
+        ScoreError: NaN, or a value outside [0, 1].
+    """
+    arrays = [each.numpy() for each in maps]
+    if max(map_parts(work, patterns_of(batch), *arrays), default=0) > grid.top:
+        check_range(extremes(batch), batch, grid)
+        # No bad score: only -0.0 has such a pattern.
+        map_parts(work, patterns_of(batch + 0.0), *arrays)
 
 
 def strips(

@@ -24,11 +24,11 @@ from conformal_plugin.errors import (
     ShapeError,
     TooFewImagesError,
 )
-from conformal_plugin.filtering import check_rule
 from conformal_plugin.grid import grid_of
 from conformal_plugin.inputs import LabelledScores, check_ignore_index, rereadable
 from conformal_plugin.parallel import in_parallel
 from conformal_plugin.repeats import SeenIds
+from conformal_plugin.rules import check_rule
 from conformal_plugin.true_scores import read_true_scores
 
 __all__ = ["choose"]

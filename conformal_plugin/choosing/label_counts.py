@@ -10,15 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from conformal_plugin.filtering import (
-    check_range,
-    extremes,
-    ordered,
-    score_of,
-    unfiltered_labels,
-)
 from conformal_plugin.grid import ScoreGrid, grid_of
 from conformal_plugin.inputs import LabelledScores, class_indices
+from conformal_plugin.rules import score_of, unfiltered_labels
+from conformal_plugin.score_range import check_range, extremes, ordered
 
 __all__ = ["count_labels"]
 

@@ -21,7 +21,8 @@ from conformal_plugin.cli.pair_lines import pair_lines
 from conformal_plugin.errors import OptionError
 from conformal_plugin.files.store import MapStore
 from conformal_plugin.files.store_codec import rounded
-from conformal_plugin.filtering import promised_rule, refuse_uninformative
+from conformal_plugin.rules import promised_rule
+from conformal_plugin.thresholds import refuse_uninformative
 
 __all__ = ["LabelTarget", "MapTarget", "Target", "target"]
 

@@ -13,7 +13,8 @@ from conformal_plugin.cli.progress import progress
 from conformal_plugin.cli.report import number, print_json
 from conformal_plugin.cli.sharding import Ranks, sharing
 from conformal_plugin.errors import OptionError
-from conformal_plugin.evaluation import PER_IMAGE, Evaluation, Evaluator
+from conformal_plugin.evaluation import PER_IMAGE, Evaluation
+from conformal_plugin.evaluator import Evaluator
 
 __all__ = ["run"]
 

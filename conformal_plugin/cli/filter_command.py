@@ -30,7 +30,8 @@ from conformal_plugin.cli.sharding import sharing
 from conformal_plugin.errors import OptionError, ShapeError
 from conformal_plugin.files.lazy import LazySequence
 from conformal_plugin.files.maps import ScoreMap, read_map
-from conformal_plugin.filtering import promised_rule, refuse_uninformative
+from conformal_plugin.rules import promised_rule
+from conformal_plugin.thresholds import refuse_uninformative
 
 __all__ = ["run"]
 

@@ -10,7 +10,7 @@ from conformal_plugin.cli.report import warn
 from conformal_plugin.errors import UninformativeThresholdError
 from conformal_plugin.files.maps import ScoreMap
 from conformal_plugin.filtering import filter as filter_masks
-from conformal_plugin.filtering import label_dtype
+from conformal_plugin.rules import label_dtype
 
 __all__ = ["Labeller"]
 

@@ -19,7 +19,6 @@ from conformal_plugin.cli.report import note, print_json
 from conformal_plugin.errors import MissingExtraError, OptionError
 from conformal_plugin.files.lazy import LazySequence
 from conformal_plugin.files.photos import read_photo
-from conformal_plugin.filtering import label_maps, least_scores, promised_rule
 from conformal_plugin.grid import grid_of
 from conformal_plugin.inputs import read_scores
 from conformal_plugin.reporting.colours import class_colours
@@ -28,6 +27,8 @@ from conformal_plugin.reporting.figures import all_figures
 from conformal_plugin.reporting.page import Subject, page, standalone
 from conformal_plugin.reporting.pictures import Example, label_picture, photo_picture
 from conformal_plugin.reporting.png import drawn, require_renderer
+from conformal_plugin.rules import label_maps, promised_rule
+from conformal_plugin.thresholds import least_scores
 
 __all__ = ["run"]
 

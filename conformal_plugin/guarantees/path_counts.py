@@ -13,17 +13,11 @@ import torch
 from torch import Tensor
 
 from conformal_plugin.errors import OptionError, ShapeError
-from conformal_plugin.filtering import (
-    check_range,
-    check_rule,
-    extremes,
-    ordered,
-    score_of,
-    unfiltered_labels,
-)
 from conformal_plugin.grid import ScoreGrid, grid_named, grid_of
 from conformal_plugin.guarantees.threshold_path import ThresholdPath
 from conformal_plugin.inputs import LabelledScores, check_ignore_index, class_indices
+from conformal_plugin.rules import check_rule, score_of, unfiltered_labels
+from conformal_plugin.score_range import check_range, extremes, ordered
 
 __all__ = ["ImageCounts", "PathCounts", "count_image"]
 

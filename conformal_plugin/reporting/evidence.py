@@ -11,11 +11,13 @@ import torch
 
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.errors import EmptyCalibrationError
-from conformal_plugin.evaluation import Evaluation, Evaluator
-from conformal_plugin.filtering import in_set, label_maps, least_scores
+from conformal_plugin.evaluation import Evaluation
+from conformal_plugin.evaluator import Evaluator
 from conformal_plugin.grid import grid_of
 from conformal_plugin.inputs import class_indices, labelled_images, true_scores
 from conformal_plugin.reporting.halves import Halves
+from conformal_plugin.rules import in_set, label_maps
+from conformal_plugin.thresholds import least_scores
 
 __all__ = ["Evidence", "gather"]
 

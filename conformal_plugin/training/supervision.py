@@ -18,17 +18,11 @@ from conformal_plugin.errors import (
     OptionError,
     ShapeError,
 )
-from conformal_plugin.filtering import (
-    Least,
-    check_rule,
-    filter,
-    label_maps,
-    least_scores,
-    promised_rule,
-    refuse_uninformative,
-)
+from conformal_plugin.filtering import filter
 from conformal_plugin.grid import grid_named
 from conformal_plugin.inputs import check_ignore_index
+from conformal_plugin.rules import check_rule, label_maps, promised_rule
+from conformal_plugin.thresholds import Least, least_scores, refuse_uninformative
 from conformal_plugin.training.batch_checks import check_logits, check_valid, checked_pseudo
 from conformal_plugin.training.criteria import (
     Criterion,

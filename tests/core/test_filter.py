@@ -15,8 +15,9 @@ import conformal_plugin as cp
 from conformal_plugin import filter, prediction_sets
 from conformal_plugin.choices import RULES
 from conformal_plugin.errors import UninformativeThresholdError
-from conformal_plugin.filtering import label_maps, least_scores
 from conformal_plugin.grid import grid_of
+from conformal_plugin.rules import label_maps
+from conformal_plugin.thresholds import least_scores
 
 DTYPES = ("float16", "float32", "float64", "bfloat16", "uint8", "int8", "int16") + (
     ("uint16",) if hasattr(torch, "uint16") else ()

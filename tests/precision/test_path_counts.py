@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conformal_plugin.errors import OptionError, ScoreError, ShapeError
-from conformal_plugin.evaluation import evaluate
+from conformal_plugin.evaluator import evaluate
 from conformal_plugin.guarantees.precision import PrecisionCalibrator
 from conformal_plugin.guarantees.threshold_path import ThresholdPath
 

@@ -19,7 +19,7 @@ from conformal_plugin.errors import (
     OptionError,
     ShapeError,
 )
-from conformal_plugin.evaluation import evaluate
+from conformal_plugin.evaluator import evaluate
 from conformal_plugin.filtering import filter as keep
 from conformal_plugin.guarantees.precision import PrecisionCalibrator, calibrate_precision
 from conformal_plugin.guarantees.precision_target import PrecisionTarget
