@@ -106,7 +106,7 @@ class Calibrator(ScoreCounter):
         return {**super().state(), **self._spread.state()}
 
     def _begin(self, grid: ScoreGrid, num_classes: int) -> None:
-        first = self._grid is None
+        first = self._rows is None
         super()._begin(grid, num_classes)
         if first:
             self._spread = ImageSpread(grid.size)
@@ -150,8 +150,8 @@ class Calibrator(ScoreCounter):
             if not recent.complete:
                 return None
             self._absorb(true, [])
-            self._images += int(true.pixels.sum()) if true.points else int(true.pixels.any())
-        grid = self._begun()
+            self._counted().images += int(true.pixels.sum() if true.points else true.pixels.any())
+        grid = self._begun().grid
         rank = conformal_rank(self.n_pixels, alpha)
         points = self.n_images == self.n_pixels
         qhat, effective = math.inf, None
@@ -166,10 +166,11 @@ class Calibrator(ScoreCounter):
         return self._result(alpha, qhat, guarantee, 0.0, n_effective=effective)
 
     def _effective_size(self, alpha: float) -> float | None:
-        code = self._code_at(0, alpha)
+        rows = self._begun()
+        code = rows.code_at(0, alpha)
         if code is None or self.n_images == self.n_pixels:  # separate points are independent
             return None
-        covered = int(self._credits[0, code:].sum())
+        covered = int(rows.credits[0, code:].sum())
         return self._spread.effective_size(code, covered, self.n_pixels, self.n_images)
 
 

@@ -1,24 +1,13 @@
-"""Counting labelled scores as they stream by: what all calibrations share.
-
-A counter holds one row of integers over the score codes of :mod:`conformal_plugin.grid`: for each
-code, how much credit (:mod:`conformal_plugin.units`) the images gain when q-hat grows just enough
-to let it into the sets. q-hat is read off by summing from the largest score down. Counters that
-give classes thresholds of their own hold a row per group of classes, and last the row of all.
-"""
+"""Counting labelled scores as they stream by: what all calibrations share."""
 
 from __future__ import annotations
 
-import functools
-import math
-import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-import torch
 
-from conformal_plugin.arrays import as_tensor
 from conformal_plugin.calibration import Calibration, Guarantee, exact_alpha
 from conformal_plugin.errors import (
     EmptyCalibrationError,
@@ -32,17 +21,14 @@ from conformal_plugin.parallel import in_parallel
 from conformal_plugin.ranks import all_reduce, check_total, total_of_ranks
 from conformal_plugin.repeats import SeenIds
 from conformal_plugin.saved_state import reading
-from conformal_plugin.span import Span, index_from_top
+from conformal_plugin.score_rows import ReadAgain, ScoreRows, Total
 from conformal_plugin.true_scores import RecentReadings, TrueScores, read_true_scores
-from conformal_plugin.units import Totals, Unit, capped_lcm
+from conformal_plugin.units import Unit
 
 __all__ = ["ScoreCounter", "calibrate_with", "listed"]
 
 _STATE_VERSION = 1
 _Counter = TypeVar("_Counter", bound="ScoreCounter")
-
-Gains = dict[int, np.ndarray[Any, Any]]
-"""By row, how much credit each bin adds."""
 
 
 def calibrate_with(
@@ -96,11 +82,7 @@ class ScoreCounter(ABC):
             raise OptionError(f"ignore_index must be an integer, got {ignore_index!r}")
         self.ignore_index = int(ignore_index)
         self._unit = unit
-        self._grid: ScoreGrid | None = None
-        self._credits = np.zeros((0, 0), dtype=np.int64)
-        self._pixels = np.zeros(0, dtype=np.int64)
-        self._images = np.zeros(0, dtype=np.int64)
-        self._size_lcm: list[int] = []
+        self._rows: ScoreRows | None = None
         self._pixels_per_class = np.zeros(0, dtype=np.int64)
         self._images_per_class = np.zeros(0, dtype=np.int64)
         self._ids = SeenIds()
@@ -113,7 +95,7 @@ class ScoreCounter(ABC):
     @property
     def n_images(self) -> int:
         """Number of images so far that hold at least one calibration pixel."""
-        return int(self._images[-1]) if len(self._images) else 0
+        return 0 if self._rows is None else int(self._rows.images[-1])
 
     def update(self, scores: Any, labels: Any, ids: Iterable[Any] | None = None) -> None:
         """Count more pixels: any form of scores and labels that ``calibrate`` takes.
@@ -163,10 +145,10 @@ class ScoreCounter(ABC):
                     f"cannot merge calibrators with {name} {mine} and {theirs}; construct both "
                     f"with the same one"
                 )
-        if other._grid is not None:
-            self._begin(other._grid, len(other._pixels_per_class))
+        if other._rows is not None:
+            self._begin(other._rows.grid, len(other._pixels_per_class))
         self._ids.merge(other._ids)
-        if other._grid is not None:
+        if other._rows is not None:
             self._add_counts(other)
         return self
 
@@ -188,7 +170,8 @@ class ScoreCounter(ABC):
             AlphaError: alpha outside (0, 1).
             EmptyCalibrationError: no pixel has been counted.
         """
-        return self._calibration(alpha, *self._qhats(alpha))
+        exact_alpha(alpha)
+        return self._calibration(alpha, *self._begun().qhats(alpha))
 
     def exact_result(
         self, scores: Any, labels: Any, alpha: float = 0.05, *, ids: Iterable[Any] | None = None
@@ -258,10 +241,11 @@ class ScoreCounter(ABC):
     def _exactly(
         self,
         alpha: float,
-        again: Callable[[], Iterable[TrueScores]],
-        total: Callable[[Callable[[], Gains]], Gains] = lambda read: read(),
+        again: ReadAgain,
+        total: Total = lambda read: read(),
     ) -> Calibration:
-        return self._calibration(alpha, self._exact_qhats(alpha, again, total), 0.0)
+        exact_alpha(alpha)
+        return self._calibration(alpha, self._begun().exact_qhats(alpha, again, total), 0.0)
 
     def state(self) -> dict[str, np.ndarray[Any, Any]]:
         """All that was counted, as plain arrays that ``numpy.savez`` stores without pickling."""
@@ -269,11 +253,8 @@ class ScoreCounter(ABC):
             "version": np.array(_STATE_VERSION),
             "kind": np.array(type(self).__name__),
             **{name: _stored(getattr(self, name)) for name in self._options},
-            "dtype": np.array(self._grid.name if self._grid else ""),
-            "credits": self._credits.copy(),
-            "pixels": self._pixels.copy(),
-            "images": self._images.copy(),
-            "size_lcm": np.array(self._size_lcm, dtype=np.int64),
+            "dtype": np.array("" if self._rows is None else self._rows.grid.name),
+            **({} if self._rows is None else self._rows.state()),
             "pixels_per_class": self._pixels_per_class.copy(),
             "images_per_class": self._images_per_class.copy(),
             "ids": np.array(sorted(self._ids.seen), dtype=np.str_),
@@ -325,20 +306,15 @@ class ScoreCounter(ABC):
 
     def _begin(self, grid: ScoreGrid, num_classes: int) -> None:
         """Fix dtype and number of classes at the first count; hold later ones to them."""
-        if self._grid is None:
+        if self._rows is None:
             check_ignore_index(self.ignore_index, num_classes)
-            groups = self._group_of_class(num_classes)
-            rows = 1 if groups is None else int(groups.max()) + 2
-            self._grid = grid
-            self._credits = np.zeros((rows, grid.size), dtype=np.int64)
-            self._pixels = np.zeros(rows, dtype=np.int64)
-            self._images = np.zeros(rows, dtype=np.int64)
-            self._size_lcm = [1] * rows
+            self._rows = ScoreRows(grid, self._unit, self._group_of_class(num_classes))
             self._pixels_per_class = np.zeros(num_classes, dtype=np.int64)
             self._images_per_class = np.zeros(num_classes, dtype=np.int64)
-        if grid.name != self._grid.name:
+        first = self._rows.grid
+        if grid.name != first.name:
             raise InputTypeError(
-                f"scores must all have one dtype: {self._grid.name} came first, now {grid.name}; "
+                f"scores must all have one dtype: {first.name} came first, now {grid.name}; "
                 f"convert them all to one, float32 if in doubt"
             )
         if num_classes != len(self._pixels_per_class):
@@ -348,11 +324,7 @@ class ScoreCounter(ABC):
             )
 
     def _add_counts(self: _Counter, other: _Counter) -> None:
-        for row in np.flatnonzero(other._images):  # few of many rows, after one image
-            self._credits[row] += other._credits[row]
-        self._pixels += other._pixels
-        self._images += other._images
-        self._size_lcm = [capped_lcm(*pair) for pair in zip(self._size_lcm, other._size_lcm)]
+        self._counted().merge(other._counted())
         self._pixels_per_class += other._pixels_per_class
         self._images_per_class += other._images_per_class
 
@@ -360,10 +332,7 @@ class ScoreCounter(ABC):
         self._ids = SeenIds({str(name) for name in state["ids"]}, int(state["repeats"]))
         if str(state["dtype"]):
             self._begin(grid_named(str(state["dtype"])), len(state["pixels_per_class"]))
-            self._credits += state["credits"]
-            self._pixels += state["pixels"]
-            self._images += state["images"]
-            self._size_lcm = [int(multiple) for multiple in state["size_lcm"]]
+            self._counted().restore(state)
             self._pixels_per_class += state["pixels_per_class"]
             self._images_per_class += state["images_per_class"]
 
@@ -377,8 +346,7 @@ class ScoreCounter(ABC):
     ) -> tuple[TrueScores, list[tuple[int, np.ndarray[Any, Any]]]]:
         """What an image holds and adds; touches nothing here, so that threads can share it."""
         true = self._read_scores(item)
-        grid = grid_of(item.scores)
-        return true, list(self._histograms(true, grid)) if true.pixels.any() else []
+        return true, list(self._counted().histograms(true)) if true.pixels.any() else []
 
     def _read_scores(self, item: LabelledScores) -> TrueScores:
         return read_true_scores(item, self.ignore_index, grid_of(item.scores))
@@ -389,136 +357,21 @@ class ScoreCounter(ABC):
         for row, counts in rows:
             self._add(row, counts, points=true.points)
 
-    def _histograms(
-        self, true: TrueScores, grid: ScoreGrid
-    ) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
-        """The counts of codes, ``(size,)``, in each row that the image has pixels for."""
-        groups = self._group_of_class(len(true.pixels))
-        if groups is None:
-            yield 0, grid.histogram(true.patterns)
-            return
-        size, codes = grid.size, grid.codes_of(as_tensor(true.patterns))
-        present = np.unique(groups[(true.pixels > 0) & (groups >= 0)])
-        # Each class's place among the rows that this image has; those without a row come last,
-        # and ignored pixels beyond them.
-        places = np.where(groups < 0, len(present), np.searchsorted(present, groups))
-        lookup = torch.from_numpy(np.append(places, len(present) + 1)).to(codes.device)
-        keys = lookup[as_tensor(true.classes).long()] * size + codes
-        end = (len(present) + 1) * size
-        joint = torch.bincount(keys, minlength=end)[:end].cpu().numpy().reshape(-1, size)
-        yield from zip(present.tolist(), joint[:-1])
-        yield len(self._images) - 1, joint.sum(axis=0)
-
     def _add(self, row: int, counts: np.ndarray[Any, Any], *, points: bool) -> None:
         """Add one image's counts of codes, or those of separate points, to a row."""
-        pixels = int(counts.sum())
-        self._credits[row] += self._gains(counts, pixels, points=points)
-        self._pixels[row] += pixels
-        self._images[row] += pixels if points else 1
-        if not points:
-            self._size_lcm[row] = capped_lcm(self._size_lcm[row], pixels)
+        self._counted().add(row, counts, points=points)
 
-    def _gains(
-        self, counts: np.ndarray[Any, Any], total: int, *, points: bool, above: int = 0
-    ) -> np.ndarray[Any, Any]:
-        """The credit that each bin adds to those after it and to ``above`` pixels beyond."""
-        if self._unit.additive:
-            return counts
-        if points:  # each is an image of one pixel
-            return counts * int(self._unit.credit(np.ones(1, dtype=np.int64), 1)[0])
-        covered = np.append(above + np.cumsum(counts[::-1])[::-1], above)
-        credit = self._unit.credit(covered, total)
-        gains: np.ndarray[Any, Any] = credit[:-1] - credit[1:]
-        return gains
+    def _counted(self) -> ScoreRows:
+        assert self._rows is not None, "nothing has been counted"
+        return self._rows
 
-    def _begun(self) -> ScoreGrid:
-        if self._grid is None or self.n_pixels == 0:
+    def _begun(self) -> ScoreRows:
+        if self._rows is None or self.n_pixels == 0:
             raise EmptyCalibrationError(
                 f"the calibration set holds no labelled pixel: every label is {self.ignore_index} "
                 f"or nothing was passed; check ignore_index and that the label files are not blank"
             )
-        return self._grid
-
-    def _needed(self, row: int, alpha: float) -> int:
-        totals = Totals(int(self._pixels[row]), int(self._images[row]), self._size_lcm[row])
-        return self._unit.need(totals, alpha)
-
-    def _code_at(self, row: int, alpha: float) -> int | None:
-        """Code of the score that the row's q-hat comes from; None when no code gives enough."""
-        needed = self._needed(row, alpha)
-        credits = self._credits[row]
-        return None if needed > int(credits.sum()) else index_from_top(credits, needed)
-
-    def _qhats(self, alpha: float) -> tuple[np.ndarray[Any, Any], float]:
-        """Each row's threshold, and by how much they may have been rounded up."""
-        exact_alpha(alpha)
-        grid = self._begun()
-        codes = [self._code_at(row, alpha) for row in range(len(self._images))]
-        qhats = [math.inf if code is None else 1.0 - grid.lower_edge(code) for code in codes]
-        finite = any(code is not None for code in codes)
-        return np.array(qhats), grid.resolution if finite else 0.0
-
-    def _exact_qhats(
-        self,
-        alpha: float,
-        again: Callable[[], Iterable[TrueScores]],
-        total: Callable[[Callable[[], Gains]], Gains],
-    ) -> np.ndarray[Any, Any]:
-        """Each row's threshold, from reading the scores ``again``; ``total`` adds up readings."""
-        qhats, resolution = self._qhats(alpha)
-        if resolution == 0.0:
-            return qhats
-        grid = self._begun()
-        spans = {}
-        for row in range(len(qhats)):
-            code = self._code_at(row, alpha)
-            if code is not None:
-                credits = self._credits[row]
-                needed = self._needed(row, alpha) - int(credits[code + 1 :].sum())
-                spans[row] = Span(*grid.pattern_range(code), needed, int(credits[code]))
-        while unfinished := {row: s for row, s in spans.items() if s.first < s.last}:
-            gains = total(functools.partial(self._gains_within, unfinished, again))
-            for row, span in unfinished.items():
-                span.narrow(gains[row])
-        for row, span in spans.items():
-            qhats[row] = 1.0 - grid.value(span.first)
-        return qhats
-
-    def _gains_within(
-        self, spans: Mapping[int, Span], again: Callable[[], Iterable[TrueScores]]
-    ) -> Gains:
-        """The gains of all images in the bins of each row's span."""
-        gains = {row: np.zeros(span.bins, dtype=np.int64) for row, span in spans.items()}
-        for true in again():
-            self._add_gains_within(spans, true, gains)
-        return gains
-
-    def _add_gains_within(
-        self,
-        spans: Mapping[int, Span],
-        true: TrueScores,
-        gains: Mapping[int, np.ndarray[Any, Any]],
-    ) -> None:
-        """An image's gains in the bins of each row's span."""
-        num_classes = len(true.pixels)
-        groups = self._group_of_class(num_classes)
-        present = set() if groups is None else set(groups[true.pixels > 0].tolist())
-        last = len(self._images) - 1
-        for row, span in spans.items():
-            if row == last:  # the row of all
-                total, members = int(true.pixels.sum()), true.classes != num_classes
-            elif row in present:
-                mine = np.flatnonzero(groups == row).tolist()
-                total = int(true.pixels[mine].sum())
-                members = functools.reduce(operator.or_, (true.classes == c for c in mine))
-            else:
-                continue
-            bins, counts = span.counts(true.patterns, members)
-            if len(bins):
-                # Only a unit in which pixels do not simply add up asks what lies above.
-                above = 0 if self._unit.additive else span.above(true.patterns, members)
-                gain = self._gains(counts, total, points=true.points, above=above)
-                gains[row][bins] += gain
+        return self._rows
 
 
 def _stored(option: Any) -> np.ndarray[Any, Any]:
