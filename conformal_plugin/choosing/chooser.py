@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -112,10 +112,14 @@ def choose(
     _check_options(levels, names, folds)
     images = _Images(scores, labels, ids, ignore_index)
     calibrator = Calibrator(ignore_index=ignore_index)
-    qhats, true = _read_thresholds(images, calibrator, levels, folds)
-    num_classes = true.shape[1]
-    for rule in names:
-        check_rule(rule, background, num_classes)
+
+    def check(num_classes: int) -> None:
+        for rule in names:
+            check_rule(rule, background, num_classes)
+        if classes is not None:
+            _check_classes(classes, num_classes)
+
+    qhats, true = _read_thresholds(images, calibrator, levels, folds, check)
     present = _present(classes, true.sum(axis=0))
     if want_recall is not None:
         _check_objects(present, background, true.sum(axis=0))
@@ -184,14 +188,24 @@ def _check_options(alphas: Sequence[float], rules: Sequence[str], folds: int) ->
 
 
 def _read_thresholds(
-    images: _Images, calibrator: Calibrator, alphas: Sequence[float], folds: int
+    images: _Images,
+    calibrator: Calibrator,
+    alphas: Sequence[float],
+    folds: int,
+    check: Callable[[int], None],
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """q-hat for each fold ``(folds, alphas)`` and its pixels by true class ``(folds, K)``.
 
-    Only as many folds as there are images. ``calibrator`` counts all images on the way.
+    Only as many folds as there are images. ``calibrator`` counts all images on the way. ``check``
+    is called with K before anything is read.
     """
     fold_scores: FoldScores | None = None
     true_pixels: list[np.ndarray[Any, Any]] = []
+
+    def checked() -> Iterator[LabelledScores]:
+        for item in images:
+            check(item.scores.shape[0])
+            yield item
 
     def read(item: LabelledScores) -> Any:
         grid = grid_of(item.scores)
@@ -199,7 +213,7 @@ def _read_thresholds(
         return grid, read_true_scores(item, images.ignore_index, grid)
 
     counted = 0
-    for item, result in in_parallel(read, images):
+    for item, result in in_parallel(read, checked()):
         with item.named():
             grid, true = result()
             calibrator.update(item.scores, item.labels)
@@ -262,14 +276,17 @@ _CHANGED = (
 )
 
 
+def _check_classes(classes: Sequence[int], num_classes: int) -> None:
+    chosen = list(classes)
+    if not chosen or not all(0 <= c < num_classes for c in chosen):
+        raise OptionError(f"classes must be indices in 0 ... {num_classes - 1}, got {chosen}")
+
+
 def _present(classes: Sequence[int] | None, pixels: np.ndarray[Any, Any]) -> list[int]:
-    """The classes of the mIoU, checked."""
+    """The classes of the mIoU."""
     if classes is None:
         return [int(c) for c in np.flatnonzero(pixels)]
     chosen = list(dict.fromkeys(classes))
-    wrong = [c for c in chosen if not 0 <= c < len(pixels)]
-    if wrong or not chosen:
-        raise OptionError(f"classes must be indices in 0 ... {len(pixels) - 1}, got {chosen}")
     if not pixels[chosen].any():
         raise OptionError(
             f"none of the classes {chosen} occurs in the labels; leave classes out for all that do"

@@ -226,6 +226,14 @@ def test_bad_options_are_refused(error, options, message):
         choose(*scenes(images=2), **options)
 
 
+@pytest.mark.parametrize("options", [{"background": 4}, {"classes": [9]}, {"classes": []}])
+def test_options_are_checked_against_the_first_image(options):
+    scores, labels = scenes(images=64)
+    labels[0, 0, 0] = 77  # reading even the first image would be refused for this label
+    with pytest.raises(OptionError, match=r"0 \.\.\. 3"):
+        choose(list(scores), list(labels), **options)
+
+
 def test_bad_data_is_refused():
     scores, labels = scenes(images=3)
     with pytest.raises(InputTypeError, match="reads the images twice"):
