@@ -17,6 +17,7 @@ from score_forms import FORMS
 from students import PretrainedStudent
 from study_figure import figure
 from study_labels import Labelling, Labels, LabelShelf
+from study_lesson import lesson
 from study_report import lines_of, read_csv, tables, write_csv
 from study_rows import GROUPS, Row, needed, plan, rows
 from tqdm import tqdm
@@ -121,7 +122,8 @@ def _show(out: Path) -> int:
         return 1
     lines = read_csv(path)
     atomic_write_text(out / "study.svg", figure(lines))
-    print(f"{tables(lines)}\n\nFigure: {out / 'study.svg'}")
+    parts = [tables(lines), lesson(lines), f"Figure: {out / 'study.svg'}"]
+    print("\n\n".join(part for part in parts if part))
     return 0
 
 

@@ -36,11 +36,20 @@ from conformal_plugin import (
 from conformal_plugin.atomic import atomic_open, atomic_write_text
 from conformal_plugin.errors import UninformativeThresholdError
 
-__all__ = ["LABELLINGS", "RULES", "LabelShelf", "Labelling", "Labels", "quality_of"]
+__all__ = [
+    "LABELLINGS",
+    "RULES",
+    "LabelQuality",
+    "LabelShelf",
+    "Labelling",
+    "Labels",
+    "quality_of",
+]
 
 Bytes = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.floating]
 
+BACKGROUND = 0
 RULES = ("foreground-first", "most-probable", "singleton")
 
 
@@ -82,6 +91,21 @@ LABELLINGS = (
 
 
 @dataclass(frozen=True)
+class LabelQuality(Quality):
+    """What becomes of the pixels of objects (core classes but the background) and of background.
+
+    Attributes:
+        objects_right: share of the objects' pixels with the right label.
+        objects_wrong: share with another label; the others are dropped.
+        background_wrong: share of the background's pixels that are called an object.
+    """
+
+    objects_right: float
+    objects_wrong: float
+    background_wrong: float
+
+
+@dataclass(frozen=True)
 class Labels:
     """The labels of one labelling, or the reason why there are none.
 
@@ -94,7 +118,7 @@ class Labels:
     """
 
     fingerprint: str | None
-    quality: Quality | None
+    quality: LabelQuality | None
     level: float | None
     rule: str | None
     note: str
@@ -202,7 +226,7 @@ class LabelShelf:
         quality = content.pop("quality")
         return Labels(
             **content,
-            quality=None if quality is None else Quality(**quality),
+            quality=None if quality is None else LabelQuality(**quality),
             path=self._file(form, count, one, "npz"),
         )
 
@@ -210,7 +234,7 @@ class LabelShelf:
         return self._folder / f"{form}-{count}-{one.key}.{ending}"
 
 
-def quality_of(maps: Sequence[Bytes], material: Material) -> Quality:
+def quality_of(maps: Sequence[Bytes], material: Material) -> LabelQuality:
     """What the truth of the unlabelled photos says of their label maps.
 
     Over pixels that are not ignored; a dropped pixel is a miss in an IoU.
@@ -223,11 +247,17 @@ def quality_of(maps: Sequence[Bytes], material: Material) -> Quality:
         pairs = truth[valid].astype(np.int64) * size + labels
         counts += np.bincount(pairs, minlength=size**2).reshape(counts.shape)
     kept = int(counts[:, :-1].sum())
-    return Quality(
+    objects = [c for c in material.core if c != BACKGROUND]
+    pixels, right = counts[objects].sum(), counts[objects, objects].sum()
+    background = counts[BACKGROUND]
+    return LabelQuality(
         kept=kept / int(counts.sum()),
         precision=float(np.trace(counts)) / kept if kept else math.nan,
         core_miou=mean_iou(counts, material.core),
         miou=mean_iou(counts),
+        objects_right=float(right / pixels),
+        objects_wrong=float((counts[objects, :-1].sum() - right) / pixels),
+        background_wrong=float((background[:-1].sum() - background[BACKGROUND]) / background.sum()),
     )
 
 

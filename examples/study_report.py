@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from study_labels import Labelling, Labels
+from study_labels import Labelling, LabelQuality, Labels
 from study_rows import ANY, TRUTH, Row
 from trainings import Store
 
@@ -41,6 +41,9 @@ COLUMNS = (
     "precision",
     "label_core_miou",
     "label_miou",
+    "objects_right",
+    "objects_wrong",
+    "background_wrong",
     "student_core_miou",
     "student_miou",
     "seconds",
@@ -59,7 +62,7 @@ def lines_of(
 ) -> list[Line]:
     """The lines of the CSV; what is not known yet is empty.
 
-    ``kept`` to ``label_miou`` are those of the labels that stage I learns from.
+    ``kept`` to ``background_wrong`` are those of the labels that stage I learns from.
     """
     return [
         _line(row, labels.get((row.form, row.labelled, row.labelling)), digests[row], store)
@@ -72,7 +75,7 @@ def _line(row: Row, labels: Labels | None, digest: str, store: Store) -> Line:
     level, rule, note = row.labelling.level, row.labelling.rule, ""
     quality: dict[str, float] = {}
     if row.labelling == TRUTH:
-        quality = dict.fromkeys(("kept", "precision", "core_miou", "miou"), 1.0)
+        quality = vars(LabelQuality(1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0))
     if labels is not None:
         level, rule, note = labels.level, labels.rule, labels.note
         quality = {"kept": 0.0} if labels.quality is None else vars(labels.quality)
@@ -95,6 +98,10 @@ def _line(row: Row, labels: Labels | None, digest: str, store: Store) -> Line:
         "precision": _number(quality.get("precision")),
         "label_core_miou": _number(quality.get("core_miou")),
         "label_miou": _number(quality.get("miou")),
+        **{
+            name: _number(quality.get(name))
+            for name in ("objects_right", "objects_wrong", "background_wrong")
+        },
         "student_core_miou": _number(result.get("core_miou")),
         "student_miou": _number(result.get("miou")),
         "seconds": str(result.get("seconds", "")),

@@ -15,10 +15,12 @@ import study_labels
 import study_rows
 import trainings
 from degraded import DEGRADED
+from label_sources import Quality
 from material import IGNORE, Material
 from PIL import Image
 from score_forms import FORMS
-from study_labels import CHOSEN, RAW, Labelling, Labels, LabelShelf, Quality, quality_of
+from study_labels import CHOSEN, RAW, Labelling, LabelQuality, Labels, LabelShelf, quality_of
+from study_lesson import lesson
 from study_report import COLUMNS, read_csv, summaries, tables
 from study_rows import ANY, MAIN, NONE, PAPER, PRECISE, TRUTH, Row, plan, rows
 from training import Recipe
@@ -106,7 +108,7 @@ def test_the_most_telling_rows_come_first_and_none_twice() -> None:
 
 
 def labels(name: str | None) -> Labels:
-    quality = None if name is None else Quality(1.0, 0.9, 0.8, 0.7)
+    quality = None if name is None else LabelQuality(1.0, 0.9, 0.8, 0.7, 0.8, 0.2, 0.1)
     return Labels(name, quality, 0.05, "singleton", "", Path("unread"))
 
 
@@ -244,13 +246,60 @@ def test_label_quality_is_what_evaluate_measures(material: Material) -> None:
     for form in FORMS:
         annotation = material.annotations[form]
         calibration = calibrate(annotation.labelled, material.labelled.truth, 0.2)
-        by_library = evaluate(
-            annotation.unlabelled, material.unlabelled.truth, calibration, rule="singleton"
-        )
+        shifted = [np.roll(scores, 5, axis=2) for scores in annotation.unlabelled]
+        by_library = evaluate(shifted, material.unlabelled.truth, calibration, rule="singleton")
         label = study_labels._filtering(calibration, "singleton")
-        quality = quality_of([label(scores) for scores in annotation.unlabelled], material)
-        expected = Quality.of(by_library, material)
-        np.testing.assert_allclose(list(vars(quality).values()), list(vars(expected).values()))
+        quality = quality_of([label(scores) for scores in shifted], material)
+        counts, objects = by_library.confusion, list(material.core[1:])
+        right = counts[objects, objects].sum()
+        kept = counts[objects, :-1].sum()
+        expected = [
+            *vars(Quality.of(by_library, material)).values(),
+            right / counts[objects].sum(),
+            (kept - right) / counts[objects].sum(),
+            counts[0, 1:-1].sum() / counts[0].sum(),
+        ]
+        assert 0 < right < kept
+        np.testing.assert_allclose(list(vars(quality).values()), expected)
+
+
+def test_the_lesson_finds_what_the_students_were_made_of() -> None:
+    rng = np.random.default_rng(0)
+
+    def line(number: int, shares: np.ndarray, **changes: str) -> dict[str, str]:
+        right, wrong, background = shares[:3]
+        student = 0.4 + 0.2 * right - 0.1 * wrong - 0.3 * background
+        names = ("objects_right", "objects_wrong", "background_wrong", "kept", "precision")
+        values = dict(zip(names, map(str, shares)))
+        values |= {"label_core_miou": str(shares[5]), "student_core_miou": str(student)}
+        values |= {"form": "normalised", "labelled": "92", "stage2": "no", "labelling": "pixel"}
+        values |= {"alpha_or_epsilon": str(number), "digest": f"{number}"} | changes
+        return {name: values.get(name, "") for name in COLUMNS}
+
+    some = [line(number, rng.uniform(0.1, 0.9, 6)) for number in range(12)]
+    text = lesson(some)
+    assert "12 label sets" in text
+    assert (
+        "student = 0.400 + 0.20 x objects' pixels labelled right - 0.10 x objects' pixels labelled "
+        "wrong - 0.30 x background called an object, R2 1.00"
+    ) in text
+    assert f"| kept | {rank_correlation(some, 'kept'):.2f} | " in text
+    away = [
+        {**some[0], "labelled": "46", "digest": "half"},
+        {**some[0], "stage2": "yes", "digest": "II"},
+        {**some[0], "form": ANY, "digest": "none"},
+        {**some[0], "kept": "0.0000", "digest": "refused"},
+        {**some[0], "form": "sharpened"},  # the same labels, and so the same training
+        {**some[1], "form": "sharpened", "digest": "not trained", "student_core_miou": ""},
+    ]
+    assert lesson(some + [one | {"student_core_miou": "0.9"} for one in away[:5]]) == text
+    assert lesson([*some, away[5]]) == text
+    assert lesson(some[:7]) == ""
+
+
+def rank_correlation(some: list[dict[str, str]], name: str) -> float:
+    columns = np.array([[float(line[key]) for line in some] for key in (name, "student_core_miou")])
+    return float(np.corrcoef(columns.argsort().argsort())[0, 1])
 
 
 def test_a_fixed_threshold_keeps_the_argmax_where_it_is_sure() -> None:
