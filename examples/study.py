@@ -17,9 +17,10 @@ from score_forms import FORMS
 from students import PretrainedStudent
 from study_figure import figure
 from study_labels import Labelling, Labels, LabelShelf
-from study_lesson import lesson
+from study_lesson import label_sets, lesson
 from study_report import lines_of, read_csv, tables, write_csv
 from study_rows import GROUPS, Row, needed, plan, rows
+from study_scatter import scatter
 from tqdm import tqdm
 from training import Recipe
 from trainings import Store, run_all
@@ -39,7 +40,7 @@ examples:
   python examples/study.py --data ../voc-animals --only main --seeds 1 --minutes 30
       the eight main rows once; begins no training after half an hour
   python examples/study.py --table
-      tables and figure of what is done so far
+      tables and figures of what is done so far
 
 A study that was stopped or killed goes on when it is started again with the same options, and loses
 at most the trainings in progress. results.csv holds all that is known at any time.
@@ -122,7 +123,10 @@ def _show(out: Path) -> int:
         return 1
     lines = read_csv(path)
     atomic_write_text(out / "study.svg", figure(lines))
-    parts = [tables(lines), lesson(lines), f"Figure: {out / 'study.svg'}"]
+    sets = label_sets(lines)
+    atomic_write_text(out / "study_labels.svg", scatter(sets))
+    figures = f"Figures: {out / 'study.svg'}, {out / 'study_labels.svg'}"
+    parts = [tables(lines), lesson(sets), figures]
     print("\n\n".join(part for part in parts if part))
     return 0
 
@@ -176,7 +180,7 @@ def _parser() -> argparse.ArgumentParser:
         "--minutes", type=float, metavar="M", help="begin no training after M minutes"
     )
     parser.add_argument(
-        "--table", action="store_true", help="print tables and draw the figure of what is done"
+        "--table", action="store_true", help="print tables and draw the figures of what is done"
     )
     parser.add_argument(
         "--student",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ from scipy.stats import pearsonr, spearmanr
 from study_report import Line
 from study_rows import ANY
 
-__all__ = ["MEASURES", "lesson"]
+__all__ = ["MEASURES", "LabelSet", "label_sets", "lesson"]
 
 MEASURES = {
     "precision": "precision",
@@ -20,42 +21,35 @@ MEASURES = {
     "objects_right": "objects' pixels labelled right",
     "objects_wrong": "objects' pixels labelled wrong",
     "background_wrong": "background called an object",
+    "objects_net": "objects' pixels, right minus wrong",
 }
-"""Columns of the results, and what they are called."""
+"""What is measured of a label set, and what it is called."""
 
 _EXPLAINING = ("objects_right", "objects_wrong", "background_wrong")
 _FEWEST = 8
 Values = npt.NDArray[np.float64]
 
 
-def lesson(lines: Sequence[Line]) -> str:
-    """Markdown: how each measure of the labels goes with the core mIoU of their students.
+@dataclass(frozen=True)
+class LabelSet:
+    """Label maps of the unlabelled photos, and the mean of their students.
 
-    Over the label sets made with all labelled photos, each with the mean of its students without
-    stage II. Rows with the same label maps count once. Empty where there are fewer than eight.
+    Attributes:
+        labelling: where they come from, a kind of ``study_labels.Labelling``.
+        measures: by the names of ``MEASURES``, shares.
+        student: core mIoU, the mean over the seeds that are done.
     """
-    sets = _label_sets(lines)
-    if len(sets) < _FEWEST:
-        return ""
-    students = np.array([student for _, student in sets])
-    columns = {name: np.array([float(line[name]) for line, _ in sets]) for name in MEASURES}
-    measured = {MEASURES[name]: values for name, values in columns.items()}
-    net = columns["objects_right"] - columns["objects_wrong"]
-    measured["objects' pixels right minus wrong"] = net
-    text = [
-        f"### What of the labels goes with the student: {len(sets)} label sets",
-        "",
-        "| measure of the labels | correlation of ranks | correlation |",
-        "| --- | --- | --- |",
-    ]
-    for title, values in measured.items():
-        ranks, plain = spearmanr(values, students)[0], pearsonr(values, students)[0]
-        text.append(f"| {title} | {ranks:.2f} | {plain:.2f} |")
-    return "\n".join([*text, "", _fit([columns[name] for name in _EXPLAINING], students)])
+
+    labelling: str
+    measures: Mapping[str, float]
+    student: float
 
 
-def _label_sets(lines: Sequence[Line]) -> list[tuple[Line, float]]:
-    """A line of each label set, and the mean of its students that are done."""
+def label_sets(lines: Sequence[Line]) -> list[LabelSet]:
+    """The label sets made with all labelled photos, their students without stage II.
+
+    Rows with the same label maps are one set.
+    """
     most = max((int(line["labelled"]) for line in lines), default=0)
     rows: dict[tuple[str, ...], list[Line]] = {}
     for line in lines:
@@ -64,25 +58,46 @@ def _label_sets(lines: Sequence[Line]) -> list[tuple[Line, float]]:
             row = tuple(line[name] for name in ("form", "labelling", "alpha_or_epsilon", "rule"))
             rows.setdefault(row, []).append(line)
     # Rows with the same label maps share their trainings, and so the digest of the first.
-    sets = {seeds[0]["digest"]: seeds for seeds in reversed(list(rows.values()))}
-    found = []
-    for seeds in reversed(list(sets.values())):
-        done = [float(text) for line in seeds if (text := line["student_core_miou"])]
-        if done:
-            found.append((seeds[0], statistics.fmean(done)))
-    return found
+    sets: dict[str, list[Line]] = {}
+    for seeds in rows.values():
+        sets.setdefault(seeds[0]["digest"], seeds)
+    return [_label_set(seeds) for seeds in sets.values() if seeds[0]["student_core_miou"]]
 
 
-def _fit(columns: Sequence[Values], students: Values) -> str:
+def _label_set(seeds: Sequence[Line]) -> LabelSet:
+    done = [float(text) for line in seeds if (text := line["student_core_miou"])]
+    measures = {name: float(seeds[0][name]) for name in MEASURES if name != "objects_net"}
+    measures["objects_net"] = measures["objects_right"] - measures["objects_wrong"]
+    return LabelSet(seeds[0]["labelling"], measures, statistics.fmean(done))
+
+
+def lesson(sets: Sequence[LabelSet]) -> str:
+    """Markdown: how each measure goes with the students; empty of fewer than eight sets."""
+    if len(sets) < _FEWEST:
+        return ""
+    students = np.array([one.student for one in sets])
+    columns = {name: np.array([one.measures[name] for one in sets]) for name in MEASURES}
+    text = [
+        f"### What of the labels goes with the student: {len(sets)} label sets",
+        "",
+        "| measure of the labels | correlation of ranks | correlation |",
+        "| --- | --- | --- |",
+    ]
+    for name, title in MEASURES.items():
+        ranks, plain = (measure(columns[name], students)[0] for measure in (spearmanr, pearsonr))
+        text.append(f"| {title} | {ranks:.2f} | {plain:.2f} |")
+    return "\n".join([*text, "", _fit(columns, students)])
+
+
+def _fit(columns: Mapping[str, Values], students: Values) -> str:
     """Least squares in words."""
-    matrix = np.column_stack([np.ones(len(students)), *columns])
+    matrix = np.column_stack([np.ones(len(students)), *(columns[name] for name in _EXPLAINING)])
     weights = np.linalg.lstsq(matrix, students, rcond=None)[0]
     left = students - matrix @ weights
     explained = 1 - float(left @ left) / float(((students - students.mean()) ** 2).sum())
-    names = [MEASURES[name] for name in _EXPLAINING]
     terms = "".join(
-        f" {'+' if weight > 0 else '-'} {abs(weight):.2f} x {name}"
-        for weight, name in zip(weights[1:], names)
+        f" {'+' if weight > 0 else '-'} {abs(weight):.2f} x {MEASURES[name]}"
+        for weight, name in zip(weights[1:], _EXPLAINING)
     )
     return (
         f"Least squares: core mIoU of the student = {weights[0]:.3f}{terms}, "

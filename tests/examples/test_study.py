@@ -20,9 +20,10 @@ from material import IGNORE, Material
 from PIL import Image
 from score_forms import FORMS
 from study_labels import CHOSEN, RAW, Labelling, LabelQuality, Labels, LabelShelf, quality_of
-from study_lesson import lesson
+from study_lesson import label_sets, lesson
 from study_report import COLUMNS, read_csv, summaries, tables
 from study_rows import ANY, MAIN, NONE, PAPER, PRECISE, TRUTH, Row, plan, rows
+from study_scatter import scatter
 from training import Recipe
 from voc_like import read_material
 
@@ -277,7 +278,7 @@ def test_the_lesson_finds_what_the_students_were_made_of() -> None:
         return {name: values.get(name, "") for name in COLUMNS}
 
     some = [line(number, rng.uniform(0.1, 0.9, 6)) for number in range(12)]
-    text = lesson(some)
+    text = lesson(label_sets(some))
     assert "12 label sets" in text
     assert (
         "student = 0.400 + 0.20 x objects' pixels labelled right - 0.10 x objects' pixels labelled "
@@ -292,9 +293,13 @@ def test_the_lesson_finds_what_the_students_were_made_of() -> None:
         {**some[0], "form": "sharpened"},  # the same labels, and so the same training
         {**some[1], "form": "sharpened", "digest": "not trained", "student_core_miou": ""},
     ]
-    assert lesson(some + [one | {"student_core_miou": "0.9"} for one in away[:5]]) == text
-    assert lesson([*some, away[5]]) == text
-    assert lesson(some[:7]) == ""
+    more = [one | {"student_core_miou": "0.9"} for one in away[:5]] + away[5:]
+    assert label_sets(some + more) == label_sets(some)
+    assert lesson(label_sets(some[:7])) == ""
+    picture = ElementTree.fromstring(scatter(label_sets(some)))
+    assert len(picture.findall(".//{*}circle")) == 3 * len(some) + 4  # and a legend of four
+    inside = [float(dot.attrib["cx"]) for dot in picture.findall(".//{*}circle")]
+    assert 0 < min(inside) < max(inside) < float(picture.attrib["viewBox"].split()[2])
 
 
 def rank_correlation(some: list[dict[str, str]], name: str) -> float:
