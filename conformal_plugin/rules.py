@@ -81,7 +81,7 @@ def label_dtype(num_classes: int, ignore_index: int) -> torch.dtype:
 def label_maps(
     scores: Tensor, least: Least, *, rule: str, background: int, ignore_index: int
 ) -> Tensor:
-    """The pseudo-labels of ``(N, K, ...)`` scores: :func:`filter` without its checks.
+    """The pseudo-labels of ``(N, K, ...)`` scores, as :func:`conformal_plugin.filter`, unchecked.
 
     Never reads a value back from the device, and is plain enough for ``torch.compile``.
     """

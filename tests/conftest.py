@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,18 @@ def start_ranks() -> Callable[..., None]:
         mp.start_processes(work, args=args, nprocs=world, start_method=method)
 
     return start
+
+
+@pytest.fixture(scope="session")
+def fresh_python() -> Callable[..., None]:
+    """``fresh_python(code, *options, cwd=None)`` runs code in a new process, which must succeed."""
+
+    def run(code: str, *options: str, cwd: Path | None = None) -> None:
+        command = [sys.executable, *options, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+        assert done.returncode == 0, done.stderr
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ class Wish:
     recall: float | None = None
 
     def __post_init__(self) -> None:
-        given = {name: value for name, value in vars(self).items() if value is not None}
+        given = self._given()
         if len(given) > 1:
             wishes = " and ".join(f"want_{name} {value!r}" for name, value in given.items())
             raise OptionError(
@@ -54,8 +54,10 @@ class Wish:
     @property
     def asked(self) -> tuple[str, float] | None:
         """What is wished for and the share that it must reach; None without a wish."""
-        given = [(name, value) for name, value in vars(self).items() if value is not None]
-        return given[0] if given else None
+        return next(iter(self._given().items()), None)
+
+    def _given(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if value is not None}
 
     def best_of(self, counts: FoldCounts, rows: np.ndarray[Any, Any]) -> tuple[int, bool]:
         """The best of some rows of ``counts``, and whether it fulfils the wish.

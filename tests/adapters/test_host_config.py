@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 import yaml
 
@@ -68,12 +65,12 @@ def test_values_are_taken_over(folder, tmp_path):
     assert (config.ignore_index, config.calibration) == (200, file)
 
 
-def test_importing_it_loads_no_torch():
+def test_importing_it_loads_no_torch(fresh_python):
     code = (
         "import sys, conformal_plugin.adapters.host_config; assert 'torch' not in sys.modules; "
         "assert 'numpy' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    fresh_python(code)
 
 
 # What is refused.

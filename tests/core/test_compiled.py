@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -242,7 +242,9 @@ def test_a_numba_that_breaks_is_named_once_and_not_needed(
     np.testing.assert_array_equal(filter(masks, 0.3), labels)
 
 
-def test_where_nothing_can_be_kept_on_disk_it_is_compiled_each_time(tmp_path: Path) -> None:
+def test_where_nothing_can_be_kept_on_disk_it_is_compiled_each_time(
+    tmp_path: Path, fresh_python: Callable[..., None]
+) -> None:
     """Numba refuses to keep code where no folder can be written to."""
     code = (
         "import numba.core.caching as caching\n"
@@ -257,12 +259,10 @@ def test_where_nothing_can_be_kept_on_disk_it_is_compiled_each_time(tmp_path: Pa
         "compiled._LEFT_TO_NUMPY = 2**62\n"
         "assert (filter(masks, 0.3) == fast).all()\n"
     )
-    command = [sys.executable, "-W", "error", "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert done.returncode == 0, done.stderr
+    fresh_python(code, "-W", "error", cwd=tmp_path)
 
 
-def test_numba_is_imported_for_much_data_alone() -> None:
+def test_numba_is_imported_for_much_data_alone(fresh_python: Callable[..., None]) -> None:
     code = (
         "import sys, numpy as np\n"
         "from conformal_plugin import filter\n"
@@ -273,5 +273,4 @@ def test_numba_is_imported_for_much_data_alone() -> None:
         "assert (filter(masks, 0.3) == labels).all()\n"
         "assert 'numba' in sys.modules\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    fresh_python(code)

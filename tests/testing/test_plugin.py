@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -140,7 +141,7 @@ def test_pytest_finds_it_by_its_entry_point() -> None:
     assert PLUGIN in declared, "declare it in setup.cfg and install the package anew"
 
 
-def test_names_are_loaded_on_first_use() -> None:
+def test_names_are_loaded_on_first_use(fresh_python: Callable[..., None]) -> None:
     code = (
         "import sys, conformal_plugin.testing as testing\n"
         "heavy = {'torch', 'numpy', 'scipy', 'pytest', 'hypothesis'}\n"
@@ -149,8 +150,7 @@ def test_names_are_loaded_on_first_use() -> None:
         "for name in testing.__all__:\n    assert getattr(testing, name).__doc__, name\n"
         "assert not {'pytest', 'hypothesis'} & set(sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    fresh_python(code)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

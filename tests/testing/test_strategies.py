@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -115,7 +114,9 @@ def test_maps_from_scores_with_ignored_pixels() -> None:
         correlated_scores(2, 2, correlation=1.5)
 
 
-def test_without_hypothesis_the_message_says_how_to_get_it() -> None:
+def test_without_hypothesis_the_message_says_how_to_get_it(
+    fresh_python: Callable[..., None],
+) -> None:
     code = (
         "import sys; sys.modules['hypothesis'] = None\n"
         "from conformal_plugin.errors import MissingExtraError\n"
@@ -126,4 +127,4 @@ def test_without_hypothesis_the_message_says_how_to_get_it() -> None:
         "    sys.exit(0 if 'conformal-plugin[test]' in str(error) else 2)\n"
         "sys.exit(3)"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    fresh_python(code)
