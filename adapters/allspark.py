@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from conformal_plugin.adapters.host_loop import HostLoop, beside
-from conformal_plugin.adapters.loop_recipe import loop_recipe
-from conformal_plugin.adapters.views import HOST_PADDING, ConformalViews, Targets
+from conformal_plugin.adapters.loop import HOST_PADDING, ConformalViews, HostLoop, Targets, beside
+from conformal_plugin.adapters.patching import loop_recipe
 
 __all__ = ["PADDING", "RECIPES", "AllSparkLoop", "AllSparkTerm"]
 
@@ -24,7 +23,7 @@ class AllSparkTerm(ConformalViews):
     The host's loss is a mean over all pixels of the crop, padding included, since it cannot tell
     it apart. The conformal term is a mean over the pixels of photos: padding is in neither the sum
     nor the count, as with the other hosts, so that a small photo's labels weigh as much as a large
-    one's. See :class:`~conformal_plugin.adapters.views.ConformalViews` for the arguments.
+    one's. See :class:`~conformal_plugin.adapters.loop.ConformalViews` for the arguments.
     """
 
     def forward(
@@ -56,7 +55,7 @@ class AllSparkLoop(HostLoop[Tensor]):
         return part[0]
 
     def settle(self, losses: Tensor, preds: Tensor, parts: Sequence[Any]) -> Tensor:
-        """See :meth:`~conformal_plugin.adapters.host_loop.HostLoop.settle`."""
+        """See :meth:`~conformal_plugin.adapters.loop.HostLoop.settle`."""
         _, pseudo = parts[0]
         loss: Tensor = self.conformal(losses, preds, *beside(preds, pseudo), epoch=self.epoch)
         return loss

@@ -7,9 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from conformal_plugin.adapters.host_loop import HostLoop, beside
-from conformal_plugin.adapters.loop_recipe import loop_recipe
-from conformal_plugin.adapters.views import ConformalViews, Targets
+from conformal_plugin.adapters.loop import ConformalViews, HostLoop, Targets, beside
+from conformal_plugin.adapters.patching import loop_recipe
 
 __all__ = ["RECIPES", "CorrMatchLoop", "CorrMatchTerm"]
 
@@ -24,7 +23,7 @@ class CorrMatchTerm(ConformalViews):
     mean of its two heads, and so is the conformal one. The divergence between the weak and the
     strong view is self-training without labels: it rests in stage I, or goes on in mode ``"add"``.
     The host weighs the four in the line that it has. See
-    :class:`~conformal_plugin.adapters.views.ConformalViews` for the arguments.
+    :class:`~conformal_plugin.adapters.loop.ConformalViews` for the arguments.
     """
 
     def forward(
@@ -78,7 +77,7 @@ class CorrMatchLoop(HostLoop[Four]):
     term = CorrMatchTerm
 
     def settle(self, losses: Four, preds: Four, parts: Sequence[Any]) -> Four:
-        """See :meth:`~conformal_plugin.adapters.host_loop.HostLoop.settle`."""
+        """See :meth:`~conformal_plugin.adapters.loop.HostLoop.settle`."""
         _, _, _, ignore_mask, cutmix_box, _, pseudo = parts[0]
         _, _, _, ignore_mask_mix, _, _, pseudo_mix = parts[1]
         targets = beside(preds[0], pseudo, pseudo_mix, cutmix_box, ignore_mask, ignore_mask_mix)

@@ -7,9 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from conformal_plugin.adapters.host_loop import HostLoop, beside
-from conformal_plugin.adapters.loop_recipe import loop_recipe
-from conformal_plugin.adapters.views import ConformalViews, Targets
+from conformal_plugin.adapters.loop import ConformalViews, HostLoop, Targets, beside
+from conformal_plugin.adapters.patching import loop_recipe
 
 __all__ = ["RECIPES", "FixMatchLoop", "FixMatchTerm"]
 
@@ -17,7 +16,7 @@ __all__ = ["RECIPES", "FixMatchLoop", "FixMatchTerm"]
 class FixMatchTerm(ConformalViews):
     """The loss on the strong view: conformal in stage I, the host's own in stage II.
 
-    See :class:`~conformal_plugin.adapters.views.ConformalViews` for the arguments.
+    See :class:`~conformal_plugin.adapters.loop.ConformalViews` for the arguments.
     """
 
     def forward(
@@ -58,7 +57,7 @@ class FixMatchLoop(HostLoop[Tensor]):
     term = FixMatchTerm
 
     def settle(self, losses: Tensor, preds: Tensor, parts: Sequence[Any]) -> Tensor:
-        """See :meth:`~conformal_plugin.adapters.host_loop.HostLoop.settle`."""
+        """See :meth:`~conformal_plugin.adapters.loop.HostLoop.settle`."""
         _, _, _, ignore_mask, cutmix_box, _, pseudo = parts[0]
         _, _, _, ignore_mask_mix, _, _, pseudo_mix = parts[1]
         targets = beside(preds, pseudo, pseudo_mix, cutmix_box, ignore_mask, ignore_mask_mix)

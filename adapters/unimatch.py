@@ -7,9 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from conformal_plugin.adapters.host_loop import HostLoop, beside
-from conformal_plugin.adapters.loop_recipe import loop_recipe
-from conformal_plugin.adapters.views import ConformalViews, Targets
+from conformal_plugin.adapters.loop import ConformalViews, HostLoop, Targets, beside
+from conformal_plugin.adapters.patching import loop_recipe
 
 __all__ = ["RECIPES", "UniMatchLoop", "UniMatchTerm"]
 
@@ -21,7 +20,7 @@ class UniMatchTerm(ConformalViews):
     """The losses on the three views: conformal in stage I, the host's own in stage II.
 
     The host weighs them, .25, .25 and .5, in the line that it has. See
-    :class:`~conformal_plugin.adapters.views.ConformalViews` for the arguments.
+    :class:`~conformal_plugin.adapters.loop.ConformalViews` for the arguments.
     """
 
     def forward(
@@ -70,7 +69,7 @@ class UniMatchLoop(HostLoop[Views]):
     term = UniMatchTerm
 
     def settle(self, losses: Views, preds: Views, parts: Sequence[Any]) -> Views:
-        """See :meth:`~conformal_plugin.adapters.host_loop.HostLoop.settle`."""
+        """See :meth:`~conformal_plugin.adapters.loop.HostLoop.settle`."""
         _, _, _, ignore_mask, box1, box2, pseudo = parts[0]
         _, _, _, ignore_mask_mix, _, _, pseudo_mix = parts[1]
         pseudo, pseudo_mix, box1, box2, ignore_mask, ignore_mask_mix = beside(

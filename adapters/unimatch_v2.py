@@ -7,9 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from conformal_plugin.adapters.host_loop import HostLoop, beside
-from conformal_plugin.adapters.loop_recipe import loop_recipe
-from conformal_plugin.adapters.views import ConformalViews, Targets
+from conformal_plugin.adapters.loop import ConformalViews, HostLoop, Targets, beside
+from conformal_plugin.adapters.patching import loop_recipe
 
 __all__ = ["RECIPES", "FixMatchV2Loop", "FixMatchV2Term", "UniMatchV2Loop", "UniMatchV2Term"]
 
@@ -20,7 +19,7 @@ TwoViews = tuple[Tensor, Tensor]
 class FixMatchV2Term(ConformalViews):
     """The loss on the strong view: conformal in stage I, the host's own in stage II.
 
-    See :class:`~conformal_plugin.adapters.views.ConformalViews` for the arguments.
+    See :class:`~conformal_plugin.adapters.loop.ConformalViews` for the arguments.
     """
 
     def forward(
@@ -55,7 +54,7 @@ class UniMatchV2Term(ConformalViews):
     """The losses on both strong views: conformal in stage I, the host's own in stage II.
 
     The host takes their mean in the line that it has. See
-    :class:`~conformal_plugin.adapters.views.ConformalViews` for the arguments.
+    :class:`~conformal_plugin.adapters.loop.ConformalViews` for the arguments.
     """
 
     def forward(
@@ -96,7 +95,7 @@ class FixMatchV2Loop(HostLoop[Tensor]):
     term = FixMatchV2Term
 
     def settle(self, losses: Tensor, preds: Tensor, parts: Sequence[Any]) -> Tensor:
-        """See :meth:`~conformal_plugin.adapters.host_loop.HostLoop.settle`."""
+        """See :meth:`~conformal_plugin.adapters.loop.HostLoop.settle`."""
         _, _, _, ignore_mask, cutmix_box, _, pseudo = parts[0]
         targets = beside(preds, pseudo, cutmix_box, ignore_mask)
         loss: Tensor = self.conformal(losses, preds, *targets, epoch=self.epoch)
@@ -109,7 +108,7 @@ class UniMatchV2Loop(HostLoop[TwoViews]):
     term = UniMatchV2Term
 
     def settle(self, losses: TwoViews, preds: TwoViews, parts: Sequence[Any]) -> TwoViews:
-        """See :meth:`~conformal_plugin.adapters.host_loop.HostLoop.settle`."""
+        """See :meth:`~conformal_plugin.adapters.loop.HostLoop.settle`."""
         _, _, _, ignore_mask, box1, box2, pseudo = parts[0]
         pseudo, box1, box2, ignore_mask = beside(preds[0], pseudo, box1, box2, ignore_mask)
         settled: TwoViews = self.conformal(

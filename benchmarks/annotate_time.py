@@ -34,14 +34,12 @@ import transformers
 from PIL import Image
 from torch import Tensor, nn
 
-from conformal_plugin.annotators import CLASS_LISTS
-from conformal_plugin.annotators.huggingface import TransformersAnnotator
-from conformal_plugin.annotators.protocol import Photo
-from conformal_plugin.annotators.stream import in_batches, through
-from conformal_plugin.atomic import atomic_write_text
+from conformal_plugin._atomic import atomic_write_text
+from conformal_plugin.annotators import CLASS_LISTS, in_batches, through
+from conformal_plugin.annotators._huggingface import TransformersAnnotator
+from conformal_plugin.annotators._protocol import Photo
 from conformal_plugin.errors import SourceFileError
-from conformal_plugin.files import MapStore
-from conformal_plugin.files.photos import PHOTO_SUFFIXES, read_photo
+from conformal_plugin.files import PHOTO_SUFFIXES, MapStore, read_photo
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "examples")]

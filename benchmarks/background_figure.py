@@ -33,10 +33,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from conformal_plugin import TwoStage
+from conformal_plugin._atomic import atomic_open
 from conformal_plugin.annotators import with_background
-from conformal_plugin.atomic import atomic_open
-from conformal_plugin.files import read_ids, read_label, read_map, voc_palette
-from conformal_plugin.files.photos import read_photo
+from conformal_plugin.files import read_ids, read_label, read_map, read_photo, voc_palette
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "examples"))
@@ -45,8 +44,7 @@ from material import Split  # noqa: E402
 from scenes import CLASSES, CLIP_ART, PHOTO, draw_many  # noqa: E402
 from students import SmallStudent  # noqa: E402
 from training import Recipe, build_student, train  # noqa: E402
-from voc_like import CLASSES as VOC  # noqa: E402
-from voc_like import read_material  # noqa: E402
+from voc_like import CLASSES as VOC, read_material  # noqa: E402
 
 CELL, GAP, LINE = 160, 6, 18
 WIDE = 240

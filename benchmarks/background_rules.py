@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from conformal_plugin import calibrate, evaluate
-from conformal_plugin.annotators.background import with_background
+from conformal_plugin.annotators import with_background
 from conformal_plugin.files import label_files, map_files, read_ids
 
 CORE = (0, 8, 10, 12, 13, 15, 17)

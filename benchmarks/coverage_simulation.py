@@ -22,10 +22,12 @@ from scipy.special import ndtr
 from scipy.stats import norm
 
 from conformal_plugin import Calibration, calibrate
-from conformal_plugin.guarantees.class_conditional import calibrate_class_conditional_image_level
-from conformal_plugin.guarantees.clustered import calibrate_clustered
-from conformal_plugin.guarantees.image_level import calibrate_image_level
-from conformal_plugin.guarantees.image_wise import calibrate_image_wise
+from conformal_plugin.calibration import (
+    calibrate_class_conditional_image_level,
+    calibrate_clustered,
+    calibrate_image_level,
+    calibrate_image_wise,
+)
 
 TAU = 0.9
 LOW = norm.ppf(1 - 1e-3)

@@ -32,12 +32,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 from PIL import Image
 
-from conformal_plugin.cli import (
-    annotate_command,  # noqa: F401  # imported once, before the forks
-)
 from conformal_plugin.cli import main as command_line
-from conformal_plugin.files import MapStore
-from conformal_plugin.files.store_codec import rounded
+from conformal_plugin.files import MapStore, rounded
 
 LINE = 5  # bytes of an id and its end of line in the journal
 CLASSES = ("background", "red", "green", "blue")

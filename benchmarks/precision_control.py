@@ -24,10 +24,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from conformal_plugin.guarantees.path_counts import PathCounts
-from conformal_plugin.guarantees.precision import PrecisionCalibrator
-from conformal_plugin.guarantees.precision_target import PrecisionTarget
-from conformal_plugin.guarantees.threshold_path import ThresholdPath
+from conformal_plugin.precision import PrecisionCalibrator, PrecisionTarget, ThresholdPath
+from conformal_plugin.precision._path_counts import PathCounts
 
 SPLITS = ("labeled_92", "unlabeled_345", "test_245")
 LONGEST_SIDE = 256

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image, ImageChops
 
-from conformal_plugin.atomic import atomic_open
+from conformal_plugin._atomic import atomic_open
 from conformal_plugin.cli import main as conformal_plugin
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))

@@ -18,7 +18,8 @@ import torch
 from speed_cases import ALPHA, QHAT, Size, made
 from speed_measure import interleaved
 
-from conformal_plugin import Calibrator, calibrate, compiled, evaluate, filter
+from conformal_plugin import Calibrator, calibrate, evaluate, filter
+from conformal_plugin.scores import compiled
 
 _NEVER = 2**62
 

@@ -14,7 +14,7 @@ import torch
 from speed_cases import CASES, Size, stream
 from speed_measure import above_base, interleaved
 
-from conformal_plugin import compiled
+from conformal_plugin.scores import compiled
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ import numpy as np
 from conformal_plugin import Calibrator, filter
 from conformal_plugin.errors import UninformativeThresholdError
 from conformal_plugin.files import read_ids, read_label
-from conformal_plugin.files.store_codec import FLOAT16, PRECISIONS, decode, encode
+from conformal_plugin.files._store_codec import FLOAT16, PRECISIONS, decode, encode
 
 ALPHAS = (0.05, 0.1, 0.2)
 Map = np.ndarray[Any, Any]

@@ -6,125 +6,107 @@ without importing torch.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from conformal_plugin import errors
-    from conformal_plugin.binary import from_foreground
-    from conformal_plugin.calibration import Calibration, Guarantee
-    from conformal_plugin.calibrator import Calibrator, calibrate
-    from conformal_plugin.choosing.choice import Choice
-    from conformal_plugin.choosing.chooser import choose
-    from conformal_plugin.evaluation import Evaluation
-    from conformal_plugin.evaluator import Evaluator, evaluate
-    from conformal_plugin.filtering import filter, prediction_sets
-    from conformal_plugin.guarantees.class_conditional import (
-        ClassConditionalCalibrator,
-        ClassConditionalImageLevelCalibrator,
-        calibrate_class_conditional,
-        calibrate_class_conditional_image_level,
-    )
-    from conformal_plugin.guarantees.clustered import (
-        ClassClusters,
-        ClusteredCalibrator,
-        calibrate_clustered,
-        cluster_classes,
-    )
-    from conformal_plugin.guarantees.image_level import (
-        ImageLevelCalibrator,
-        calibrate_image_level,
-    )
-    from conformal_plugin.guarantees.image_wise import (
-        ImageWiseCalibrator,
-        calibrate_image_wise,
-    )
-    from conformal_plugin.guarantees.precision import PrecisionCalibrator, calibrate_precision
-    from conformal_plugin.guarantees.threshold_path import ThresholdPath
-    from conformal_plugin.training.mixing import cutmix
-    from conformal_plugin.training.schedule import TwoStage
-    from conformal_plugin.training.supervision import ConformalSupervision
+from conformal_plugin._lazy import lazily
+from conformal_plugin._moved import find_moved_modules
 
-__all__ = [
-    "Calibration",
-    "Calibrator",
-    "Choice",
-    "ClassClusters",
-    "ClassConditionalCalibrator",
-    "ClassConditionalImageLevelCalibrator",
-    "ClusteredCalibrator",
-    "ConformalSupervision",
-    "Evaluation",
-    "Evaluator",
-    "Guarantee",
-    "ImageLevelCalibrator",
-    "ImageWiseCalibrator",
-    "PrecisionCalibrator",
-    "ThresholdPath",
-    "TwoStage",
-    "__version__",
-    "calibrate",
-    "calibrate_class_conditional",
-    "calibrate_class_conditional_image_level",
-    "calibrate_clustered",
-    "calibrate_image_level",
-    "calibrate_image_wise",
-    "calibrate_precision",
-    "choose",
-    "cluster_classes",
-    "cutmix",
-    "errors",
-    "evaluate",
-    "filter",
-    "from_foreground",
-    "prediction_sets",
-]
+if TYPE_CHECKING:
+    from conformal_plugin import errors as errors
+    from conformal_plugin.calibration import (
+        Calibration as Calibration,
+        Calibrator as Calibrator,
+        ClassClusters as ClassClusters,
+        ClassConditionalCalibrator as ClassConditionalCalibrator,
+        ClassConditionalImageLevelCalibrator as ClassConditionalImageLevelCalibrator,
+        ClusteredCalibrator as ClusteredCalibrator,
+        Guarantee as Guarantee,
+        ImageLevelCalibrator as ImageLevelCalibrator,
+        ImageWiseCalibrator as ImageWiseCalibrator,
+        calibrate as calibrate,
+        calibrate_class_conditional as calibrate_class_conditional,
+        calibrate_class_conditional_image_level as calibrate_class_conditional_image_level,
+        calibrate_clustered as calibrate_clustered,
+        calibrate_image_level as calibrate_image_level,
+        calibrate_image_wise as calibrate_image_wise,
+        cluster_classes as cluster_classes,
+    )
+    from conformal_plugin.choosing import (
+        Choice as Choice,
+        choose as choose,
+    )
+    from conformal_plugin.evaluation import (
+        Evaluation as Evaluation,
+        Evaluator as Evaluator,
+        evaluate as evaluate,
+    )
+    from conformal_plugin.labelling import (
+        filter as filter,
+        prediction_sets as prediction_sets,
+    )
+    from conformal_plugin.precision import (
+        PrecisionCalibrator as PrecisionCalibrator,
+        ThresholdPath as ThresholdPath,
+        calibrate_precision as calibrate_precision,
+    )
+    from conformal_plugin.scores import (
+        from_foreground as from_foreground,
+    )
+    from conformal_plugin.training import (
+        ConformalSupervision as ConformalSupervision,
+        TwoStage as TwoStage,
+        cutmix as cutmix,
+    )
 
 __version__ = "0.1.0"
 
-_MODULE_OF = {
-    "Calibration": "calibration",
-    "Calibrator": "calibrator",
-    "Choice": "choosing.choice",
-    "ClassClusters": "guarantees.clustered",
-    "ClassConditionalCalibrator": "guarantees.class_conditional",
-    "ClassConditionalImageLevelCalibrator": "guarantees.class_conditional",
-    "ClusteredCalibrator": "guarantees.clustered",
-    "ConformalSupervision": "training.supervision",
-    "Evaluation": "evaluation",
-    "Evaluator": "evaluator",
-    "Guarantee": "calibration",
-    "ImageLevelCalibrator": "guarantees.image_level",
-    "ImageWiseCalibrator": "guarantees.image_wise",
-    "PrecisionCalibrator": "guarantees.precision",
-    "ThresholdPath": "guarantees.threshold_path",
-    "TwoStage": "training.schedule",
-    "calibrate": "calibrator",
-    "calibrate_class_conditional": "guarantees.class_conditional",
-    "calibrate_class_conditional_image_level": "guarantees.class_conditional",
-    "calibrate_clustered": "guarantees.clustered",
-    "calibrate_image_level": "guarantees.image_level",
-    "calibrate_image_wise": "guarantees.image_wise",
-    "calibrate_precision": "guarantees.precision",
-    "choose": "choosing.chooser",
-    "cluster_classes": "guarantees.clustered",
-    "cutmix": "training.mixing",
-    "evaluate": "evaluator",
-    "filter": "filtering",
-    "from_foreground": "binary",
-    "prediction_sets": "filtering",
-}
+__getattr__, __dir__, __all__ = lazily(
+    __name__,
+    {
+        "calibration": (
+            "Calibration",
+            "Calibrator",
+            "ClassClusters",
+            "ClassConditionalCalibrator",
+            "ClassConditionalImageLevelCalibrator",
+            "ClusteredCalibrator",
+            "Guarantee",
+            "ImageLevelCalibrator",
+            "ImageWiseCalibrator",
+            "calibrate",
+            "calibrate_class_conditional",
+            "calibrate_class_conditional_image_level",
+            "calibrate_clustered",
+            "calibrate_image_level",
+            "calibrate_image_wise",
+            "cluster_classes",
+        ),
+        "choosing": (
+            "Choice",
+            "choose",
+        ),
+        "evaluation": (
+            "Evaluation",
+            "Evaluator",
+            "evaluate",
+        ),
+        "labelling": (
+            "filter",
+            "prediction_sets",
+        ),
+        "precision": (
+            "PrecisionCalibrator",
+            "ThresholdPath",
+            "calibrate_precision",
+        ),
+        "scores": ("from_foreground",),
+        "training": (
+            "ConformalSupervision",
+            "TwoStage",
+            "cutmix",
+        ),
+    },
+    modules=("errors",),
+)
 
-
-def __getattr__(name: str) -> object:
-    if name == "errors":
-        return importlib.import_module("conformal_plugin.errors")
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'conformal_plugin' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"conformal_plugin.{_MODULE_OF[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+find_moved_modules()

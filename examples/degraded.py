@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from conformal_plugin.annotators.background import with_background
+from conformal_plugin.annotators import with_background
 
 __all__ = ["DEGRADED", "complement", "is_swapped", "no_background", "sharpened", "swapped"]
 

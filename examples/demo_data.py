@@ -14,7 +14,7 @@ from PIL import Image
 from scenes import CLASSES, PHOTO, draw_many
 from tqdm import tqdm
 
-from conformal_plugin.atomic import atomic_open, atomic_write_text
+from conformal_plugin._atomic import atomic_open, atomic_write_text
 from conformal_plugin.files import write_label
 
 __all__ = ["main", "write_scenes"]

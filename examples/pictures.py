@@ -10,7 +10,7 @@ import numpy.typing as npt
 from material import IGNORE, Material
 from PIL import Image, ImageDraw, ImageFont
 
-from conformal_plugin.atomic import atomic_open
+from conformal_plugin._atomic import atomic_open
 
 __all__ = ["draw_pictures", "painted"]
 

@@ -21,7 +21,7 @@ from students import PretrainedStudent
 from training import Recipe
 from trainings import Store, run_all
 
-from conformal_plugin.atomic import atomic_write_text
+from conformal_plugin._atomic import atomic_write_text
 from conformal_plugin.errors import ConformalError
 
 __all__ = ["main"]

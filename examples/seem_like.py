@@ -11,7 +11,7 @@ import numpy as np
 from score_forms import seem_like
 from tqdm import tqdm
 
-from conformal_plugin.atomic import atomic_open
+from conformal_plugin._atomic import atomic_open
 from conformal_plugin.errors import ConformalError, SourceFileError
 
 __all__ = ["convert", "main"]

@@ -26,7 +26,7 @@ from training import Recipe
 from trainings import Store, run_all
 from voc_like import read_ids, read_material
 
-from conformal_plugin.atomic import atomic_write_text
+from conformal_plugin._atomic import atomic_write_text
 from conformal_plugin.errors import ConformalError
 
 __all__ = ["main"]

@@ -9,7 +9,7 @@ from html import escape
 
 from study_report import Line, Summary, spread, summaries
 
-from conformal_plugin.reporting.svg import STYLE
+from conformal_plugin.reporting._svg import STYLE
 
 __all__ = ["figure"]
 

@@ -33,7 +33,7 @@ from conformal_plugin import (
     choose,
     filter,
 )
-from conformal_plugin.atomic import atomic_open, atomic_write_text
+from conformal_plugin._atomic import atomic_open, atomic_write_text
 from conformal_plugin.errors import UninformativeThresholdError
 
 __all__ = [

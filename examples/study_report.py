@@ -14,7 +14,7 @@ from study_labels import Labelling, LabelQuality, Labels
 from study_rows import ANY, TRUTH, Row
 from trainings import Store
 
-from conformal_plugin.atomic import atomic_write_text
+from conformal_plugin._atomic import atomic_write_text
 
 __all__ = [
     "COLUMNS",

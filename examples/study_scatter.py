@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from study_lesson import MEASURES, LabelSet
 
-from conformal_plugin.reporting.svg import STYLE
+from conformal_plugin.reporting._svg import STYLE
 
 __all__ = ["scatter"]
 

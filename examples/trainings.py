@@ -24,7 +24,7 @@ from tqdm import tqdm
 from training import Recipe, State, build_student, confusion, mean_iou, train
 
 from conformal_plugin import TwoStage
-from conformal_plugin.atomic import atomic_open, atomic_write_text
+from conformal_plugin._atomic import atomic_open, atomic_write_text
 
 __all__ = ["Job", "RunStoppedError", "Store", "digest_of", "fingerprint", "run_all"]
 

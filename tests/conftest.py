@@ -48,7 +48,7 @@ def start_ranks() -> Callable[..., None]:
     method = "spawn"
     if "forkserver" in multiprocessing.get_all_start_methods():
         method = "forkserver"
-        multiprocessing.set_forkserver_preload(["torch.distributed", "conformal_plugin.evaluator"])
+        multiprocessing.set_forkserver_preload(["torch.distributed", "conformal_plugin.evaluation"])
 
     def start(work: Callable[..., None], args: tuple[Any, ...], world: int) -> None:
         mp.start_processes(work, args=args, nprocs=world, start_method=method)

@@ -2,51 +2,76 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
+from conformal_plugin._lazy import lazily
+
 if TYPE_CHECKING:
-    from conformal_plugin.annotators.background import BACKGROUND_RULES, with_background
-    from conformal_plugin.annotators.class_lists import CLASS_LISTS, ClassList, class_list
-    from conformal_plugin.annotators.function import FunctionAnnotator
-    from conformal_plugin.annotators.huggingface import load_transformers
-    from conformal_plugin.annotators.protocol import Annotator
-    from conformal_plugin.annotators.seem import SeemAnnotator, load_seem
-    from conformal_plugin.annotators.weights import file_digest, weights_digest
+    from conformal_plugin.annotators._background import (
+        BACKGROUND_RULES as BACKGROUND_RULES,
+        with_background as with_background,
+    )
+    from conformal_plugin.annotators._class_lists import (
+        CLASS_LISTS as CLASS_LISTS,
+        ClassList as ClassList,
+        class_list as class_list,
+    )
+    from conformal_plugin.annotators._function import (
+        FunctionAnnotator as FunctionAnnotator,
+    )
+    from conformal_plugin.annotators._huggingface import (
+        load_transformers as load_transformers,
+        read_synonyms as read_synonyms,
+    )
+    from conformal_plugin.annotators._protocol import (
+        Annotator as Annotator,
+    )
+    from conformal_plugin.annotators._seem import (
+        SeemAnnotator as SeemAnnotator,
+        load_seem as load_seem,
+    )
+    from conformal_plugin.annotators._stream import (
+        Batch as Batch,
+        Result as Result,
+        in_batches as in_batches,
+        through as through,
+    )
+    from conformal_plugin.annotators._weights import (
+        file_digest as file_digest,
+        weights_digest as weights_digest,
+    )
 
-_MODULE_OF = {
-    "BACKGROUND_RULES": "background",
-    "CLASS_LISTS": "class_lists",
-    "Annotator": "protocol",
-    "ClassList": "class_lists",
-    "FunctionAnnotator": "function",
-    "SeemAnnotator": "seem",
-    "class_list": "class_lists",
-    "file_digest": "weights",
-    "load_seem": "seem",
-    "load_transformers": "huggingface",
-    "weights_digest": "weights",
-    "with_background": "background",
-}
-
-__all__ = [
-    "BACKGROUND_RULES",
-    "CLASS_LISTS",
-    "Annotator",
-    "ClassList",
-    "FunctionAnnotator",
-    "SeemAnnotator",
-    "class_list",
-    "file_digest",
-    "load_seem",
-    "load_transformers",
-    "weights_digest",
-    "with_background",
-]
-
-
-def __getattr__(name: str) -> object:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'conformal_plugin.annotators' has no attribute {name!r}")
-    module = importlib.import_module(f"conformal_plugin.annotators.{_MODULE_OF[name]}")
-    return getattr(module, name)
+__getattr__, __dir__, __all__ = lazily(
+    __name__,
+    {
+        "_background": (
+            "BACKGROUND_RULES",
+            "with_background",
+        ),
+        "_class_lists": (
+            "CLASS_LISTS",
+            "ClassList",
+            "class_list",
+        ),
+        "_function": ("FunctionAnnotator",),
+        "_huggingface": (
+            "load_transformers",
+            "read_synonyms",
+        ),
+        "_protocol": ("Annotator",),
+        "_seem": (
+            "SeemAnnotator",
+            "load_seem",
+        ),
+        "_stream": (
+            "Batch",
+            "Result",
+            "in_batches",
+            "through",
+        ),
+        "_weights": (
+            "file_digest",
+            "weights_digest",
+        ),
+    },
+)

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from conformal_plugin.cli.arguments import build_parser
+from conformal_plugin.cli._arguments import build_parser
 from conformal_plugin.errors import ConformalError
 
 __all__ = ["main"]
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as leaving:  # argparse has printed the help or what is wrong
         return int(leaving.code or 0)
     # A command's module imports torch; the help must not wait for that.
-    command = importlib.import_module(f"conformal_plugin.cli.{arguments.command}_command")
+    command = importlib.import_module(f"conformal_plugin.cli._{arguments.command}_command")
     try:
         command.run(arguments)
         sys.stdout.flush()

@@ -2,41 +2,86 @@
 
 from __future__ import annotations
 
-from conformal_plugin.files.ids import IdList, find_files, ids_in_folder, read_ids
-from conformal_plugin.files.labels import (
-    LABEL_SUFFIXES,
-    image_size,
-    label_files,
-    read_label,
-    read_origin,
-    write_label,
-)
-from conformal_plugin.files.lazy import LazySequence
-from conformal_plugin.files.maps import MAP_SUFFIXES, map_files, read_map
-from conformal_plugin.files.palette import voc_palette
-from conformal_plugin.files.photos import PHOTO_SUFFIXES, read_photo
-from conformal_plugin.files.resize import require_size, resize_map
-from conformal_plugin.files.store import MapStore
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "LABEL_SUFFIXES",
-    "MAP_SUFFIXES",
-    "PHOTO_SUFFIXES",
-    "IdList",
-    "LazySequence",
-    "MapStore",
-    "find_files",
-    "ids_in_folder",
-    "image_size",
-    "label_files",
-    "map_files",
-    "read_ids",
-    "read_label",
-    "read_map",
-    "read_origin",
-    "read_photo",
-    "require_size",
-    "resize_map",
-    "voc_palette",
-    "write_label",
-]
+from conformal_plugin._lazy import lazily
+
+if TYPE_CHECKING:
+    from conformal_plugin.files._ids import (
+        IdList as IdList,
+        find_files as find_files,
+        ids_in_folder as ids_in_folder,
+        read_ids as read_ids,
+    )
+    from conformal_plugin.files._labels import (
+        LABEL_SUFFIXES as LABEL_SUFFIXES,
+        image_size as image_size,
+        label_files as label_files,
+        read_label as read_label,
+        read_origin as read_origin,
+        write_label as write_label,
+    )
+    from conformal_plugin.files._lazy import (
+        LazySequence as LazySequence,
+    )
+    from conformal_plugin.files._maps import (
+        MAP_SUFFIXES as MAP_SUFFIXES,
+        ScoreMap as ScoreMap,
+        map_files as map_files,
+        read_map as read_map,
+    )
+    from conformal_plugin.files._palette import (
+        voc_palette as voc_palette,
+    )
+    from conformal_plugin.files._photos import (
+        PHOTO_SUFFIXES as PHOTO_SUFFIXES,
+        read_photo as read_photo,
+    )
+    from conformal_plugin.files._resize import (
+        require_size as require_size,
+        resize_map as resize_map,
+    )
+    from conformal_plugin.files._store import (
+        MapStore as MapStore,
+    )
+    from conformal_plugin.files._store_codec import (
+        rounded as rounded,
+    )
+
+__getattr__, __dir__, __all__ = lazily(
+    __name__,
+    {
+        "_ids": (
+            "IdList",
+            "find_files",
+            "ids_in_folder",
+            "read_ids",
+        ),
+        "_labels": (
+            "LABEL_SUFFIXES",
+            "image_size",
+            "label_files",
+            "read_label",
+            "read_origin",
+            "write_label",
+        ),
+        "_lazy": ("LazySequence",),
+        "_maps": (
+            "MAP_SUFFIXES",
+            "ScoreMap",
+            "map_files",
+            "read_map",
+        ),
+        "_palette": ("voc_palette",),
+        "_photos": (
+            "PHOTO_SUFFIXES",
+            "read_photo",
+        ),
+        "_resize": (
+            "require_size",
+            "resize_map",
+        ),
+        "_store": ("MapStore",),
+        "_store_codec": ("rounded",),
+    },
+)

@@ -1,1 +1,28 @@
 """One HTML file that shows what a calibration keeps, drops and claims."""
+
+from __future__ import annotations
+
+from conformal_plugin.reporting._colours import (
+    class_colours as class_colours,
+)
+from conformal_plugin.reporting._evidence import (
+    Evidence as Evidence,
+    gather as gather,
+)
+from conformal_plugin.reporting._figures import (
+    all_figures as all_figures,
+)
+from conformal_plugin.reporting._page import (
+    Subject as Subject,
+    page as page,
+    standalone as standalone,
+)
+from conformal_plugin.reporting._pictures import (
+    Example as Example,
+    label_picture as label_picture,
+    photo_picture as photo_picture,
+)
+from conformal_plugin.reporting._png import (
+    drawn as drawn,
+    require_renderer as require_renderer,
+)

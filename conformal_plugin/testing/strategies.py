@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from conformal_plugin.errors import MissingExtraError
-from conformal_plugin.testing.simulation import correlated_scores, maps_from_scores
+from conformal_plugin.testing._simulation import correlated_scores, maps_from_scores
 
 try:
     from hypothesis import strategies as st

@@ -1,1 +1,13 @@
 """The training side: the conformal term of a loss, its schedule, and CutMix."""
+
+from __future__ import annotations
+
+from conformal_plugin.training._mixing import (
+    cutmix as cutmix,
+)
+from conformal_plugin.training._schedule import (
+    TwoStage as TwoStage,
+)
+from conformal_plugin.training._supervision import (
+    ConformalSupervision as ConformalSupervision,
+)

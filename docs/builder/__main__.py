@@ -16,7 +16,7 @@ import sys
 from api_pages import build, outdated
 from api_writer import API
 
-from conformal_plugin.atomic import atomic_write_text
+from conformal_plugin._atomic import atomic_write_text
 
 
 def main() -> int:

@@ -56,7 +56,7 @@ def read_safely(text: str) -> str:
 def command_page() -> str:
     """The help of the command and of each subcommand, as they print it."""
     os.environ.update(COLUMNS=str(HELP_COLUMNS), NO_COLOR="1")
-    from conformal_plugin.cli.arguments import build_parser
+    from conformal_plugin.cli._arguments import build_parser
 
     parser = build_parser()
     (commands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))

@@ -19,8 +19,8 @@ import torch
 import yaml
 from PIL import Image
 
-from conformal_plugin.adapters.known_hosts import known_recipes
-from conformal_plugin.adapters.patching import patch
+from conformal_plugin.adapters.patching import known_recipes
+from conformal_plugin.adapters.patching._patching import patch
 
 STANDIN = Path(__file__).parent / "standin"
 SIZES = [(40, 30), (30, 40), (48, 24), (33, 33), (20, 51), (45, 45)]  # H, W

@@ -15,7 +15,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, DistributedSampler, Subset
 
 from conformal_plugin import errors
-from conformal_plugin.adapters.aligned import AlignedPseudoLabels
+from conformal_plugin.adapters.labels import AlignedPseudoLabels
 
 
 def seed(number: int) -> None:

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from conformal_plugin import errors
-from conformal_plugin.adapters.host_config import HostConfig
+from conformal_plugin.adapters.loop import HostConfig
 
 
 @pytest.fixture
@@ -67,7 +67,8 @@ def test_values_are_taken_over(folder, tmp_path):
 
 def test_importing_it_loads_no_torch(fresh_python):
     code = (
-        "import sys, conformal_plugin.adapters.host_config; assert 'torch' not in sys.modules; "
+        "import sys, conformal_plugin.adapters.loop as loop; loop.HostConfig; "
+        "assert 'torch' not in sys.modules; "
         "assert 'numpy' not in sys.modules"
     )
     fresh_python(code)

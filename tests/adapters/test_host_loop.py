@@ -10,10 +10,10 @@ from torch import nn
 from torch.utils.data import DataLoader, DistributedSampler
 
 from conformal_plugin import calibrate, errors
-from conformal_plugin.adapters.aligned import AlignedPseudoLabels
 from conformal_plugin.adapters.allspark import AllSparkLoop
 from conformal_plugin.adapters.corrmatch import CorrMatchLoop
 from conformal_plugin.adapters.fixmatch import FixMatchLoop
+from conformal_plugin.adapters.labels import AlignedPseudoLabels
 from conformal_plugin.adapters.unimatch import UniMatchLoop
 from conformal_plugin.adapters.unimatch_v2 import FixMatchV2Loop, UniMatchV2Loop
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from conformal_plugin.adapters.known_hosts import known_recipes
+from conformal_plugin.adapters.patching import known_recipes
 
 STANDIN = Path(__file__).parent / "standin"
 UNLABELLED = {  # the script's name of its (first) unlabelled loss

@@ -9,7 +9,8 @@ import textwrap
 
 import pytest
 
-from conformal_plugin.adapters.patching import patch, remove
+from conformal_plugin.adapters.patching import remove
+from conformal_plugin.adapters.patching._patching import patch
 
 SCRIPT = textwrap.dedent(
     '''

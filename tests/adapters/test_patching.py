@@ -9,20 +9,20 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from conformal_plugin.adapters.bindings import loaded_names, parse
-from conformal_plugin.adapters.known_hosts import find_traps, known_recipes
 from conformal_plugin.adapters.patching import (
-    MARKER,
+    Recipe,
+    find_traps,
+    known_recipes,
     manual_steps,
     marked_lines,
-    patch,
     remove,
     unified,
 )
-from conformal_plugin.adapters.recipe import Insertion, Recipe
+from conformal_plugin.adapters.patching._bindings import loaded_names, parse
+from conformal_plugin.adapters.patching._patching import MARKER, patch
+from conformal_plugin.adapters.patching._recipe import Insertion
 
 STANDIN = Path(__file__).parent / "standin"
 MOST_LINES = 12

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from conformal_plugin.adapters import script_files
-from conformal_plugin.adapters.script_files import (
-    BACKUP,
+from conformal_plugin.adapters.patching import (
     Change,
+    _script_files as script_files,
     backups,
     drop_backups,
     find_script,
     write_all,
 )
+from conformal_plugin.adapters.patching._script_files import BACKUP
 from conformal_plugin.errors import SourceFileError
 
 OLD, NEW = b"old\r\n", b"old\r\nnew\r\n"

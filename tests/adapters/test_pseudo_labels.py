@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from conformal_plugin import errors
-from conformal_plugin.adapters.pseudo_labels import PseudoLabelFolder
+from conformal_plugin.adapters.labels import PseudoLabelFolder
 
 
 def save(path, values, mode=None):

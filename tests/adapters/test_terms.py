@@ -13,9 +13,9 @@ from conformal_plugin import ConformalSupervision, TwoStage, errors
 from conformal_plugin.adapters.allspark import PADDING, AllSparkTerm
 from conformal_plugin.adapters.corrmatch import CorrMatchTerm
 from conformal_plugin.adapters.fixmatch import FixMatchTerm
+from conformal_plugin.adapters.loop import ConformalViews, Targets
 from conformal_plugin.adapters.unimatch import UniMatchTerm
 from conformal_plugin.adapters.unimatch_v2 import FixMatchV2Term, UniMatchV2Term
-from conformal_plugin.adapters.views import ConformalViews, Targets
 
 N, K, H, W = 3, 5, 6, 7
 

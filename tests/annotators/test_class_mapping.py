@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from conformal_plugin.annotators import CLASS_LISTS, ClassList, class_list
-from conformal_plugin.annotators.class_mapping import SYNONYMS, map_classes, read_synonyms
+from conformal_plugin.annotators import CLASS_LISTS, ClassList, class_list, read_synonyms
+from conformal_plugin.annotators._class_mapping import SYNONYMS, map_classes
 from conformal_plugin.errors import OptionError, SourceFileError
 
 COCO_LABELS = (

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from conformal_plugin.annotators import Annotator, ClassList, load_transformers
-from conformal_plugin.annotators.huggingface import TransformersAnnotator
+from conformal_plugin.annotators._huggingface import TransformersAnnotator
 from conformal_plugin.errors import MissingExtraError, OptionError, SourceFileError
 from conformal_plugin.files import MapStore, read_label, write_label
 

@@ -11,8 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from conformal_plugin.annotators import Annotator, ClassList, load_seem
-from conformal_plugin.annotators.seem import SeemAnnotator
+from conformal_plugin.annotators import Annotator, ClassList, SeemAnnotator, load_seem
 from conformal_plugin.errors import OptionError, SourceFileError
 from conformal_plugin.files import MapStore
 

@@ -7,10 +7,9 @@ import threading
 import numpy as np
 import pytest
 
-from conformal_plugin.annotators import FunctionAnnotator
-from conformal_plugin.annotators.stream import Result, in_batches, through
+from conformal_plugin.annotators import FunctionAnnotator, Result, in_batches, through
 from conformal_plugin.errors import OptionError, ScoreError, ShapeError, SourceFileError
-from conformal_plugin.shards import Rank
+from conformal_plugin.processes import Rank
 
 NAMES = tuple(f"p{number}" for number in range(8))
 PATIENCE = 20.0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from conformal_plugin import Calibration, calibrate, choose, evaluate, filter
-from conformal_plugin.choices import RULES
+from conformal_plugin._choices import RULES
 from conformal_plugin.errors import (
     AlphaError,
     EmptyCalibrationError,

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from conformal_plugin import evaluate
-from conformal_plugin.choices import RULES
-from conformal_plugin.choosing.label_counts import count_labels
+from conformal_plugin._choices import RULES
+from conformal_plugin.choosing._label_counts import count_labels
 from conformal_plugin.errors import LabelError, ScoreError
-from conformal_plugin.inputs import labelled_images
+from conformal_plugin.scores import labelled_images
 
 QHATS = [-np.inf, 0.0, 0.125, 0.3, 0.5, 0.5, 0.75, 0.99, 1.0, np.inf]
 

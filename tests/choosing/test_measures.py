@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from conformal_plugin import evaluate
-from conformal_plugin.choosing.measures import FoldCounts, jackknife
+from conformal_plugin.choosing._measures import FoldCounts, jackknife
 
 
 def folds(rng, count, classes=3, candidates=2):

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from conformal_plugin import choose
-from conformal_plugin.choices import ALPHAS, RULES
-from conformal_plugin.choosing.label_counts import count_labels
-from conformal_plugin.choosing.measures import FoldCounts
+from conformal_plugin._choices import ALPHAS, RULES
+from conformal_plugin.choosing._label_counts import count_labels
+from conformal_plugin.choosing._measures import FoldCounts
 from conformal_plugin.files import LazySequence, read_label, read_map
-from conformal_plugin.inputs import labelled_images
-from conformal_plugin.parallel import in_parallel
+from conformal_plugin.processes import in_parallel
+from conformal_plugin.scores import labelled_images
 
 STRIDE = 2  # of rows and columns of the 345, for speed; 1 gave the table of docs/choosing.md
 CORE = (0, 8, 10, 12, 13, 15, 17)

@@ -8,11 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from conformal_plugin import calibrate, choose
-from conformal_plugin.choices import RULES
+from conformal_plugin._choices import RULES
 from conformal_plugin.errors import OptionError
 
 ALPHA = (0.2, 0.4)

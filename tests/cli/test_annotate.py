@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from conformal_plugin import Calibration, calibrate
-from conformal_plugin.annotators.background import BACKGROUND_RULES
-from conformal_plugin.cli import annotate_arguments
-from conformal_plugin.files import MapStore, map_files, read_label, write_label
-from conformal_plugin.files.store_codec import DEFAULT_PRECISION, PRECISIONS, rounded
+from conformal_plugin.annotators import BACKGROUND_RULES
+from conformal_plugin.cli import _annotate_arguments as annotate_arguments
+from conformal_plugin.files import MapStore, map_files, read_label, rounded, write_label
+from conformal_plugin.files._store_codec import DEFAULT_PRECISION, PRECISIONS
 
 CLASSES = ("background", "red", "green", "blue")
 ANNOTATOR = """
@@ -323,7 +323,7 @@ def test_a_calibration_of_other_classes_is_refused(work, run):
 
 
 def test_a_run_without_a_terminal_says_how_far_it_is(work, run, monkeypatch):
-    from conformal_plugin.cli import annotate_command
+    from conformal_plugin.cli import _annotate_command as annotate_command
 
     monkeypatch.setattr(annotate_command, "NOTE_SECONDS", 0.0)
     done = run(*arguments("--batch-size", 3))
@@ -338,7 +338,7 @@ def test_the_choices_that_can_be_typed_are_those_of_the_library():
 
 
 def test_help_has_examples_that_parse(run):
-    from conformal_plugin.cli.arguments import build_parser
+    from conformal_plugin.cli._arguments import build_parser
 
     text = run("annotate", "--help").out
     assert "torchrun" in text

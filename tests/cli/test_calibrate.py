@@ -76,7 +76,7 @@ def test_missing_files_are_found_before_any_work(data, run, monkeypatch, folder,
     def never(*_):
         raise AssertionError("work began")
 
-    monkeypatch.setattr("conformal_plugin.calibrator.Calibrator.update", never)
+    monkeypatch.setattr("conformal_plugin.calibration.Calibrator.update", never)
     done = run(*arguments(data, "-o", data.root / "c.json"))
     assert done.code == 2
     assert f"7 of 12 ids have no {what} in" in done.err

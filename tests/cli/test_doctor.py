@@ -18,7 +18,7 @@ from PIL import Image
 
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.cli import main
-from conformal_plugin.doctor.checks import all_checks
+from conformal_plugin.doctor import all_checks
 from conformal_plugin.files import write_label
 
 STANDIN = Path(__file__).parents[1] / "adapters" / "standin"

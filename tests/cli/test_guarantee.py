@@ -9,7 +9,7 @@ import pytest
 
 import conformal_plugin as cp
 from conformal_plugin import Calibration
-from conformal_plugin.choices import GUARANTEES
+from conformal_plugin._choices import GUARANTEES
 from conformal_plugin.files import label_files, map_files, read_label
 
 COVERAGE = {

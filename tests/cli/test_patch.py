@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conformal_plugin.adapters.host_config import HostConfig
-from conformal_plugin.cli.arguments import build_parser
+from conformal_plugin.adapters.loop import HostConfig
+from conformal_plugin.cli._arguments import build_parser
 
 STANDIN = Path(__file__).parents[1] / "adapters" / "standin"
 SCRIPTS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from conformal_plugin.cli.progress import progress
+from conformal_plugin.cli._progress import progress
 
 
 def test_silence_without_a_terminal(capsys):

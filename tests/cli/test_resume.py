@@ -17,9 +17,9 @@ IMAGES = 30
 
 KILL_IN_CALIBRATE = """
 import os, signal, sys
-from conformal_plugin.calibrator import Calibrator
-from conformal_plugin.cli import checkpoint, main
-checkpoint.EVERY_IMAGES = 5
+from conformal_plugin import Calibrator
+from conformal_plugin.cli import _checkpoint, main
+_checkpoint.EVERY_IMAGES = 5
 update, calls = Calibrator.update, []
 def dying(self, *arguments):
     calls.append(1)
@@ -61,7 +61,7 @@ def many(tmp_path, make_data):
 @pytest.fixture
 def reads(monkeypatch):
     """The maps that are read from now on."""
-    from conformal_plugin.files.maps import read_map
+    from conformal_plugin.files import read_map
 
     seen = []
 
@@ -69,9 +69,9 @@ def reads(monkeypatch):
         seen.append(path.stem)
         return read_map(path, key)
 
-    monkeypatch.setattr("conformal_plugin.cli.inputs.read_map", reading)
-    if "conformal_plugin.cli.filter_command" in sys.modules:
-        monkeypatch.setattr("conformal_plugin.cli.filter_command.read_map", reading)
+    monkeypatch.setattr("conformal_plugin.cli._inputs.read_map", reading)
+    if "conformal_plugin.cli._filter_command" in sys.modules:
+        monkeypatch.setattr("conformal_plugin.cli._filter_command.read_map", reading)
     return seen
 
 
@@ -130,7 +130,7 @@ def test_images_before_a_refused_one_are_not_read_again(many, run, reads):
 
 
 def test_ctrl_c_keeps_what_was_done(many, run, monkeypatch):
-    from conformal_plugin.calibrator import Calibrator
+    from conformal_plugin.calibration import Calibrator
 
     update, calls = Calibrator.update, []
 
@@ -197,8 +197,8 @@ def test_a_killed_calibration_with_another_promise_goes_on_too(many, run):
     arguments = ("calibrate", "--maps", many.maps, "--labels", many.labels, "--ids", many.list)
     precision = (*arguments, "--guarantee", "precision", "--epsilon", 0.4, "-o", output)
     program = KILL_IN_CALIBRATE.replace(
-        "from conformal_plugin.calibrator import Calibrator",
-        "from conformal_plugin.guarantees.precision import PrecisionCalibrator as Calibrator",
+        "from conformal_plugin import Calibrator",
+        "from conformal_plugin import PrecisionCalibrator as Calibrator",
     )
     killed(program, *precision)
     other = run(*arguments, "--guarantee", "image-level", "-o", output)

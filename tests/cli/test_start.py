@@ -52,7 +52,7 @@ def test_bad_usage_is_two(run, arguments):
 
 
 def test_examples_in_help_parse(run):
-    from conformal_plugin.cli.arguments import build_parser
+    from conformal_plugin.cli._arguments import build_parser
 
     for command in COMMANDS:
         text = run(command, "--help").out.replace("\\\n", " ")

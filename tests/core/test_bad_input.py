@@ -12,7 +12,7 @@ import torch
 
 import conformal_plugin as cp
 from conformal_plugin import errors
-from conformal_plugin.true_scores import RecentReadings
+from conformal_plugin.scores import RecentReadings
 
 SCORES = np.full((3, 4, 5), 0.3, dtype=np.float32)
 LABELS = np.zeros((4, 5), dtype=np.uint8)

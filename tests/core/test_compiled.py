@@ -11,17 +11,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from conformal_plugin import Calibrator, calibrate, compiled, evaluate, filter
-from conformal_plugin.choices import RULES
-from conformal_plugin.cpu_labels import label_part, map_parts, patterns_of
+from conformal_plugin import Calibrator, calibrate, evaluate, filter
+from conformal_plugin._choices import RULES
+from conformal_plugin.calibration._selecting import select
 from conformal_plugin.errors import LabelError, ScoreError
-from conformal_plugin.grid import grid_of
-from conformal_plugin.inputs import LabelledScores
-from conformal_plugin.selecting import select
-from conformal_plugin.true_scores import read_true_scores
+from conformal_plugin.labelling import label_part
+from conformal_plugin.labelling._cpu_labels import map_parts
+from conformal_plugin.scores import (
+    LabelledScores,
+    compiled,
+    grid_of,
+    patterns_of,
+    read_true_scores,
+)
 
 pytest.importorskip("numba")
 
@@ -230,8 +234,8 @@ def test_a_numba_that_breaks_is_named_once_and_not_needed(
 ) -> None:
     compiled._loaded.cache_clear()
     monkeypatch.setattr(compiled, "_LEFT_TO_NUMPY", ALWAYS)
-    monkeypatch.delitem(sys.modules, "conformal_plugin.compiled.labelling", raising=False)
-    monkeypatch.setitem(sys.modules, "conformal_plugin.compiled.machine_code", None)
+    monkeypatch.delitem(sys.modules, "conformal_plugin.scores.compiled._labelling", raising=False)
+    monkeypatch.setitem(sys.modules, "conformal_plugin.scores.compiled._machine_code", None)
     masks = np.random.default_rng(0).random((4, 50, 50), dtype=np.float32)
     with pytest.warns(RuntimeWarning, match="conformal-plugin\\[fast\\]") as caught:
         labels = filter(masks, 0.3)
@@ -251,7 +255,8 @@ def test_where_nothing_can_be_kept_on_disk_it_is_compiled_each_time(
         "base = caching.CacheImpl if hasattr(caching, 'CacheImpl') else caching._CacheImpl\n"
         "base._locator_classes = []\n"
         "import numpy as np\n"
-        "from conformal_plugin import compiled, filter\n"
+        "from conformal_plugin import filter\n"
+        "from conformal_plugin.scores import compiled\n"
         "masks = np.random.default_rng(0).random((4, 50, 50), dtype=np.float32)\n"
         "compiled._LEFT_TO_NUMPY = 0\n"
         "assert compiled.loops_for('labelling', masks.size).__name__.endswith('labelling')\n"

@@ -7,12 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import conformal_plugin as cp
 from conformal_plugin import Evaluator, evaluate
-from conformal_plugin.choices import RULES
+from conformal_plugin._choices import RULES
 from conformal_plugin.errors import EmptyCalibrationError, OptionError
 
 K = 4

@@ -8,16 +8,14 @@ import array_api_strict
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import conformal_plugin as cp
 from conformal_plugin import filter, prediction_sets
-from conformal_plugin.choices import RULES
+from conformal_plugin._choices import RULES
 from conformal_plugin.errors import UninformativeThresholdError
-from conformal_plugin.grid import grid_of
-from conformal_plugin.rules import label_maps
-from conformal_plugin.thresholds import least_scores
+from conformal_plugin.labelling import label_maps, least_scores
+from conformal_plugin.scores import grid_of
 
 DTYPES = ("float16", "float32", "float64", "bfloat16", "uint8", "int8", "int16") + (
     ("uint16",) if hasattr(torch, "uint16") else ()

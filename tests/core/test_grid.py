@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from conformal_plugin.errors import InputTypeError
-from conformal_plugin.grid import grid_named, grid_of
+from conformal_plugin.scores import grid_named, grid_of
 
 
 def all_scores(name: str) -> torch.Tensor:

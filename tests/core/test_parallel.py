@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from conformal_plugin import Calibration, calibrate, evaluate
-from conformal_plugin.parallel import in_parallel
+from conformal_plugin.processes import in_parallel
 
 SCORES = np.random.default_rng(0).random((9, 4, 12, 10), dtype=np.float32)
 LABELS = np.random.default_rng(1).integers(0, 4, (9, 12, 10))

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from conformal_plugin.annotators import class_list
-from conformal_plugin.annotators.class_mapping import read_synonyms
-from conformal_plugin.cli.arguments import build_parser
+from conformal_plugin.annotators import class_list, read_synonyms
+from conformal_plugin.cli._arguments import build_parser
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "annotators.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)

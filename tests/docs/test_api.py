@@ -15,7 +15,7 @@ import conformal_plugin
 import conformal_plugin.annotators
 import conformal_plugin.files
 import conformal_plugin.testing
-from conformal_plugin.cli.arguments import build_parser
+from conformal_plugin.cli._arguments import build_parser
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILDER = ROOT / "docs" / "builder"

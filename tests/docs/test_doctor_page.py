@@ -6,8 +6,8 @@ import re
 import shlex
 from pathlib import Path
 
-from conformal_plugin.cli.arguments import build_parser
-from conformal_plugin.doctor.checks import all_checks
+from conformal_plugin.cli._arguments import build_parser
+from conformal_plugin.doctor import all_checks
 
 
 def test_the_page_lists_every_check_in_order(root: Path) -> None:

@@ -6,8 +6,7 @@ import string
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from conformal_plugin.errors import SourceFileError
 from conformal_plugin.files import find_files, ids_in_folder, read_ids

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+from conformal_plugin._extras import optional
 from conformal_plugin.errors import (
     InputTypeError,
     LabelError,
@@ -24,7 +24,6 @@ from conformal_plugin.files import (
     voc_palette,
     write_label,
 )
-from conformal_plugin.files.extras import optional
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, max_side=7)
 

@@ -8,16 +8,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from conformal_plugin.guarantees.class_conditional import (
+from conformal_plugin.calibration import (
     calibrate_class_conditional,
     calibrate_class_conditional_image_level,
+    calibrate_clustered,
+    calibrate_image_level,
+    calibrate_image_wise,
 )
-from conformal_plugin.guarantees.clustered import calibrate_clustered
-from conformal_plugin.guarantees.image_level import calibrate_image_level
-from conformal_plugin.guarantees.image_wise import calibrate_image_wise
 
 K = 3
 FLOATS = ("float16", "float32", "float64", "bfloat16")

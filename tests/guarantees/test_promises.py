@@ -17,10 +17,12 @@ from scipy.special import ndtr
 from scipy.stats import binom, norm
 
 from conformal_plugin import Calibration, calibrate
-from conformal_plugin.guarantees.class_conditional import calibrate_class_conditional_image_level
-from conformal_plugin.guarantees.clustered import calibrate_clustered
-from conformal_plugin.guarantees.image_level import calibrate_image_level
-from conformal_plugin.guarantees.image_wise import calibrate_image_wise
+from conformal_plugin.calibration import (
+    calibrate_class_conditional_image_level,
+    calibrate_clustered,
+    calibrate_image_level,
+    calibrate_image_wise,
+)
 
 ALARM = 1e-3
 ALPHA = 0.1

@@ -11,7 +11,17 @@ import torch
 
 import conformal_plugin as cp
 from conformal_plugin import Calibration, Calibrator
-from conformal_plugin.calibration import images_needed
+from conformal_plugin.calibration import (
+    ImageLevelCalibrator,
+    calibrate_class_conditional,
+    calibrate_class_conditional_image_level,
+    calibrate_clustered,
+    calibrate_image_level,
+    calibrate_image_wise,
+    cluster_classes,
+    images_needed,
+)
+from conformal_plugin.calibration._units import ImageShare, Totals
 from conformal_plugin.errors import (
     AlphaError,
     OptionError,
@@ -19,14 +29,6 @@ from conformal_plugin.errors import (
     TooFewImagesError,
     UninformativeThresholdError,
 )
-from conformal_plugin.guarantees.class_conditional import (
-    calibrate_class_conditional,
-    calibrate_class_conditional_image_level,
-)
-from conformal_plugin.guarantees.clustered import calibrate_clustered, cluster_classes
-from conformal_plugin.guarantees.image_level import ImageLevelCalibrator, calibrate_image_level
-from conformal_plugin.guarantees.image_wise import calibrate_image_wise
-from conformal_plugin.units import ImageShare, Totals
 
 
 def scene(images: int, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,19 @@ import pytest
 import torch
 
 from conformal_plugin import Calibrator, calibrate
+from conformal_plugin.calibration import (
+    ClassClusters,
+    ClassConditionalCalibrator,
+    ClassConditionalImageLevelCalibrator,
+    ClusteredCalibrator,
+    ImageLevelCalibrator,
+    ImageWiseCalibrator,
+    calibrate_class_conditional,
+    calibrate_class_conditional_image_level,
+    calibrate_clustered,
+    calibrate_image_level,
+    calibrate_image_wise,
+)
 from conformal_plugin.errors import (
     CalibrationFileError,
     InputTypeError,
@@ -18,19 +31,6 @@ from conformal_plugin.errors import (
     ScoreError,
     ShapeError,
 )
-from conformal_plugin.guarantees.class_conditional import (
-    ClassConditionalCalibrator,
-    ClassConditionalImageLevelCalibrator,
-    calibrate_class_conditional,
-    calibrate_class_conditional_image_level,
-)
-from conformal_plugin.guarantees.clustered import (
-    ClassClusters,
-    ClusteredCalibrator,
-    calibrate_clustered,
-)
-from conformal_plugin.guarantees.image_level import ImageLevelCalibrator, calibrate_image_level
-from conformal_plugin.guarantees.image_wise import ImageWiseCalibrator, calibrate_image_wise
 
 K = 4
 CLUSTERS = (0, 1, 0, -1)

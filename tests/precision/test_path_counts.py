@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from conformal_plugin.errors import OptionError, ScoreError, ShapeError
-from conformal_plugin.evaluator import evaluate
-from conformal_plugin.guarantees.precision import PrecisionCalibrator
-from conformal_plugin.guarantees.threshold_path import ThresholdPath
+from conformal_plugin.evaluation import evaluate
+from conformal_plugin.precision import PrecisionCalibrator, ThresholdPath
 
 APART = ThresholdPath([0.0, 0.0, 0.01, 0.25, 0.5, 0.9], [0.0, 0.125, 0.25, 0.5, 0.75, 0.8])
 COMMON = ThresholdPath.plain([0.0, 0.125, 0.3, 0.5, 0.75, 0.999])

@@ -11,20 +11,22 @@ import numpy as np
 import pytest
 import torch
 
-from conformal_plugin.calibration import Calibration
-from conformal_plugin.calibrator import Calibrator
+from conformal_plugin.calibration import Calibration, Calibrator
 from conformal_plugin.errors import (
     CalibrationFileError,
     EmptyCalibrationError,
     OptionError,
     ShapeError,
 )
-from conformal_plugin.evaluator import evaluate
-from conformal_plugin.filtering import filter as keep
-from conformal_plugin.guarantees.precision import PrecisionCalibrator, calibrate_precision
-from conformal_plugin.guarantees.precision_target import PrecisionTarget
-from conformal_plugin.guarantees.threshold_path import ThresholdPath
-from conformal_plugin.training.supervision import ConformalSupervision
+from conformal_plugin.evaluation import evaluate
+from conformal_plugin.labelling import filter as keep
+from conformal_plugin.precision import (
+    PrecisionCalibrator,
+    PrecisionTarget,
+    ThresholdPath,
+    calibrate_precision,
+)
+from conformal_plugin.training import ConformalSupervision
 
 IMAGES, SIDE = 60, 8
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conformal_plugin.evaluator import evaluate
-from conformal_plugin.guarantees.precision import PrecisionCalibrator
+from conformal_plugin.evaluation import evaluate
+from conformal_plugin.precision import PrecisionCalibrator
 
 pytestmark = pytest.mark.real
 

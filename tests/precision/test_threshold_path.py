@@ -10,8 +10,8 @@ import pytest
 from scipy.stats import binom
 
 from conformal_plugin.errors import OptionError
-from conformal_plugin.guarantees.bounds import betting_pvalue, hoeffding_bentkus_pvalue
-from conformal_plugin.guarantees.threshold_path import ThresholdPath
+from conformal_plugin.precision import ThresholdPath, betting_pvalue
+from conformal_plugin.precision._bounds import hoeffding_bentkus_pvalue
 
 GRID = np.linspace(0, 0.9, 12)
 PATHS = {

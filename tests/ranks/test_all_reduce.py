@@ -24,9 +24,9 @@ from conformal_plugin import (
     ImageLevelCalibrator,
     ImageWiseCalibrator,
     PrecisionCalibrator,
-    ranks,
 )
 from conformal_plugin.errors import ConformalError, OptionError
+from conformal_plugin.processes import _ranks as ranks
 
 IMAGES, CLASSES = 12, 3
 SPLITS = 6

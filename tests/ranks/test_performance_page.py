@@ -6,7 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
-from conformal_plugin.cli.arguments import build_parser
+from conformal_plugin.cli._arguments import build_parser
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 

@@ -7,7 +7,7 @@ import pytest
 
 from conformal_plugin import calibrate, evaluate, filter, prediction_sets
 from conformal_plugin.errors import EmptyCalibrationError
-from conformal_plugin.reporting.evidence import gather
+from conformal_plugin.reporting import gather
 
 
 @pytest.mark.parametrize("rule", ["foreground-first", "singleton"])

@@ -7,8 +7,8 @@ import pytest
 
 from conformal_plugin import calibrate, calibrate_image_wise, evaluate
 from conformal_plugin.errors import TooFewImagesError
-from conformal_plugin.inputs import labelled_images
-from conformal_plugin.reporting.halves import Halves
+from conformal_plugin.reporting._halves import Halves
+from conformal_plugin.scores import labelled_images
 
 ALPHAS = (0.3, 0.05, 0.1, 0.2)
 

@@ -13,9 +13,9 @@ from PIL import Image
 
 from conformal_plugin.cli import main
 from conformal_plugin.errors import MissingExtraError
-from conformal_plugin.reporting import png
-from conformal_plugin.reporting.png import SCALE, drawn, require_renderer
-from conformal_plugin.reporting.svg import LIGHT, WIDTH, Series, bar_rows, line_chart
+from conformal_plugin.reporting import _png as png, drawn, require_renderer
+from conformal_plugin.reporting._png import SCALE
+from conformal_plugin.reporting._svg import LIGHT, WIDTH, Series, bar_rows, line_chart
 
 
 def pixels(content):

@@ -7,8 +7,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as hnp
 
 from conformal_plugin.errors import (
@@ -18,8 +17,8 @@ from conformal_plugin.errors import (
     ShapeError,
     SourceFileError,
 )
-from conformal_plugin.files import store_codec
-from conformal_plugin.files.store_codec import (
+from conformal_plugin.files import _store_codec as store_codec, rounded
+from conformal_plugin.files._store_codec import (
     DIGEST_BYTES,
     FLOAT16,
     HEADER_BYTES,
@@ -27,7 +26,6 @@ from conformal_plugin.files.store_codec import (
     decode,
     encode,
     read_header,
-    rounded,
 )
 
 ANY_MAP = hnp.arrays(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from conformal_plugin import calibrate, filter
-from conformal_plugin.files import label_files, map_files, read_ids
-from conformal_plugin.files.store_codec import FLOAT16, decode, encode, rounded
+from conformal_plugin.files import label_files, map_files, read_ids, rounded
+from conformal_plugin.files._store_codec import FLOAT16, decode, encode
 
 pytestmark = pytest.mark.real
 PHOTOS = 24

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from conformal_plugin.errors import OptionError, SourceFileError
-from conformal_plugin.files import MapStore, ids_in_folder, map_files, read_map
-from conformal_plugin.files.store_codec import encode, rounded
+from conformal_plugin.files import MapStore, ids_in_folder, map_files, read_map, rounded
+from conformal_plugin.files._store_codec import encode
 
 FIXTURE = Path(__file__).parent / "fixtures" / "store-v1"
 CLASSES = ("background", "disc", "square", "triangle", "cross", "ring")

@@ -11,9 +11,8 @@ import pytest
 from PIL import Image
 
 from conformal_plugin import Calibration, Evaluation, calibrate, evaluate
+from conformal_plugin.calibration import calibrate_image_level, calibrate_image_wise
 from conformal_plugin.errors import OptionError
-from conformal_plugin.guarantees.image_level import calibrate_image_level
-from conformal_plugin.guarantees.image_wise import calibrate_image_wise
 from conformal_plugin.testing import (
     CoverageError,
     SameDataError,

@@ -8,11 +8,10 @@ from math import comb, exp
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from conformal_plugin.testing import correlated_scores
-from conformal_plugin.testing.exchangeability import (
+from conformal_plugin.testing._exchangeability import (
     highest_loss,
     log_chance_of_equal_halves,
     split_p_value,

@@ -17,7 +17,7 @@ from conformal_plugin.testing import (
     coverage_law,
     coverage_spread,
 )
-from conformal_plugin.testing.laws import covered_cdf
+from conformal_plugin.testing._laws import covered_cdf
 
 
 def test_the_law_is_that_of_ranks_counted_by_hand() -> None:
@@ -63,7 +63,7 @@ def test_the_sum_of_runs_is_the_convolution() -> None:
 
 
 def test_a_long_sum_is_coarsened_to_an_exact_law(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("conformal_plugin.testing.laws._LARGEST_SUPPORT", 6)
+    monkeypatch.setattr("conformal_plugin.testing._laws._LARGEST_SUPPORT", 6)
     cdf, step = covered_cdf(9, 0.2, np.array([5, 6]))
     assert step == 2
     first, second = coverage_law(9, 0.2, 5).pmf(np.arange(6)), coverage_law(9, 0.2, 6)

@@ -66,7 +66,7 @@ def test_the_fixture_asserts_at_the_rate_of_the_suite(tmp_path: Path) -> None:
     assert "1 failed, 2 passed" in output
     assert "test_fails_at_a_rate_of_its_own" in output
     assert "coverage 0.85 is too low to be chance" in output
-    assert "conformal_plugin/testing/points.py" not in output, "the failure is the test's line"
+    assert "conformal_plugin/testing/_points.py" not in output, "the failure is the test's line"
 
 
 BORDERLINE = """
@@ -121,7 +121,7 @@ def coverage():
 """
 
 
-def test_a_suite_that_does_not_use_it_loads_three_small_modules(tmp_path: Path) -> None:
+def test_a_suite_that_does_not_use_it_loads_five_small_modules(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(OWN_FIXTURE, encoding="utf-8")
     loaded = {}
     for plugin in (True, False):
@@ -131,6 +131,8 @@ def test_a_suite_that_does_not_use_it_loads_three_small_modules(tmp_path: Path) 
         loaded[plugin] = set(json.loads((tmp_path / "modules.json").read_text()))
     assert loaded[True] - loaded[False] == {
         "conformal_plugin",
+        "conformal_plugin._lazy",
+        "conformal_plugin._moved",
         "conformal_plugin.testing",
         "conformal_plugin.testing.plugin",
     }

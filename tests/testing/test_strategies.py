@@ -7,8 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from conformal_plugin import Calibrator, calibrate, evaluate
 from conformal_plugin.errors import OptionError, ShapeError

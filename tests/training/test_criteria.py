@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from conformal_plugin import ConformalSupervision
-from conformal_plugin.training.criteria import ignored_label, without_mean
+from conformal_plugin.training._criteria import ignored_label, without_mean
 
 
 class Labelled:

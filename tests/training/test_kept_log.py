@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch import nn
 
 from conformal_plugin import ConformalSupervision
 from conformal_plugin.errors import ShapeError
-from conformal_plugin.training.supervision import KeptShareWarning
+from conformal_plugin.training._supervision import KeptShareWarning
 
 
 def new() -> ConformalSupervision:

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from conformal_plugin import ConformalSupervision, TwoStage, cutmix
 from conformal_plugin.errors import LabelError
-from conformal_plugin.training.supervision import KeptShareWarning
+from conformal_plugin.training._supervision import KeptShareWarning
 
 RULES = ["foreground-first", "most-probable", "singleton"]
 READS = {
@@ -48,7 +48,7 @@ class NoReads(TorchDispatchMode):
 @pytest.fixture
 def _as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the paths of devices whose values must not be read."""
-    monkeypatch.setattr("conformal_plugin.training.device_values.compiling", lambda: True)
+    monkeypatch.setattr("conformal_plugin.training._device_values.compiling", lambda: True)
 
 
 def a_scalar(logits: Tensor, target: Tensor) -> Tensor:

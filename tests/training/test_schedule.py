@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from conformal_plugin import TwoStage
 from conformal_plugin.errors import InputTypeError, OptionError

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -244,7 +243,7 @@ def test_scores_are_filtered_as_filter_does(
     supervise = ConformalSupervision(nn.CrossEntropyLoss(), calibration=qhat, rule=rule)
     assert torch.equal(supervise(batch.logits, scores, valid=batch.valid), expected)
     # The path of a GPU, where no value may be read:
-    monkeypatch.setattr("conformal_plugin.training.device_values.compiling", lambda: True)
+    monkeypatch.setattr("conformal_plugin.training._device_values.compiling", lambda: True)
     assert torch.equal(supervise(batch.logits, scores, valid=batch.valid), expected)
     assert supervise.summary() == _doubled(plain.summary())
 

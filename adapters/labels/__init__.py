@@ -1,0 +1,10 @@
+"""Pseudo-labels that go through a host's own augmentations with their photos."""
+
+from __future__ import annotations
+
+from conformal_plugin.adapters.labels._aligned import (
+    AlignedPseudoLabels as AlignedPseudoLabels,
+)
+from conformal_plugin.adapters.labels._pseudo_labels import (
+    PseudoLabelFolder as PseudoLabelFolder,
+)

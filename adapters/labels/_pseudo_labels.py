@@ -1,0 +1,92 @@
+"""Finds and reads the pseudo-label file of each line of a host's id list."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+
+from conformal_plugin.errors import SourceFileError
+from conformal_plugin.files import read_label
+
+__all__ = ["PseudoLabelFolder"]
+
+_SHOWN = 5
+
+
+class PseudoLabelFolder:
+    """The label PNGs of a folder, addressed by the lines of a host's id list.
+
+    A line is ``IMAGE MASK`` (or ``IMAGE`` alone), separated by a space. The pseudo-label of
+    ``leftImg8bit/aachen/a_01.png`` is the first that exists of ``leftImg8bit/aachen/a_01.png``,
+    ``aachen/a_01.png`` and ``a_01.png`` in the folder.
+
+    Args:
+        folder: where the PNGs lie, as ``conformal-plugin filter`` wrote them.
+        lines: the host's id list; repeated lines are looked up once.
+
+    Raises:
+        SourceFileError: the folder is missing, a line is blank, an id has no pseudo-label, or two
+            photos with the same file name would share one. All ids are looked up now, before a
+            training run starts.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], lines: Iterable[str]) -> None:
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise SourceFileError(
+                f"expected a folder of pseudo-label PNGs at {self.folder}, but there is none; make "
+                "them with `conformal-plugin filter`, or correct the path"
+            )
+        photos = dict.fromkeys(map(_photo_of, lines))
+        if "" in photos:
+            raise SourceFileError("the host's id list has a blank line; take it out")
+        files = {photo: self._find(photo) for photo in photos}
+        missing = [photo for photo, file in files.items() if file is None]
+        if missing:
+            raise self._missing(missing, len(files))
+        self._refuse_shared(files)
+
+    def read(self, line: str) -> npt.NDArray[np.int32]:
+        """The pseudo-label of an id line as class ids ``(H, W)``.
+
+        Raises:
+            SourceFileError: the file is missing, damaged, or an image of colours.
+        """
+        photo = _photo_of(line)
+        file = self._find(photo)
+        if file is None:
+            raise self._missing([photo], 1)
+        return read_label(file).astype(np.int32)
+
+    def _find(self, photo: str) -> Path | None:
+        parts = PurePosixPath(photo).with_suffix(".png").parts
+        relative = parts[1:] if parts[0] == "/" else parts  # never outside the folder
+        candidates = (self.folder.joinpath(*relative[i:]) for i in range(len(relative)))
+        return next((file for file in candidates if file.is_file()), None)
+
+    def _missing(self, missing: Sequence[str], total: int) -> SourceFileError:
+        shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
+        return SourceFileError(
+            f"{len(missing)} of {total} unlabelled photos have no pseudo-label in {self.folder}: "
+            f"{shown}; expected ID.png, ID being the photo's file name: run `conformal-plugin "
+            "filter` for them, or take them off the id list"
+        )
+
+    def _refuse_shared(self, files: dict[str, Path | None]) -> None:
+        first: dict[Path | None, str] = {}
+        for photo, file in files.items():
+            other = first.setdefault(file, photo)
+            if other != photo:
+                raise SourceFileError(
+                    f"the photos {other} and {photo} share a file name, so {file} cannot be the "
+                    "pseudo-label of both; lay the pseudo-labels out in the photos' sub-folders"
+                )
+
+
+def _photo_of(line: str) -> str:
+    """The photo's path in a line ``IMAGE MASK`` of a host's id list."""
+    return line.split(" ")[0]

@@ -1,0 +1,44 @@
+"""q-hat and what it claims."""
+
+from __future__ import annotations
+
+from conformal_plugin.calibration._calibrator import (
+    Calibrator as Calibrator,
+    calibrate as calibrate,
+)
+from conformal_plugin.calibration._class_conditional import (
+    ClassConditionalCalibrator as ClassConditionalCalibrator,
+    ClassConditionalImageLevelCalibrator as ClassConditionalImageLevelCalibrator,
+    calibrate_class_conditional as calibrate_class_conditional,
+    calibrate_class_conditional_image_level as calibrate_class_conditional_image_level,
+)
+from conformal_plugin.calibration._clustered import (
+    ClassClusters as ClassClusters,
+    ClusteredCalibrator as ClusteredCalibrator,
+    calibrate_clustered as calibrate_clustered,
+    cluster_classes as cluster_classes,
+)
+from conformal_plugin.calibration._counting import (
+    ScoreCounter as ScoreCounter,
+)
+from conformal_plugin.calibration._image_level import (
+    ImageLevelCalibrator as ImageLevelCalibrator,
+    calibrate_image_level as calibrate_image_level,
+)
+from conformal_plugin.calibration._image_wise import (
+    ImageWiseCalibrator as ImageWiseCalibrator,
+    calibrate_image_wise as calibrate_image_wise,
+)
+from conformal_plugin.calibration._result import (
+    Calibration as Calibration,
+    Guarantee as Guarantee,
+    conformal_rank as conformal_rank,
+    exact_alpha as exact_alpha,
+    images_needed as images_needed,
+)
+from conformal_plugin.calibration._saved_state import (
+    reading as reading,
+)
+from conformal_plugin.calibration._span import (
+    index_from_top as index_from_top,
+)

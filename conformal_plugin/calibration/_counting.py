@@ -1,0 +1,390 @@
+"""Counting labelled scores as they stream by: what all calibrations share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from conformal_plugin.calibration._result import Calibration, Guarantee, exact_alpha
+from conformal_plugin.calibration._saved_state import reading
+from conformal_plugin.calibration._score_rows import ReadAgain, ScoreRows, Total
+from conformal_plugin.calibration._units import Unit
+from conformal_plugin.errors import (
+    EmptyCalibrationError,
+    InputTypeError,
+    OptionError,
+    ShapeError,
+)
+from conformal_plugin.processes import all_reduce, check_total, in_parallel, total_of_ranks
+from conformal_plugin.scores import (
+    LabelledScores,
+    RecentReadings,
+    ScoreGrid,
+    SeenIds,
+    TrueScores,
+    check_ignore_index,
+    grid_named,
+    grid_of,
+    read_true_scores,
+    rereadable,
+)
+
+__all__ = ["ScoreCounter", "calibrate_with", "listed"]
+
+_STATE_VERSION = 1
+_Counter = TypeVar("_Counter", bound="ScoreCounter")
+
+
+def calibrate_with(
+    calibrator: ScoreCounter,
+    scores: Any,
+    labels: Any,
+    alpha: float,
+    ids: Iterable[Any] | None,
+    **options: Any,
+) -> Calibration:
+    """Count everything with a fresh calibrator; exact where the data can be read again.
+
+    Args:
+        calibrator: one that has counted nothing.
+        scores, labels, alpha, ids: as in :func:`conformal_plugin.calibrate`.
+        options: what the calibrator's ``result`` takes beside alpha.
+    """
+    exact_alpha(alpha)
+    ids = listed(ids)
+    if not rereadable(scores, labels):
+        calibrator.update(scores, labels, ids)
+        return calibrator.result(alpha, **options)
+    recent = RecentReadings()
+    calibrator._update(scores, labels, ids, recent)
+    if recent.complete:
+        return calibrator._exactly(alpha, lambda: recent.readings)
+    return calibrator.exact_result(scores, labels, alpha, ids=ids, **options)
+
+
+def listed(ids: Any) -> Any:
+    """Ids that can be gone through again; what are no ids is left to be refused."""
+    return ids if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable) else list(ids)
+
+
+class ScoreCounter(ABC):
+    """Counts calibration scores in constant memory; the base of all calibrators.
+
+    Sums of integers are what is kept, so merging is associative and commutative to the bit, and
+    one pass serves any number of alphas. Where ids are given, one string per image is kept too.
+
+    Args:
+        unit: how an image's covered pixels add up.
+        ignore_index: label of pixels to leave out.
+    """
+
+    _options: ClassVar[tuple[str, ...]] = ("ignore_index",)
+    _total_of_ranks = False
+
+    def __init__(self, unit: Unit, *, ignore_index: int) -> None:
+        if isinstance(ignore_index, bool) or not isinstance(ignore_index, (int, np.integer)):
+            raise OptionError(f"ignore_index must be an integer, got {ignore_index!r}")
+        self.ignore_index = int(ignore_index)
+        self._unit = unit
+        self._rows: ScoreRows | None = None
+        self._pixels_per_class = np.zeros(0, dtype=np.int64)
+        self._images_per_class = np.zeros(0, dtype=np.int64)
+        self._ids = SeenIds()
+
+    @property
+    def n_pixels(self) -> int:
+        """Number of calibration pixels so far."""
+        return int(self._pixels_per_class.sum())
+
+    @property
+    def n_images(self) -> int:
+        """Number of images so far that hold at least one calibration pixel."""
+        return 0 if self._rows is None else int(self._rows.images[-1])
+
+    def update(self, scores: Any, labels: Any, ids: Iterable[Any] | None = None) -> None:
+        """Count more pixels: any form of scores and labels that ``calibrate`` takes.
+
+        Nothing is counted when any part of the input is refused.
+
+        Args:
+            scores: class scores in [0, 1], see :func:`conformal_plugin.calibrate`.
+            labels: true classes, in step with ``scores``.
+            ids: one per image, in step; images whose id has been counted before are left out.
+
+        Raises:
+            InputTypeError, ShapeError, DeviceMismatchError, ScoreError, LabelError: bad input, see
+                :mod:`conformal_plugin.errors`; also scores of another dtype or number of classes
+                than before, and ids that are not one per image.
+        """
+        self._update(scores, labels, ids, RecentReadings(most_bytes=0))
+
+    def _update(
+        self, scores: Any, labels: Any, ids: Iterable[Any] | None, recent: RecentReadings
+    ) -> None:
+        fresh = self._empty()
+        items = fresh._ids.first_of_each(scores, labels, ids, self._ids.seen)
+        for item, read in in_parallel(fresh._read, map(fresh._begun_with, items)):
+            with item.named():
+                true, rows = read()
+            fresh._absorb(true, rows)
+            recent.add(true)
+        self.merge(fresh)
+
+    def merge(self: _Counter, other: _Counter) -> _Counter:
+        """Add the counts of ``other`` to these; returns this calibrator.
+
+        Raises:
+            OptionError: made with other options, or the same id counted by both.
+            InputTypeError: a calibrator of another kind, or one of scores of another dtype.
+            ShapeError: the other has counted another number of classes.
+        """
+        if type(other) is not type(self):
+            raise InputTypeError(
+                f"a {type(self).__name__} merges with its own kind, got {type(other).__name__}"
+            )
+        for name in self._options:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs:
+                raise OptionError(
+                    f"cannot merge calibrators with {name} {mine} and {theirs}; construct both "
+                    f"with the same one"
+                )
+        if other._rows is not None:
+            self._begin(other._rows.grid, len(other._pixels_per_class))
+        self._ids.merge(other._ids)
+        if other._rows is not None:
+            self._add_counts(other)
+        return self
+
+    def all_reduce(self: _Counter, group: Any = None) -> _Counter:
+        """Add up the counts of all ranks on each: :func:`conformal_plugin.processes.all_reduce`.
+
+        float32 and float64 results are then rounded up by at most ``2**-16``; for the exact one go
+        on with :meth:`exact_result_of_ranks`.
+        """
+        return all_reduce(self, group)
+
+    def result(self, alpha: float = 0.05) -> Calibration:
+        """The calibration at ``alpha``; counting may go on afterwards.
+
+        Exact for float16, bfloat16 and integer scores; for float32 and float64 rounded up by at
+        most ``2**-16``.
+
+        Raises:
+            AlphaError: alpha outside (0, 1).
+            EmptyCalibrationError: no pixel has been counted.
+        """
+        exact_alpha(alpha)
+        return self._calibration(alpha, *self._begun().qhats(alpha))
+
+    def exact_result(
+        self, scores: Any, labels: Any, alpha: float = 0.05, *, ids: Iterable[Any] | None = None
+    ) -> Calibration:
+        """The calibration at ``alpha`` without rounding, by reading again what was counted.
+
+        float16, bfloat16 and integer scores are not read again, float32 once, float64 up to three
+        times.
+
+        Args:
+            scores: all that :meth:`update` and :meth:`merge` have counted, in any order.
+            labels: the same.
+            alpha: miscoverage level in (0, 1).
+            ids: the same, where ids were given.
+
+        Raises:
+            AlphaError, EmptyCalibrationError: as :meth:`result`.
+            OptionError: the data is not the same as the first time.
+        """
+        return self._exactly(alpha, self._reading_again(scores, labels, ids))
+
+    def exact_result_of_ranks(
+        self,
+        scores: Any,
+        labels: Any,
+        alpha: float = 0.05,
+        *,
+        ids: Iterable[Any] | None = None,
+        group: Any = None,
+    ) -> Calibration:
+        """:meth:`exact_result` where several ranks have counted, each reading its own images again.
+
+        Call it on all ranks of the group, after :meth:`all_reduce`. Where one rank fails, all do.
+
+        Args:
+            scores: what this rank has counted, in any order; one that has counted nothing passes
+                empty lists.
+            labels: the same.
+            alpha: miscoverage level in (0, 1), the same on all ranks.
+            ids: the same, where ids were given.
+            group: as for :meth:`all_reduce`.
+
+        Returns:
+            On every rank the calibration of all images, bit for bit that of one process.
+
+        Raises:
+            AlphaError, EmptyCalibrationError: as :meth:`result`.
+            OptionError: the data is not the same as the first time, :meth:`all_reduce` has not been
+                called, or the ranks differ in alpha.
+            ConformalError: another rank has failed; says which, and how.
+        """
+        check_total(self, alpha, group)
+        again = self._reading_again(scores, labels, ids)
+        return self._exactly(alpha, again, lambda read: total_of_ranks(read, group))
+
+    def _reading_again(
+        self, scores: Any, labels: Any, ids: Iterable[Any] | None
+    ) -> Callable[[], Iterator[TrueScores]]:
+        ids = None if ids is None else list(ids)
+
+        def read_again() -> Iterator[TrueScores]:
+            items = SeenIds().first_of_each(scores, labels, ids)
+            return (result() for _, result in in_parallel(self._read_scores, items))
+
+        return read_again
+
+    def _exactly(
+        self,
+        alpha: float,
+        again: ReadAgain,
+        total: Total = lambda read: read(),
+    ) -> Calibration:
+        exact_alpha(alpha)
+        return self._calibration(alpha, self._begun().exact_qhats(alpha, again, total), 0.0)
+
+    def state(self) -> dict[str, np.ndarray[Any, Any]]:
+        """All that was counted, as plain arrays that ``numpy.savez`` stores without pickling."""
+        return {
+            "version": np.array(_STATE_VERSION),
+            "kind": np.array(type(self).__name__),
+            **{name: _stored(getattr(self, name)) for name in self._options},
+            "dtype": np.array("" if self._rows is None else self._rows.grid.name),
+            **({} if self._rows is None else self._rows.state()),
+            "pixels_per_class": self._pixels_per_class.copy(),
+            "images_per_class": self._images_per_class.copy(),
+            "ids": np.array(sorted(self._ids.seen), dtype=np.str_),
+            "repeats": np.array(self._ids.repeats),
+        }
+
+    @classmethod
+    def from_state(cls: type[_Counter], state: Mapping[str, Any]) -> _Counter:
+        """A calibrator that goes on from what :meth:`state` returned.
+
+        Raises:
+            CalibrationFileError: a state of another version or kind, or damaged.
+        """
+        with reading(state, cls.__name__, _STATE_VERSION):
+            calibrator = cls(**{name: _restored(state[name]) for name in cls._options})
+            calibrator._restore(state)
+        return calibrator
+
+    @abstractmethod
+    def _calibration(
+        self, alpha: float, qhats: np.ndarray[Any, Any], resolution: float
+    ) -> Calibration:
+        """The result, given the threshold of each row."""
+
+    def _result(
+        self, alpha: float, qhat: Any, guarantee: Guarantee, resolution: float, **more: Any
+    ) -> Calibration:
+        """A calibration with what was counted, and with ``more`` of its fields."""
+        return Calibration(
+            qhat=qhat,
+            alpha=float(exact_alpha(alpha)),
+            guarantee=guarantee,
+            ignore_index=self.ignore_index,
+            n_pixels=self.n_pixels,
+            n_images=self.n_images,
+            pixels_per_class=self._pixels_per_class,
+            images_per_class=self._images_per_class,
+            resolution=resolution,
+            n_repeats=self._ids.repeats,
+            **more,
+        )
+
+    def _group_of_class(self, num_classes: int) -> np.ndarray[Any, Any] | None:
+        """Each class's row, -1 where it has none of its own; None where all share one row."""
+        return None
+
+    def _empty(self: _Counter) -> _Counter:
+        return type(self)(**{name: getattr(self, name) for name in self._options})
+
+    def _begin(self, grid: ScoreGrid, num_classes: int) -> None:
+        """Fix dtype and number of classes at the first count; hold later ones to them."""
+        if self._rows is None:
+            check_ignore_index(self.ignore_index, num_classes)
+            self._rows = ScoreRows(grid, self._unit, self._group_of_class(num_classes))
+            self._pixels_per_class = np.zeros(num_classes, dtype=np.int64)
+            self._images_per_class = np.zeros(num_classes, dtype=np.int64)
+        first = self._rows.grid
+        if grid.name != first.name:
+            raise InputTypeError(
+                f"scores must all have one dtype: {first.name} came first, now {grid.name}; "
+                f"convert them all to one, float32 if in doubt"
+            )
+        if num_classes != len(self._pixels_per_class):
+            raise ShapeError(
+                f"scores must all have the same number of classes: {len(self._pixels_per_class)} "
+                f"came first, now {num_classes}; check that all come from one annotator"
+            )
+
+    def _add_counts(self: _Counter, other: _Counter) -> None:
+        self._counted().merge(other._counted())
+        self._pixels_per_class += other._pixels_per_class
+        self._images_per_class += other._images_per_class
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self._ids = SeenIds({str(name) for name in state["ids"]}, int(state["repeats"]))
+        if str(state["dtype"]):
+            self._begin(grid_named(str(state["dtype"])), len(state["pixels_per_class"]))
+            self._counted().restore(state)
+            self._pixels_per_class += state["pixels_per_class"]
+            self._images_per_class += state["images_per_class"]
+
+    def _begun_with(self, item: LabelledScores) -> LabelledScores:
+        with item.named():
+            self._begin(grid_of(item.scores), item.scores.shape[0])
+        return item
+
+    def _read(
+        self, item: LabelledScores
+    ) -> tuple[TrueScores, list[tuple[int, np.ndarray[Any, Any]]]]:
+        """What an image holds and adds; touches nothing here, so that threads can share it."""
+        true = self._read_scores(item)
+        return true, list(self._counted().histograms(true)) if true.pixels.any() else []
+
+    def _read_scores(self, item: LabelledScores) -> TrueScores:
+        return read_true_scores(item, self.ignore_index, grid_of(item.scores))
+
+    def _absorb(self, true: TrueScores, rows: list[tuple[int, np.ndarray[Any, Any]]]) -> None:
+        self._pixels_per_class += true.pixels
+        self._images_per_class += true.pixels if true.points else true.pixels > 0
+        for row, counts in rows:
+            self._add(row, counts, points=true.points)
+
+    def _add(self, row: int, counts: np.ndarray[Any, Any], *, points: bool) -> None:
+        """Add one image's counts of codes, or those of separate points, to a row."""
+        self._counted().add(row, counts, points=points)
+
+    def _counted(self) -> ScoreRows:
+        assert self._rows is not None, "nothing has been counted"
+        return self._rows
+
+    def _begun(self) -> ScoreRows:
+        if self._rows is None or self.n_pixels == 0:
+            raise EmptyCalibrationError(
+                f"the calibration set holds no labelled pixel: every label is {self.ignore_index} "
+                f"or nothing was passed; check ignore_index and that the label files are not blank"
+            )
+        return self._rows
+
+
+def _stored(option: Any) -> np.ndarray[Any, Any]:
+    return np.array("" if option is None else option)
+
+
+def _restored(option: Any) -> Any:
+    value = np.asarray(option).tolist()
+    return None if value == "" else value

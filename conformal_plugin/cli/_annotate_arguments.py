@@ -1,0 +1,159 @@
+"""What can be typed after ``conformal-plugin annotate``. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from conformal_plugin._choices import RULES
+
+__all__ = ["AMP", "BACKGROUND_RULES", "DESCRIPTION", "EXAMPLES", "PRECISIONS", "add_options"]
+
+AMP = ("off", "float16", "bfloat16")
+BACKGROUND_RULES = ("prompt", "complement", "none")
+PRECISIONS = (8, 9, 10, 11, 16)
+
+SUMMARY = "from photos to score maps, or to labels"
+
+DESCRIPTION = """\
+Run an annotator over photos and keep its class scores in a compact store, or, with a calibration,
+write pseudo-labels directly and keep no maps. Results that are there already, made by the same
+annotator, are kept: killed at any moment, the same command goes on where it stopped. Under torchrun
+the ranks share the photos without talking to each other. A photo that cannot be read is skipped and
+listed at the end.
+"""
+
+EXAMPLES = """\
+examples:
+  # a segmentation model of Hugging Face, the VOC classes, background as the rest
+  conformal-plugin annotate --photos JPEGImages --ids all.txt --annotator transformers \\
+      --model facebook/mask2former-swin-large-coco-panoptic --classes voc --out maps
+  # SEEM, from its own checkout and environment
+  conformal-plugin annotate --photos JPEGImages --annotator seem --checkout SEEM \\
+      --config SEEM/configs/seem/focall_unicl_lang_demo.yaml --checkpoint seem_focall_v0.pt \\
+      --classes voc --background-rule prompt --out maps
+  # a function of yours, in mymodel.py: photo (H, W, 3) in, scores (K, H, W) out
+  conformal-plugin annotate --photos photos --annotator mymodel:scores --classes classes.txt \\
+      --out maps
+  # one pass: labels as `filter` would write them, no maps
+  conformal-plugin annotate --photos JPEGImages --ids unlabelled.txt --annotator transformers \\
+      --model facebook/mask2former-swin-large-coco-panoptic --classes voc \\
+      --calibration calibration.json --out pseudo_labels
+several GPUs:
+  torchrun --nproc_per_node 4 --no-python conformal-plugin annotate ...
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``annotate`` to its parser."""
+    _add_photos(parser)
+    _add_annotator(parser)
+    _add_results(parser)
+    _add_running(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar and no notes")
+
+
+def _add_photos(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("photos")
+    group.add_argument(
+        "--photos", type=Path, required=True, metavar="DIR", help="photos ID.jpg or ID.png"
+    )
+    group.add_argument(
+        "--ids",
+        type=Path,
+        metavar="LIST",
+        help="text file, one id or PHOTO LABEL a line (default: all photos in --photos)",
+    )
+
+
+def _add_annotator(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("annotator")
+    group.add_argument(
+        "--annotator",
+        required=True,
+        metavar="KIND",
+        help="transformers, seem, or MODULE:FUNCTION (a function of yours, or an annotator)",
+    )
+    group.add_argument(
+        "--classes",
+        metavar="LIST",
+        help="voc, ade20k, cityscapes, coco, a text file with one class a line, or a JSON file "
+        '{"background": [], "dog": ["dog", "puppy"], ...} with the words to ask for',
+    )
+    group.add_argument(
+        "--background-rule",
+        choices=BACKGROUND_RULES,
+        help="how background is formed: asked for as any class, one minus the largest foreground "
+        "score, or not at all (default: complement where the list has background, else none)",
+    )
+    group.add_argument("--model", metavar="NAME", help="transformers: folder or name of the model")
+    group.add_argument(
+        "--synonyms",
+        type=Path,
+        metavar="FILE",
+        help='transformers: JSON {"CLASS": ["MODEL CLASS", ...]}, instead of the built-in matches',
+    )
+    group.add_argument("--checkout", type=Path, metavar="DIR", help="seem: the clone of SEEM")
+    group.add_argument("--config", type=Path, metavar="FILE", help="seem: its YAML configuration")
+    group.add_argument("--checkpoint", type=Path, metavar="FILE", help="seem: its weights, a .pt")
+
+
+def _add_results(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("results")
+    group.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="where maps or labels go"
+    )
+    group.add_argument(
+        "--precision",
+        type=int,
+        choices=PRECISIONS,
+        default=11,
+        help="bits of a kept score: 8 to 11 keep multiples of 2**-bits, 16 float16 as it is "
+        "(default: 11, as fine as float16 is near 1)",
+    )
+    group.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="write pseudo-labels with what `calibrate` wrote, instead of maps",
+    )
+    group.add_argument(
+        "--rule",
+        choices=RULES,
+        help="labels: how one is picked from a prediction set (default: the calibration's, else "
+        f"{RULES[0]}, else {RULES[1]} without a background class)",
+    )
+    group.add_argument(
+        "--root",
+        type=Path,
+        metavar="DIR",
+        help="labels: what the paths in pseudo_labels.txt are relative to (default: the deepest "
+        "folder that holds photos and labels)",
+    )
+    group.add_argument(
+        "--ignore-index",
+        type=int,
+        metavar="LABEL",
+        help="labels: that of pixels without a class (default: the calibration's)",
+    )
+
+
+def _add_running(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("running")
+    group.add_argument(
+        "--device", metavar="NAME", help="cpu, cuda:0, ... (default: this rank's GPU, else cpu)"
+    )
+    group.add_argument(
+        "--amp",
+        choices=AMP,
+        help="automatic mixed precision (default: float16 on a GPU, else off)",
+    )
+    for name, default, what in (
+        ("batch-size", 4, "photos that go through the model together"),
+        ("readers", 2, "threads that read photos ahead"),
+        ("writers", 2, "threads that write results"),
+    ):
+        group.add_argument(
+            f"--{name}", type=int, default=default, metavar="N", help=f"{what} (default: {default})"
+        )

@@ -1,0 +1,176 @@
+"""What becomes of an annotator's scores: maps in a store, or labels without keeping the maps."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from conformal_plugin._atomic import atomic_write_text
+from conformal_plugin._choices import RULES
+from conformal_plugin.annotators import Annotator
+from conformal_plugin.cli._inputs import threshold
+from conformal_plugin.cli._label_folder import MANIFEST, LabelFolder
+from conformal_plugin.cli._label_summary import LabelSummary
+from conformal_plugin.cli._labeller import Labeller
+from conformal_plugin.cli._pair_lines import pair_lines
+from conformal_plugin.errors import OptionError
+from conformal_plugin.files import MapStore, rounded
+from conformal_plugin.labelling import promised_rule, refuse_uninformative
+
+__all__ = ["LabelTarget", "MapTarget", "Target", "target"]
+
+
+class Target(Protocol):
+    """Keeps what an annotator gives. ``write`` is called in several threads, for different ids."""
+
+    def begin(self, annotator: Annotator) -> None:
+        """Check that what is there already was made by this annotator."""
+
+    def holds(self, name: str) -> bool:
+        """Whether the result of an id is there, whole."""
+
+    def write(self, name: str, scores: Any) -> None:
+        """Keep the result of an id."""
+
+    def finish(self, done: int) -> dict[str, Any]:
+        """Do what is left when ``done`` images of this process are; gives facts to report."""
+
+
+class MapTarget:
+    """Score maps in a :class:`conformal_plugin.files.MapStore`.
+
+    Args:
+        arguments: with ``out`` and ``precision``.
+    """
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._folder: Path = arguments.out
+        self._precision: int = arguments.precision
+
+    def begin(self, annotator: Annotator) -> None:
+        """Open the store, or begin it."""
+        self._store = MapStore(
+            self._folder,
+            annotator=dict(annotator.fingerprint),
+            class_names=annotator.class_names,
+            precision=self._precision,
+        )
+
+    def holds(self, name: str) -> bool:
+        """Whether the store has the map."""
+        return self._store.holds(name)
+
+    def write(self, name: str, scores: Any) -> None:
+        """Write the map."""
+        self._store.write(name, scores)
+
+    def finish(self, done: int) -> dict[str, Any]:
+        """Nothing is left to do."""
+        return {"maps": str(self._folder)}
+
+
+class LabelTarget:
+    """Pseudo-label PNGs, as ``conformal-plugin filter`` makes them from a store of maps.
+
+    Scores are rounded as the store rounds them, so that both ways give the same labels.
+
+    Args:
+        arguments: with ``calibration``, ``ignore_index``, ``rule``, ``precision``, ``photos``,
+            ``out`` and ``root``.
+        photos: the photo of each id, in the order of the list to write.
+    """
+
+    def __init__(self, arguments: argparse.Namespace, photos: Mapping[str, Path]) -> None:
+        self._arguments = arguments
+        self._photos = photos
+        self._qhat, self._ignore_index = threshold(arguments)
+        refuse_uninformative(self._qhat)
+        self._summary = LabelSummary(self._ignore_index)
+        self._counting = threading.Lock()
+
+    def begin(self, annotator: Annotator) -> None:
+        """Check the calibration against the annotator, and the folder against both."""
+        arguments, calibration = self._arguments, self._qhat
+        if calibration.num_classes != len(annotator.class_names):
+            raise OptionError(
+                f"{arguments.calibration} was made with {calibration.num_classes} classes and the "
+                f"annotator has {len(annotator.class_names)}; calibrate on its maps"
+            )
+        asked = arguments.rule
+        if asked is None and calibration.rule is None and annotator.background == "none":
+            asked = RULES[1]
+        rule, background = promised_rule(calibration, asked, None)
+        self._labeller = Labeller(
+            calibration, rule=rule, background=background, ignore_index=self._ignore_index
+        )
+        settings = {
+            "qhat": np.asarray(calibration.qhat).tolist(),
+            "alpha": calibration.alpha,
+            "rule": rule,
+            "background": background,
+            "ignore_index": self._ignore_index,
+            "precision": arguments.precision,
+            "class_names": list(annotator.class_names),
+            "annotator": dict(annotator.fingerprint),
+        }
+        self._folder = LabelFolder(arguments.out, settings)
+        try:
+            self._folder.begin(list(self._photos), overwrite=False)
+        except OptionError:
+            # Another rank may have begun between the look at the folder and the look at its labels.
+            if not (arguments.out / MANIFEST).exists():
+                raise
+            self._folder.begin(list(self._photos), overwrite=False)
+
+    def holds(self, name: str) -> bool:
+        """Whether the label is there, made with these settings from this photo; it is counted."""
+        labels = self._folder.existing(name, self._photos[name])
+        if labels is not None:
+            self._count(labels)
+        return labels is not None
+
+    def write(self, name: str, scores: Any) -> None:
+        """Filter the scores and write the label."""
+        labels = self._labeller.labels(name, rounded(scores, self._arguments.precision))
+        self._folder.write(name, labels, self._photos[name])
+        self._count(labels)
+
+    def finish(self, done: int) -> dict[str, Any]:
+        """Write the list of all labels that are there, of other ranks too."""
+        if done == 0:
+            return {"labels": str(self._arguments.out)}
+        self._labeller.report(len(self._photos))  # of all ranks: one must not end the others
+        path = self._arguments.out / "pseudo_labels.txt"
+        text = None
+        # Ranks end one after the other: what one wrote before another's last label is written anew.
+        while text != (current := self._list()):
+            atomic_write_text(path, current)
+            text = current
+        return {
+            "labels": str(self._arguments.out),
+            "id_list": str(path),
+            "manifest": str(self._arguments.out / MANIFEST),
+            **self._summary.content(),
+        }
+
+    def _list(self) -> str:
+        there = [name for name in self._photos if self._folder.path(name).exists()]
+        photos = [self._photos[name] for name in there]
+        lines = pair_lines(self._arguments, photos, [self._folder.path(name) for name in there])
+        return "".join(f"{line}\n" for line in lines)
+
+    def _count(self, labels: np.ndarray[Any, Any]) -> None:
+        with self._counting:
+            self._summary.add(labels)
+
+
+def target(arguments: argparse.Namespace, ids: Sequence[str], photos: Sequence[Path]) -> Target:
+    """Labels where a calibration is given, else maps."""
+    if arguments.calibration is None:
+        return MapTarget(arguments)
+    return LabelTarget(arguments, dict(zip(ids, photos)))

@@ -1,0 +1,140 @@
+"""What can be typed after ``conformal-plugin calibrate``. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from conformal_plugin._choices import FEW, GUARANTEES, RULES, TESTS, WEIGHTINGS
+from conformal_plugin.cli._shared_arguments import (
+    add_ignore_index,
+    add_labels,
+    add_maps,
+    add_output,
+    add_resize,
+)
+
+__all__ = ["DESCRIPTION", "EXAMPLES", "SUMMARY", "add_options"]
+
+SUMMARY = "find q-hat on labelled images"
+
+DESCRIPTION = """\
+Find the threshold q-hat on labelled images, for the promise that --guarantee names. Killed or
+interrupted, the same command goes on where it stopped, from OUTPUT.partial.npz, which is removed at
+the end.
+
+Started as `torchrun --nproc-per-node N --no-python conformal-plugin calibrate ...`, N processes
+share the images, and write and print what one would.
+"""
+
+EXAMPLES = """\
+examples:
+  conformal-plugin calibrate --maps probs --labels labels --ids labelled.txt -o calibration.json
+  # several levels in one reading: calibration-0.05.json, calibration-0.1.json, ...
+  conformal-plugin calibrate --maps probs --labels labels --ids labelled.txt \\
+      --alpha 0.05 0.1 0.2 -o calibration.json
+  # at most 5 % of the kept labels wrong, with probability 90 % over calibration sets
+  conformal-plugin calibrate --maps probs --labels labels --ids labelled.txt \\
+      --guarantee precision --epsilon 0.05 -o calibration.json
+  # a new image's pixels covered to 90 % on average, whatever their correlation
+  conformal-plugin calibrate --maps probs --labels labels --ids labelled.txt \\
+      --guarantee image-level --alpha 0.1 -o calibration.json
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``calibrate``."""
+    add_maps(parser)
+    add_labels(parser)
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="calibration to write"
+    )
+    add_resize(parser, "label")
+    add_ignore_index(parser, "255")
+    add_output(parser)
+    _add_guarantee(parser)
+
+
+def _add_guarantee(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "guarantee", "what is promised, of what; docs/guarantees.md says which to choose"
+    )
+    group.add_argument(
+        "--guarantee",
+        choices=GUARANTEES,
+        default=GUARANTEES[0],
+        help="pixel: the paper's pooled pixels, heuristic for images (default); image-level: "
+        "expected coverage of a new image, exact; image-wise: coverage of most single images, "
+        "exact; class-conditional (heuristic) and class-conditional-image-level (exact): the same "
+        "per class; clustered: per group of classes, exact; precision: the share of wrong labels "
+        "among the kept ones, exact",
+    )
+    group.add_argument(
+        "--alpha",
+        type=float,
+        nargs="+",
+        help="share of pixels whose true class may be missing from the prediction set "
+        "(default: 0.05); several give one file each. All but precision",
+    )
+    group.add_argument(
+        "--tau",
+        type=float,
+        metavar="SHARE",
+        help="image-wise: share of an image's pixels to cover (default: 0.9)",
+    )
+    group.add_argument(
+        "--few",
+        choices=FEW,
+        help="class-conditional ones: what becomes of classes that too few images hold "
+        f"(default: {FEW[0]})",
+    )
+    group.add_argument(
+        "--min-images",
+        type=int,
+        metavar="N",
+        help="class-conditional: how many images are enough (default: 1 / alpha - 1)",
+    )
+    group.add_argument(
+        "--cluster-ids",
+        type=Path,
+        metavar="LIST",
+        help="clustered: labelled images to group the classes on, none of them in --ids",
+    )
+    group.add_argument(
+        "--clusters", type=int, metavar="N", help="clustered: number of groups of classes"
+    )
+    group.add_argument(
+        "--epsilon",
+        type=float,
+        nargs="+",
+        help="precision: share of kept labels that may be wrong; several give one file each",
+    )
+    group.add_argument(
+        "--delta",
+        type=float,
+        help="precision: probability that the calibration images mislead (default: 0.1)",
+    )
+    group.add_argument(
+        "--weighting",
+        choices=WEIGHTINGS,
+        help="precision: share: all images count alike (default); pixel: all pixels count alike; "
+        "macro: the mean of each image's own share",
+    )
+    group.add_argument(
+        "--max-pixels",
+        type=int,
+        metavar="N",
+        help="precision, pixel weighting: labelled pixels of the largest image (default: as seen)",
+    )
+    group.add_argument("--test", choices=TESTS, help=f"precision: the test (default: {TESTS[0]})")
+    group.add_argument(
+        "--rule",
+        choices=RULES,
+        help=f"precision: how labels will be picked (default: {RULES[0]}); filter then holds to it",
+    )
+    group.add_argument(
+        "--background",
+        type=int,
+        metavar="CLASS",
+        help="precision: background class (default: 0)",
+    )

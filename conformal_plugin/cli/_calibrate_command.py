@@ -1,0 +1,229 @@
+"""``conformal-plugin calibrate``: thresholds from a folder of maps and a folder of labels."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from conformal_plugin.calibration import Calibration, cluster_classes
+from conformal_plugin.cli._checkpoint import Checkpoint
+from conformal_plugin.cli._guarantee import Task, chosen
+from conformal_plugin.cli._inputs import find_labels, find_maps, fitted_maps, listed_ids, naming
+from conformal_plugin.cli._progress import progress
+from conformal_plugin.cli._report import note, number, print_json, warn
+from conformal_plugin.cli._sharding import Ranks, sharing
+from conformal_plugin.errors import OptionError
+from conformal_plugin.files import LazySequence, read_ids, read_label
+
+__all__ = ["run"]
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Calibrate at every level asked for and write one file each."""
+    if arguments.output.is_dir():
+        raise OptionError(f"--output {arguments.output} is a folder; name the file to write")
+    with sharing() as ranks:
+        arguments.quiet = arguments.quiet or ranks.number > 0
+        calibration = ranks.together(lambda: _Calibrating(arguments, ranks))
+        counted = ranks.together(calibration.counted).all_reduce()
+        # float32 and float64 maps are read again for the exact threshold; a kill then costs only
+        # that.
+        found = ranks.together(lambda: calibration.results(counted))
+        ranks.first(lambda: calibration.finish(found))
+        calibration.checkpoint.remove()
+
+
+class _Calibrating:
+    """All that a calibration needs, checked; it counts this rank's share of the images."""
+
+    def __init__(self, arguments: argparse.Namespace, ranks: Ranks) -> None:
+        self._arguments = arguments
+        ids = listed_ids(arguments)
+        self._mine = _Images(arguments, ranks.share(ids))
+        self._task = chosen(arguments, _clustering(arguments, ids))
+        settings = {
+            "maps": str(arguments.maps.resolve()),
+            "labels": str(arguments.labels.resolve()),
+            "key": arguments.key,
+            "resize": arguments.resize,
+            **self._task.settings,
+        }
+        one = f".rank-{ranks.number}-of-{ranks.world}" if ranks.world > 1 else ""
+        partial = arguments.output.with_name(f"{arguments.output.name}{one}.partial.npz")
+        mine = self._mine
+        self.checkpoint = Checkpoint(partial, settings, mine.ids, mine.map_paths, mine.label_paths)
+
+    def counted(self) -> Any:
+        """The calibrator, with the counts of this rank's images."""
+        fresh = self._task.calibrator
+        calibrator, done = self.checkpoint.load(type(fresh)) or (fresh, 0)
+        if done:
+            note(
+                f"going on from {self.checkpoint.path}: {done} of {len(self._mine.ids)} done",
+                quiet=self._arguments.quiet,
+            )
+        _count(self._mine, calibrator, self.checkpoint, done)
+        return calibrator
+
+    def results(self, counted: Any) -> list[Calibration]:
+        """The calibrations of all images, given all counts."""
+        mine = self._mine
+        return self._task.results(counted, mine.again("read again"), mine.labels, mine.ids)
+
+    def finish(self, calibrations: list[Calibration]) -> None:
+        """Write and report the calibrations."""
+        task, output = self._task, self._arguments.output
+        outputs = [_output(output, level, len(task.levels)) for level in task.levels]
+        for path, calibration in zip(outputs, calibrations):
+            calibration.save(path)
+        _report(self._arguments, task, outputs, calibrations)
+
+
+class _Images:
+    """The maps and labels of some ids, found before any work."""
+
+    def __init__(self, arguments: argparse.Namespace, ids: Sequence[str]) -> None:
+        self.ids = ids
+        self.map_paths = find_maps(arguments, ids)
+        self.label_paths = find_labels(arguments, ids)
+        self.maps = fitted_maps(arguments, ids, self.map_paths, self.label_paths, "label")
+        self.labels = LazySequence(read_label, self.label_paths)
+        self.quiet: bool = arguments.quiet
+
+    def again(self, title: str) -> _WithProgress:
+        """The maps, with a progress bar whenever they are read."""
+        return _WithProgress(self.maps, title, quiet=self.quiet)
+
+
+class _WithProgress:
+    def __init__(self, maps: LazySequence[Any], title: str, *, quiet: bool) -> None:
+        self._maps = maps
+        self._title = title
+        self._quiet = quiet
+
+    def __iter__(self) -> Iterator[Any]:
+        total = len(self._maps)
+        return iter(progress(self._maps, self._title, total=total, quiet=self._quiet))
+
+
+def _clustering(arguments: argparse.Namespace, ids: Sequence[str]) -> Any:
+    """What finds the clusters of classes; None where no images were named for it."""
+    if arguments.cluster_ids is None or arguments.clusters is None:
+        return None
+    names = read_ids(arguments.cluster_ids).ids
+    both = sorted(set(names) & set(ids))
+    if both:
+        raise OptionError(
+            f"{len(both)} ids, {both[0]} among them, are in --cluster-ids and in --ids: cluster on "
+            f"some labelled images and calibrate on others, or the promise is lost"
+        )
+    images = _Images(arguments, names)
+    ignore_index = 255 if arguments.ignore_index is None else arguments.ignore_index
+
+    def cluster(alpha: float) -> tuple[int, ...]:
+        found = cluster_classes(
+            images.again("cluster"),
+            images.labels,
+            arguments.clusters,
+            alpha=alpha,
+            ignore_index=ignore_index,
+        )
+        return found.of_class
+
+    return cluster
+
+
+def _count(images: _Images, calibrator: Any, checkpoint: Checkpoint, done: int) -> None:
+    """Count the images from number ``done`` on."""
+    start = done
+    pairs = zip(images.ids[done:], images.maps[done:], images.labels[done:])
+    try:
+        for name, scores, label in progress(
+            pairs, "calibrate", total=len(images.ids), done=start, quiet=images.quiet
+        ):
+            with naming(name):
+                calibrator.update(scores, label, [name])
+            done += 1
+            checkpoint.save_when_due(calibrator, done)
+    finally:
+        # Also where one image is refused: the ones before it need not be read again.
+        if done > start:
+            checkpoint.save(calibrator, done)
+
+
+def _output(path: Path, level: float, levels: int) -> Path:
+    return path if levels == 1 else path.with_name(f"{path.stem}-{level:g}{path.suffix}")
+
+
+def _report(
+    arguments: argparse.Namespace,
+    task: Task,
+    outputs: list[Path],
+    calibrations: list[Calibration],
+) -> None:
+    for calibration in calibrations:
+        _warn_of_extremes(task, calibration)
+    if arguments.json:
+        entries = [
+            {"file": str(output), **json.loads(calibration.to_json())}
+            for output, calibration in zip(outputs, calibrations)
+        ]
+        print_json({"calibrations": entries})
+        return
+    first = calibrations[0]
+    effective = (
+        "" if first.n_effective is None else f" (worth about {first.n_effective:.0f} independent)"
+    )
+    print(
+        f"{first.n_images} images, {first.n_pixels} pixels{effective}, {first.num_classes} classes "
+        f"({int((first.pixels_per_class == 0).sum())} of them without a pixel)"
+    )
+    for output, calibration in zip(outputs, calibrations):
+        guarantee = calibration.guarantee
+        kind = "exact" if guarantee.exact else "heuristic"
+        print(f"{task.level_name} {calibration.alpha:g}: {_thresholds(calibration)} -> {output}")
+        print(f"  {guarantee.name} per {guarantee.unit}, {kind}. {guarantee.statement}")
+        if not calibration.promises_precision and np.ndim(calibration.qhat):
+            _print_classes(calibration)
+
+
+def _thresholds(calibration: Calibration) -> str:
+    if not np.ndim(calibration.qhat):
+        return f"q-hat {calibration.qhat:.8g}"
+    thresholds = np.asarray(calibration.qhat)
+    if calibration.background is not None:
+        foreground = np.delete(thresholds, calibration.background)[0]
+        own = thresholds[calibration.background]
+        return f"q-hat {own:.8g} for background, {foreground:.8g} for foreground"
+    return f"q-hat {thresholds.min():.8g} ... {thresholds.max():.8g} over the classes"
+
+
+def _print_classes(calibration: Calibration) -> None:
+    print(f"\n{'class':>7} {'q-hat':>10} {'images':>8} {'pixels':>11}")
+    columns = zip(
+        np.asarray(calibration.qhat), calibration.images_per_class, calibration.pixels_per_class
+    )
+    for c, (qhat, images, pixels) in enumerate(columns):
+        fate = "  pooled" if c in calibration.pooled_classes else ""
+        fate = "  left out" if c in calibration.left_out_classes else fate
+        print(f"{c:>7} {number(qhat):>10} {images:>8} {pixels:>11}{fate}")
+
+
+def _warn_of_extremes(task: Task, calibration: Calibration) -> None:
+    thresholds = np.asarray(calibration.qhat)
+    level = f"at {task.level_name} {calibration.alpha:g}"
+    if not calibration.informative:
+        high = np.flatnonzero(thresholds >= 1).tolist()
+        which = f"of classes {high} is 1 or more: they are" if thresholds.ndim else None
+        warn(
+            f"{level} q-hat {which or f'is {thresholds:g}: every class is'} in every prediction "
+            f"set, and `conformal-plugin filter` will refuse it; calibrate with a larger alpha or "
+            f"more labelled images"
+        )
+    if np.all(np.isneginf(thresholds)):
+        warn(f"{level} nothing can be kept: {calibration.guarantee.statement}")

@@ -1,0 +1,122 @@
+"""``conformal-plugin choose``: a proposal for alpha and the rule, from folders."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+
+from conformal_plugin._atomic import atomic_write_text
+from conformal_plugin.choosing import Candidate, Choice, choose
+from conformal_plugin.cli._inputs import listed_ids, maps_and_labels
+from conformal_plugin.cli._progress import Readings
+from conformal_plugin.cli._report import print_json, warn
+from conformal_plugin.errors import OptionError
+
+__all__ = ["run"]
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Choose, write what is asked for, and print the table and the proposal."""
+    for option in ("output", "calibration_out"):
+        path = getattr(arguments, option)
+        if path is not None and path.is_dir():
+            raise OptionError(
+                f"--{option.replace('_', '-')} {path} is a folder; name the file to write"
+            )
+    ids = listed_ids(arguments)
+    maps, labels = maps_and_labels(arguments, ids)
+    choice = choose(
+        Readings(maps, "choose", quiet=arguments.quiet),
+        labels,
+        want_precision=arguments.want_precision,
+        want_kept=arguments.want_kept,
+        want_recall=arguments.want_recall,
+        alphas=arguments.alpha,
+        rules=arguments.rule,
+        classes=arguments.classes,
+        background=arguments.background,
+        ignore_index=255 if arguments.ignore_index is None else arguments.ignore_index,
+        folds=arguments.folds,
+        ids=ids,
+    )
+    if arguments.output is not None:
+        atomic_write_text(arguments.output, choice.to_json())
+    _write_calibration(arguments, choice)
+    if arguments.json:
+        print_json(json.loads(choice.to_json()))
+    else:
+        _print_table(choice)
+        _print_next(arguments, choice)
+
+
+def _write_calibration(arguments: argparse.Namespace, choice: Choice) -> None:
+    if not choice.worth_using:
+        warn(choice.verdict.splitlines()[0])
+    path = arguments.calibration_out
+    if path is None:
+        return
+    if choice.calibration is None:
+        warn(f"{path} is not written: what is proposed needs no threshold")
+    elif not choice.worth_using:
+        warn(f"{path} is not written: no threshold makes these labels worth using")
+    else:
+        choice.calibration.save(path)
+
+
+def _print_table(choice: Choice) -> None:
+    classes = " ".join(map(str, choice.classes))
+    print(
+        f"{choice.n_images} images, {choice.folds} folds; in percent, ± one standard error over "
+        f"images;\nmIoU over classes {classes}, dropped pixels as misses; recall: pixels of these "
+        f"classes\nbut the background {choice.background} that get the right label\n"
+    )
+    headings = " ".join(f"{name:>12}" for name in ("mIoU", "precision", "kept", "recall"))
+    print(f"{'rule':<17} {'alpha':>5} {'q-hat':>8} {headings}")
+    for candidate in choice.candidates:
+        _print_candidate(candidate, "  <- proposed" if candidate is choice.proposed else "")
+    baseline = choice.constant
+    shares = (baseline.miou, baseline.precision, 1.0, baseline.recall)
+    name = f"class {baseline.label} everywhere"
+    print(f"{name:<32} {' '.join(f'{_percent(share):<12}' for share in shares).rstrip()}")
+    print(f"\n{choice.verdict}")
+
+
+def _print_candidate(candidate: Candidate, remark: str) -> None:
+    if not candidate.usable:
+        print(
+            f"{candidate.rule:<17} {candidate.alpha:>5g} {candidate.qhat:>8.4f} "
+            f"  says nothing: every class is in every set"
+        )
+        return
+    raw = candidate.alpha is None
+    name = f"{'raw (argmax)':<17} {'-':>5} {'-':>8}"
+    if not raw:
+        name = f"{candidate.rule:<17} {candidate.alpha:>5g} {candidate.qhat:>8.4f}"
+    shares = " ".join(
+        _share(getattr(candidate, measure), getattr(candidate, f"{measure}_se"))
+        for measure in ("miou", "precision", "kept", "recall")
+    )
+    print(f"{name} {shares}{remark}")
+
+
+def _share(value: float, error: float) -> str:
+    if math.isnan(value):
+        return f"{'-':>12}"
+    return f"{_percent(value)} ± {'?' if math.isnan(error) else f'{100 * error:.1f}':>4}"
+
+
+def _percent(value: float) -> str:
+    return f"{'-' if math.isnan(value) else f'{100 * value:.1f}':>5}"
+
+
+def _print_next(arguments: argparse.Namespace, choice: Choice) -> None:
+    if choice.calibration is None or not choice.worth_using:
+        return
+    how = (
+        f"--qhat {choice.calibration.qhat!r} --rule {choice.rule}"
+        if arguments.calibration_out is None
+        else f"--calibration {arguments.calibration_out}"  # which remembers the rule
+    )
+    command = f"conformal-plugin filter --maps {arguments.maps} {how} --ids UNLABELLED --out DIR"
+    print(f"\nLabels: {command}")

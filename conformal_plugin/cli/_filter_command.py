@@ -1,0 +1,202 @@
+"""``conformal-plugin filter``: pseudo-label PNGs from a folder of maps."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from conformal_plugin._atomic import atomic_write_text
+from conformal_plugin.calibration import Calibration
+from conformal_plugin.cli._inputs import (
+    find_maps,
+    find_photos,
+    fitted_maps,
+    listed_ids,
+    naming,
+    threshold,
+)
+from conformal_plugin.cli._label_folder import MANIFEST, LabelFolder
+from conformal_plugin.cli._label_summary import LabelSummary
+from conformal_plugin.cli._labeller import Labeller
+from conformal_plugin.cli._pair_lines import pair_lines
+from conformal_plugin.cli._progress import progress
+from conformal_plugin.cli._report import number, print_json, warn
+from conformal_plugin.cli._sharding import sharing
+from conformal_plugin.errors import OptionError, ShapeError
+from conformal_plugin.files import LazySequence, ScoreMap, read_map
+from conformal_plugin.labelling import promised_rule, refuse_uninformative
+
+__all__ = ["run"]
+
+_NEARLY_NONE, _NEARLY_ALL = 0.01, 0.99
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write the labels that are not there yet, the list and the manifest; print a summary."""
+    with sharing() as ranks:
+        arguments.quiet = arguments.quiet or ranks.number > 0
+        job = ranks.together(lambda: _Filtering(arguments))
+        ranks.first(job.begin)
+        share = ranks.share(range(len(job.ids)))
+        mine = ranks.together(lambda: job.labelled(share))
+        parts = ranks.gather(mine)
+        ranks.first(lambda: job.finish(parts))
+
+
+@dataclass
+class _Part:
+    """What became of some of the images."""
+
+    labeller: Labeller
+    summary: LabelSummary
+    written: int = 0
+    num_classes: int | None = None
+
+    def merge(self, other: _Part) -> None:
+        self.labeller.merge(other.labeller)
+        self.summary.merge(other.summary)
+        self.written += other.written
+        if other.num_classes is not None:
+            self.num_classes = _same_classes(other.num_classes, self.num_classes)
+
+
+class _Filtering:
+    """All that filtering needs, checked before any work."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._arguments = arguments
+        self._qhat, self._ignore_index = threshold(arguments)
+        refuse_uninformative(self._qhat)
+        for option in ("resize", "root"):
+            if getattr(arguments, option) and arguments.photos is None:
+                raise OptionError(
+                    f"--{option} is about photos; say where they are with --photos DIR"
+                )
+        self.ids = listed_ids(arguments)
+        self._paths = find_maps(arguments, self.ids)
+        self._settings = _settings(arguments, self._qhat, self._ignore_index)
+        self._folder = LabelFolder(arguments.out, self._settings)
+        self._maps, self._lines = _maps_and_lines(arguments, self.ids, self._paths, self._folder)
+
+    def begin(self) -> None:
+        """Write the manifest, unless the folder holds what must not be lost."""
+        self._folder.begin(self.ids, overwrite=self._arguments.overwrite)
+
+    def labelled(self, indices: Sequence[int]) -> _Part:
+        """Write the labels of these images that are not there yet."""
+        labeller = Labeller(
+            self._qhat,
+            rule=self._settings["rule"],
+            background=self._settings["background"],
+            ignore_index=self._ignore_index,
+        )
+        part = _Part(labeller, LabelSummary(self._ignore_index))
+        todo = self._not_done(indices, part.summary)
+        work = progress(
+            zip(todo, self._maps.take(todo)),
+            "filter",
+            total=len(indices),
+            done=len(indices) - len(todo),
+            quiet=self._arguments.quiet,
+        )
+        for index, scores in work:
+            name = self.ids[index]
+            with naming(name):
+                part.num_classes = _same_classes(int(scores.shape[0]), part.num_classes)
+                labels = labeller.labels(name, scores)
+                self._folder.write(name, labels, self._paths[index])
+            part.summary.add(labels)
+            part.written += 1
+        return part
+
+    def finish(self, parts: Sequence[_Part]) -> None:
+        """Write the list and print the summary of all images."""
+        arguments, (total, *others) = self._arguments, parts
+        for part in others:
+            total.merge(part)
+        total.labeller.report(len(self.ids))
+        id_list = arguments.id_list or arguments.out / "pseudo_labels.txt"
+        atomic_write_text(id_list, "".join(f"{line}\n" for line in self._lines))
+        content = {
+            "labels": str(arguments.out),
+            "id_list": str(id_list),
+            "manifest": str(arguments.out / MANIFEST),
+            "written": total.written,
+            "already_there": len(self.ids) - total.written,
+            **total.summary.content(),
+        }
+        _report(content, as_json=arguments.json)
+
+    def _not_done(self, indices: Sequence[int], summary: LabelSummary) -> list[int]:
+        """The images whose label is to be made; the labels that are there are summed up."""
+        todo = []
+        for index in indices:
+            present = None
+            if not self._arguments.overwrite:
+                present = self._folder.existing(self.ids[index], self._paths[index])
+            if present is None:
+                todo.append(index)
+            else:
+                summary.add(present)
+        return todo
+
+
+def _settings(arguments: argparse.Namespace, qhat: Any, ignore_index: int) -> dict[str, Any]:
+    calibration = qhat if isinstance(qhat, Calibration) else None
+    rule, background = promised_rule(qhat, arguments.rule, arguments.background)
+    return {
+        "qhat": np.asarray(calibration.qhat if calibration else qhat).tolist(),
+        "alpha": calibration.alpha if calibration else None,
+        "rule": rule,
+        "background": background,
+        "ignore_index": ignore_index,
+        "key": arguments.key,
+        "resize": arguments.resize,
+    }
+
+
+def _maps_and_lines(
+    arguments: argparse.Namespace, ids: Sequence[str], paths: Sequence[Path], folder: LabelFolder
+) -> tuple[LazySequence[ScoreMap], Sequence[str]]:
+    """The maps, fitted to photos where there are some, and the lines of the list to write."""
+    if arguments.photos is None:
+        return LazySequence(lambda path: read_map(path, arguments.key), paths), ids
+    photos = find_photos(arguments, ids)
+    maps = fitted_maps(arguments, ids, paths, photos, "photo")
+    return maps, pair_lines(arguments, photos, [folder.path(name) for name in ids])
+
+
+def _same_classes(count: int, num_classes: int | None) -> int:
+    if num_classes not in (None, count):
+        raise ShapeError(
+            f"the map has {count} classes and the ones before it {num_classes}; check that all "
+            f"come from one annotator"
+        )
+    return count
+
+
+def _report(content: Mapping[str, Any], *, as_json: bool) -> None:
+    kept = content["kept"]
+    if kept < _NEARLY_NONE or kept > _NEARLY_ALL:
+        how_much = "nearly nothing" if kept < _NEARLY_NONE else "nearly everything"
+        warn(
+            f"{how_much} was kept ({100 * kept:.2f} % of pixels), so the threshold decides little; "
+            f"look at the precision on labelled images with `conformal-plugin evaluate`, and at "
+            f"other alphas"
+        )
+    if as_json:
+        print_json(content)
+        return
+    print(
+        f"{content['written']} labels written to {content['labels']}, {content['already_there']} "
+        f"were there; list in {content['id_list']}"
+    )
+    print(f"kept {number(kept)} of pixels; {content['images_without_label']} images without any")
+    print(f"\n{'class':>5} {'share of pixels':>15}")
+    for c, share in content["share_per_class"].items():
+        print(f"{c:>5} {number(share):>15}")

@@ -1,0 +1,179 @@
+"""From ``--guarantee`` and its options to a calibrator, and from its counts to calibrations."""
+
+from __future__ import annotations
+
+import argparse
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from conformal_plugin._choices import FEW, GUARANTEES, TESTS, WEIGHTINGS
+from conformal_plugin.calibration import (
+    Calibration,
+    Calibrator,
+    ClassConditionalCalibrator,
+    ClassConditionalImageLevelCalibrator,
+    ClusteredCalibrator,
+    ImageLevelCalibrator,
+    ImageWiseCalibrator,
+    ScoreCounter,
+    exact_alpha,
+)
+from conformal_plugin.errors import OptionError
+from conformal_plugin.precision import PrecisionCalibrator, PrecisionTarget
+
+__all__ = ["Task", "chosen"]
+
+
+class Task(ABC):
+    """What to count with, and what to ask of the counts.
+
+    Attributes:
+        calibrator: counts nothing yet.
+        settings: what the counts depend on beside the images; plain JSON values.
+        levels: the alphas or epsilons asked for, each once.
+        level_name: ``"alpha"`` or ``"epsilon"``.
+    """
+
+    level_name = "alpha"
+
+    def __init__(self, calibrator: Any, settings: Mapping[str, Any], levels: Iterable[float]):
+        self.calibrator = calibrator
+        self.settings = dict(settings)
+        self.levels = list(dict.fromkeys(levels))
+
+    @abstractmethod
+    def results(
+        self, counted: Any, scores: Iterable[Any], labels: Iterable[Any], ids: Sequence[str]
+    ) -> list[Calibration]:
+        """A calibration per level, on every rank, from the counts of all images.
+
+        Args:
+            counted: the counts of all ranks.
+            scores, labels, ids: this rank's images, which may be read again.
+        """
+
+
+def chosen(
+    arguments: argparse.Namespace, cluster: Callable[[float], tuple[int, ...]] | None
+) -> Task:
+    """The task that the arguments name, all its options checked.
+
+    Args:
+        arguments: of ``calibrate``.
+        cluster: finds the cluster of each class for an alpha; needed for ``clustered``.
+
+    Raises:
+        OptionError: an option of another guarantee, a missing or an impossible one.
+        AlphaError: an alpha outside (0, 1).
+    """
+    _refuse_strangers(arguments)
+    ignore_index = 255 if arguments.ignore_index is None else arguments.ignore_index
+    if arguments.guarantee == "precision":
+        return _Precision(arguments, ignore_index)
+    alphas = arguments.alpha or [0.05]
+    for alpha in alphas:
+        exact_alpha(alpha)
+    few = arguments.few or FEW[0]
+    settings: dict[str, Any] = {}
+    calibrator: ScoreCounter
+    if arguments.guarantee == "pixel":
+        calibrator = Calibrator(ignore_index=ignore_index)
+    elif arguments.guarantee == "image-level":
+        calibrator = ImageLevelCalibrator(ignore_index=ignore_index)
+    elif arguments.guarantee == "image-wise":
+        settings = {"tau": 0.9 if arguments.tau is None else arguments.tau}
+        calibrator = ImageWiseCalibrator(**settings, ignore_index=ignore_index)
+    elif arguments.guarantee == "class-conditional":
+        settings = {"few": few, "min_images": arguments.min_images}
+        calibrator = ClassConditionalCalibrator(**settings, ignore_index=ignore_index)
+    elif arguments.guarantee == "class-conditional-image-level":
+        settings = {"few": few}
+        calibrator = ClassConditionalImageLevelCalibrator(**settings, ignore_index=ignore_index)
+    else:
+        if cluster is None:
+            raise OptionError(
+                "--guarantee clustered groups the classes on images of their own: name these with "
+                "--cluster-ids LIST, and the number of groups with --clusters N"
+            )
+        settings = {"of_class": list(cluster(alphas[0]))}
+        calibrator = ClusteredCalibrator(settings["of_class"], ignore_index=ignore_index)
+    settings |= {"guarantee": arguments.guarantee, "ignore_index": ignore_index}
+    return _Coverage(calibrator, settings, alphas)
+
+
+class _Coverage(Task):
+    def results(
+        self,
+        counted: ScoreCounter,
+        scores: Iterable[Any],
+        labels: Iterable[Any],
+        ids: Sequence[str],
+    ) -> list[Calibration]:
+        return [
+            counted.exact_result_of_ranks(scores, labels, alpha, ids=ids) for alpha in self.levels
+        ]
+
+
+class _Precision(Task):
+    level_name = "epsilon"
+
+    def __init__(self, arguments: argparse.Namespace, ignore_index: int) -> None:
+        if arguments.epsilon is None:
+            raise OptionError(
+                "--guarantee precision needs --epsilon, the share of kept labels that may be "
+                "wrong, for instance --epsilon 0.05"
+            )
+        calibrator = PrecisionCalibrator(
+            rule=arguments.rule or "foreground-first",
+            background=arguments.background or 0,
+            ignore_index=ignore_index,
+        )
+        self._options = {
+            "delta": 0.1 if arguments.delta is None else arguments.delta,
+            "weighting": arguments.weighting or WEIGHTINGS[0],
+            "max_pixels": arguments.max_pixels,
+            "test": arguments.test or TESTS[0],
+        }
+        for epsilon in arguments.epsilon:
+            PrecisionTarget(epsilon, **self._options)
+        settings = {
+            "guarantee": "precision",
+            "rule": calibrator.rule,
+            "background": calibrator.background,
+            "ignore_index": ignore_index,
+        }
+        super().__init__(calibrator, settings, arguments.epsilon)
+
+    def results(
+        self,
+        counted: PrecisionCalibrator,
+        scores: Iterable[Any],
+        labels: Iterable[Any],
+        ids: Sequence[str],
+    ) -> list[Calibration]:
+        return [counted.result(epsilon, **self._options) for epsilon in self.levels]
+
+
+_COVERAGE = tuple(name for name in GUARANTEES if name != "precision")
+_OWNERS: dict[str, tuple[str, ...]] = {
+    "alpha": _COVERAGE,
+    "tau": ("image-wise",),
+    "few": ("class-conditional", "class-conditional-image-level"),
+    "min_images": ("class-conditional",),
+    "cluster_ids": ("clustered",),
+    "clusters": ("clustered",),
+    **dict.fromkeys(
+        ("epsilon", "delta", "weighting", "max_pixels", "test", "rule", "background"),
+        ("precision",),
+    ),
+}
+
+
+def _refuse_strangers(arguments: argparse.Namespace) -> None:
+    for option, owners in _OWNERS.items():
+        if getattr(arguments, option) is not None and arguments.guarantee not in owners:
+            raise OptionError(
+                f"--{option.replace('_', '-')} belongs to --guarantee {' or '.join(owners)}, and "
+                f"this is --guarantee {arguments.guarantee}; leave it out, or change the guarantee"
+            )

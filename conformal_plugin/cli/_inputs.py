@@ -1,0 +1,148 @@
+"""From a command's arguments to ids, maps, labels and a threshold, all checked before any work."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from conformal_plugin.calibration import Calibration
+from conformal_plugin.cli._report import note
+from conformal_plugin.errors import ConformalError, OptionError
+from conformal_plugin.files import (
+    LABEL_SUFFIXES,
+    MAP_SUFFIXES,
+    PHOTO_SUFFIXES,
+    LazySequence,
+    ScoreMap,
+    find_files,
+    ids_in_folder,
+    image_size,
+    read_ids,
+    read_label,
+    read_map,
+    require_size,
+    resize_map,
+)
+
+__all__ = [
+    "find_labels",
+    "find_maps",
+    "find_photos",
+    "fitted_maps",
+    "listed_ids",
+    "maps_and_labels",
+    "naming",
+    "threshold",
+]
+
+
+def listed_ids(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """The ids of ``--ids``, or of all files in ``--maps``; each once."""
+    if arguments.ids is None:
+        return ids_in_folder(arguments.maps, MAP_SUFFIXES, "map").ids
+    listed = read_ids(arguments.ids)
+    if listed.repeated:
+        shown = ", ".join(listed.repeated[:3]) + (", ..." if len(listed.repeated) > 3 else "")
+        note(
+            f"{len(listed.repeated)} ids are listed more than once and are used once: {shown}",
+            quiet=arguments.quiet,
+        )
+    return listed.ids
+
+
+def find_maps(arguments: argparse.Namespace, ids: Sequence[str]) -> list[Path]:
+    """The map file of every id."""
+    return find_files(arguments.maps, ids, MAP_SUFFIXES, "map")
+
+
+def find_labels(arguments: argparse.Namespace, ids: Sequence[str]) -> list[Path]:
+    """The true label of every id."""
+    return find_files(arguments.labels, ids, LABEL_SUFFIXES, "label")
+
+
+def find_photos(arguments: argparse.Namespace, ids: Sequence[str]) -> list[Path]:
+    """The photo of every id."""
+    return find_files(arguments.photos, ids, PHOTO_SUFFIXES, "photo")
+
+
+def fitted_maps(
+    arguments: argparse.Namespace,
+    ids: Sequence[str],
+    paths: Sequence[Path],
+    images: Sequence[Path],
+    what: str,
+) -> LazySequence[ScoreMap]:
+    """The maps at ``paths``, each of its image's size: resized with ``--resize``, else checked.
+
+    Args:
+        arguments: with ``key`` and ``resize``.
+        ids: the images' ids.
+        paths: the map files.
+        images: the images whose sizes count.
+        what: what these are, ``"label"`` or ``"photo"``.
+    """
+
+    def resized(source: tuple[str, Path, Path]) -> ScoreMap:
+        _, path, image = source
+        return resize_map(read_map(path, arguments.key), image_size(image))
+
+    def checked(source: tuple[str, Path, Path]) -> ScoreMap:
+        name, path, image = source
+        scores = read_map(path, arguments.key)
+        require_size(scores, image_size(image), name, what)
+        return scores
+
+    return LazySequence(resized if arguments.resize else checked, list(zip(ids, paths, images)))
+
+
+def maps_and_labels(
+    arguments: argparse.Namespace, ids: Sequence[str]
+) -> tuple[LazySequence[ScoreMap], LazySequence[Any]]:
+    """The maps of ``ids``, fitted to their labels, and these, in step.
+
+    Raises:
+        OptionError: ``--classes`` names one that the first map does not have.
+        SourceFileError: a file is missing.
+    """
+    map_paths, label_paths = find_maps(arguments, ids), find_labels(arguments, ids)
+    maps = fitted_maps(arguments, ids, map_paths, label_paths, "label")
+    if arguments.classes is not None and len(maps):
+        classes = range(maps[0].shape[0])
+        if not set(arguments.classes) <= set(classes):
+            raise OptionError(
+                f"--classes must be indices in 0 ... {len(classes) - 1}, as {map_paths[0]} has "
+                f"{len(classes)} classes, got {arguments.classes}"
+            )
+    return maps, LazySequence(read_label, label_paths)
+
+
+def threshold(arguments: argparse.Namespace) -> tuple[Any, int]:
+    """What to filter with (a calibration, a number, or one per class), and the ignore index.
+
+    Raises:
+        OptionError: an ignore index that contradicts the calibration's.
+        CalibrationFileError: not a calibration file.
+    """
+    given = arguments.ignore_index
+    if arguments.calibration is None:
+        qhat = arguments.qhat
+        return qhat[0] if len(qhat) == 1 else qhat, 255 if given is None else given
+    calibration = Calibration.load(arguments.calibration)
+    if given is not None and given != calibration.ignore_index:
+        raise OptionError(
+            f"--ignore-index is {given} and {arguments.calibration} was made with "
+            f"{calibration.ignore_index}; leave the option out, or calibrate with {given}"
+        )
+    return calibration, calibration.ignore_index
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Put the image's id before the message of what goes wrong inside."""
+    try:
+        yield
+    except ConformalError as error:
+        raise type(error)(f"image {name}: {error}") from error

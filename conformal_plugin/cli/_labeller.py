@@ -1,0 +1,75 @@
+"""Filtering maps one by one, and what to say of those that nothing can be learnt from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from conformal_plugin.cli._report import warn
+from conformal_plugin.errors import UninformativeThresholdError
+from conformal_plugin.files import ScoreMap
+from conformal_plugin.labelling import filter as filter_masks, label_dtype
+
+__all__ = ["Labeller"]
+
+
+class Labeller:
+    """Makes the pseudo-label of each map; an image whose sets all hold every class keeps nothing.
+
+    Args:
+        qhat: as for :func:`conformal_plugin.filter`, and so are the others.
+        rule: how a label is picked from a prediction set.
+        background: the background class.
+        ignore_index: the label of dropped pixels.
+    """
+
+    def __init__(self, qhat: Any, *, rule: str, background: int, ignore_index: int) -> None:
+        self._qhat = qhat
+        self._rule = rule
+        self._background = background
+        self._ignore_index = ignore_index
+        self._unsure: list[str] = []
+
+    def labels(self, name: str, scores: ScoreMap) -> np.ndarray[Any, Any]:
+        """The label map ``(H, W)`` of the image called ``name``."""
+        try:
+            labels = filter_masks(
+                scores,
+                self._qhat,
+                rule=self._rule,
+                background=self._background,
+                ignore_index=self._ignore_index,
+            )
+        except UninformativeThresholdError:  # of this one image: nothing can be learnt from it
+            self._unsure.append(name)
+            dtype = str(label_dtype(len(scores), self._ignore_index)).removeprefix("torch.")
+            return np.full(tuple(scores.shape[1:]), self._ignore_index, dtype=dtype)
+        return np.asarray(labels)
+
+    def merge(self, other: Labeller) -> None:
+        """Speak for the images of ``other`` too."""
+        self._unsure += other._unsure
+
+    def report(self, images: int) -> None:
+        """Say which images hold every class in every set; refuse when that is all of them.
+
+        Args:
+            images: how many there are, with those that an earlier run labelled.
+
+        Raises:
+            UninformativeThresholdError: no image has a pixel with a class outside its set.
+        """
+        unsure = self._unsure
+        if not unsure:
+            return
+        if len(unsure) == images:
+            raise UninformativeThresholdError(
+                f"every class is in the prediction set of every pixel of all {images} images, so "
+                f"no label says anything; calibrate with a larger alpha or more labelled images"
+            )
+        shown = ", ".join(unsure[:3]) + (", ..." if len(unsure) > 3 else "")
+        warn(
+            f"{len(unsure)} of {images} images have every class in the set of every pixel and were "
+            f"dropped whole: {shown}"
+        )

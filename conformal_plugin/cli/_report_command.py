@@ -1,0 +1,184 @@
+"""``conformal-plugin report``: an HTML page of a calibration, from folders."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from conformal_plugin._atomic import atomic_open, atomic_write_text
+from conformal_plugin.annotators import class_list
+from conformal_plugin.calibration import Calibration
+from conformal_plugin.choosing import choose
+from conformal_plugin.cli._inputs import find_photos, listed_ids, maps_and_labels, threshold
+from conformal_plugin.cli._progress import Readings
+from conformal_plugin.cli._report import note, print_json
+from conformal_plugin.errors import MissingExtraError, OptionError
+from conformal_plugin.files import LazySequence, read_photo
+from conformal_plugin.labelling import label_maps, least_scores, promised_rule
+from conformal_plugin.reporting import (
+    Evidence,
+    Example,
+    Subject,
+    all_figures,
+    class_colours,
+    drawn,
+    gather,
+    label_picture,
+    page,
+    photo_picture,
+    require_renderer,
+    standalone,
+)
+from conformal_plugin.scores import grid_of, read_scores
+
+__all__ = ["run"]
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Gather the evidence and write the page and its charts."""
+    if arguments.examples < 0:
+        raise OptionError(f"--examples must be 0 or more, got {arguments.examples}")
+    calibration: Calibration = threshold(arguments)[0]
+    rule, background = promised_rule(calibration, arguments.rule, None)
+    names = _names(arguments.names, calibration.num_classes)
+    with_png = _with_png(arguments)
+    ids = listed_ids(arguments)
+    maps, labels = maps_and_labels(arguments, ids)
+    photos = find_photos(arguments, ids) if arguments.photos is not None else []
+    readings = Readings(maps, "report", quiet=arguments.quiet)
+    evidence = gather(readings, labels, calibration, rule=rule)
+    choice = choose(
+        readings,
+        labels,
+        classes=arguments.classes,
+        background=background,
+        ignore_index=calibration.ignore_index,
+        ids=ids,
+    )
+    figures = all_figures(calibration, evidence.evaluation, evidence.halves, choice, rule, names)
+    chosen = _chosen(evidence, arguments.examples)
+    painted = _Painted(maps, labels, photos, calibration, rule, background)
+    layers = {number: painted.layers(number) for number, _ in chosen}
+    shown = sorted(
+        {int(c) for maps in layers.values() for layer in maps.values() for c in np.unique(layer)}
+        - {calibration.ignore_index}
+    )
+    colours = class_colours(shown, background if rule == "foreground-first" else None)
+    examples = [
+        Example(
+            ids[number],
+            rank,
+            float(evidence.right[number]),
+            {
+                **painted.photo(number),
+                **{what: label_picture(layer, colours) for what, layer in layers[number].items()},
+            },
+        )
+        for number, rank in chosen
+    ]
+    subject = Subject(
+        arguments.title, calibration, evidence, choice, figures, examples, names, colours
+    )
+    for figure in figures:
+        path = arguments.out / "figures" / f"{figure.name}.svg"
+        atomic_write_text(path, standalone(figure))
+        if with_png:
+            with atomic_open(path.with_suffix(".png")) as file:
+                file.write(drawn(figure.svg))
+    target = arguments.out / "report.html"
+    atomic_write_text(target, page(subject))
+    if arguments.json:
+        charts = [figure.name for figure in figures]
+        formats = ["svg", "png"] if with_png else ["svg"]
+        print_json({"report": str(target), "figures": charts, "formats": formats})
+    else:
+        kinds = "SVG and PNG" if with_png else "SVG"
+        print(
+            f"{target}: {len(ids)} images, {len(figures)} charts (also as {kinds} in "
+            f"{arguments.out / 'figures'}), {len(examples)} examples"
+        )
+
+
+def _with_png(arguments: argparse.Namespace) -> bool:
+    """Whether the charts are written as PNG: where nothing was typed, if they can be."""
+    if arguments.png is False:
+        return False
+    try:
+        require_renderer()
+    except MissingExtraError as error:
+        if arguments.png:
+            raise
+        note(f"the charts are written as SVG alone: {error}", quiet=arguments.quiet)
+        return False
+    return True
+
+
+class _Painted:
+    """The labels of single images, to be painted."""
+
+    def __init__(
+        self,
+        maps: LazySequence[Any],
+        labels: LazySequence[Any],
+        photos: Sequence[Path],
+        calibration: Calibration,
+        rule: str,
+        background: int,
+    ) -> None:
+        self._maps = maps
+        self._labels = labels
+        self._photos = photos
+        self._calibration = calibration
+        self._rule = rule
+        self._background = background
+
+    def layers(self, number: int) -> dict[str, np.ndarray[Any, Any]]:
+        """True, raw and kept labels of an image, by what they are called."""
+        scores = read_scores(self._maps[number], "scores", points=False)
+        grid, classes = grid_of(scores), scores.shape[0]
+        ignore = self._calibration.ignore_index
+        options = {"background": self._background, "ignore_index": ignore}
+        everything: list[float | int | None] = [0] * classes
+        least = least_scores(self._calibration, grid, classes)
+        batch = scores.unsqueeze(0)
+        return {
+            "truth": np.asarray(self._labels[number]),
+            "raw": label_maps(batch, everything, rule="most-probable", **options)[0].numpy(),
+            "kept": label_maps(batch, least, rule=self._rule, **options)[0].numpy(),
+        }
+
+    def photo(self, number: int) -> dict[str, str]:
+        """The photo under its name; nothing where there are no photos."""
+        return {"photo": photo_picture(read_photo(self._photos[number]))} if self._photos else {}
+
+
+def _names(source: str | None, num_classes: int) -> list[str]:
+    if source is None:
+        return [f"class {c}" for c in range(num_classes)]
+    names = list(class_list(source).class_names)
+    if len(names) != num_classes:
+        raise OptionError(
+            f"--names {source} has {len(names)} classes and the calibration {num_classes}; "
+            f"give one name per class, background included"
+        )
+    return names
+
+
+def _chosen(evidence: Evidence, count: int) -> list[tuple[int, str]]:
+    """Numbers of the images to show, with their rank; none twice."""
+    ranked = evidence.ranked()
+    start = max(0, (len(ranked) - count) // 2)
+    groups = (
+        ("best", ranked[:count]),
+        ("median", ranked[start : start + count]),
+        ("worst", ranked[max(0, len(ranked) - count) :]),
+    )
+    chosen: dict[int, str] = {}
+    for rank, numbers in groups:
+        for number in numbers:
+            chosen.setdefault(number, rank)
+    return list(chosen.items())

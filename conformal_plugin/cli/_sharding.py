@@ -1,0 +1,94 @@
+"""Sharing a command's images out over the processes of ``torchrun``, which meet at its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch.distributed as dist
+
+from conformal_plugin.errors import ConformalError, OptionError
+from conformal_plugin.processes import Rank
+
+__all__ = ["Ranks", "sharing"]
+
+T = TypeVar("T")
+
+# One rank may have much left to do when another, resumed, has done its share. A rank that dies ends
+# the others at once.
+_PATIENCE = timedelta(days=7)
+
+
+class Ranks:
+    """The processes that share the work; one alone where ``torchrun`` did not start several.
+
+    Args:
+        rank: this one.
+    """
+
+    def __init__(self, rank: Rank) -> None:
+        self.number = rank.number
+        self.world = rank.world
+        self._rank = rank
+
+    def share(self, items: Sequence[T]) -> list[T]:
+        """This rank's items; every item is one rank's."""
+        return self._rank.share(items)
+
+    def together(self, work: Callable[[], T]) -> T:
+        """Do a step on every rank; where one fails, all end.
+
+        Raises:
+            ConformalError, OSError: as ``work``, or the message of the rank where it failed.
+        """
+        if self.world == 1:
+            return work()
+        try:
+            result, problem = work(), None
+        except (ConformalError, OSError) as error:
+            self.gather(str(error))
+            raise
+        problems = self.gather(problem)
+        failed = [number for number, text in enumerate(problems) if text is not None]
+        if failed:
+            raise ConformalError(f"rank {failed[0]} ended this run: {problems[failed[0]]}")
+        return result
+
+    def first(self, work: Callable[[], None]) -> None:
+        """Do a step on rank 0 alone, while the others wait."""
+        self.together(work if self.number == 0 else lambda: None)
+
+    def gather(self, value: T) -> list[T]:
+        """The values of all ranks, in their order."""
+        if self.world == 1:
+            return [value]
+        values: list[Any] = [None] * self.world
+        dist.all_gather_object(values, value)
+        return values
+
+
+@contextmanager
+def sharing() -> Iterator[Ranks]:
+    """The ranks of ``torchrun``, or of a process group that is there already.
+
+    Raises:
+        OptionError: ``RANK`` and ``WORLD_SIZE`` are set and the rest of what ``torchrun`` sets is
+            not.
+    """
+    rank = Rank.of()
+    begin = rank.world > 1 and not dist.is_initialized()
+    if begin:
+        try:
+            dist.init_process_group("gloo", timeout=_PATIENCE)
+        except ValueError as error:
+            raise OptionError(
+                f"the environment is that of {rank.world} processes, which cannot meet ({error}); "
+                f"start them with torchrun, or unset RANK and WORLD_SIZE"
+            ) from error
+    try:
+        yield Ranks(rank)
+    finally:
+        if begin:
+            dist.destroy_process_group()

@@ -1,0 +1,118 @@
+"""Options that several subcommands have. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from conformal_plugin._choices import RULES
+
+__all__ = [
+    "add_ignore_index",
+    "add_labels",
+    "add_maps",
+    "add_output",
+    "add_resize",
+    "add_rule",
+    "add_script",
+    "add_threshold",
+]
+
+
+def add_script(parser: argparse.ArgumentParser) -> None:
+    """Which script of a host."""
+    parser.add_argument(
+        "--script",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="this script alone, also where it has a name of its own; may be given again (default: "
+        "all scripts with a known name)",
+    )
+
+
+def add_maps(parser: argparse.ArgumentParser) -> None:
+    """Where the maps lie, and which of them are meant."""
+    group = parser.add_argument_group("images")
+    group.add_argument(
+        "--maps",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="class scores (K, H, W) in [0, 1]: ID.npz, ID.npy, ID.pt or ID.safetensors",
+    )
+    group.add_argument(
+        "--key",
+        metavar="NAME",
+        help="name of the array in map files that hold several (default: probs, or the only one)",
+    )
+    group.add_argument(
+        "--ids",
+        type=Path,
+        metavar="LIST",
+        help="text file, one id or PHOTO LABEL a line (default: all files in --maps)",
+    )
+
+
+def add_labels(parser: argparse.ArgumentParser) -> None:
+    """Where the true classes lie."""
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="true classes: ID.png, pixel values being class indices (palette or grey)",
+    )
+
+
+def add_threshold(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+    """What to filter with; returns the group, to which alternatives may be added."""
+    threshold = parser.add_mutually_exclusive_group(required=True)
+    threshold.add_argument(
+        "--calibration", type=Path, metavar="FILE", help="what `calibrate` wrote"
+    )
+    threshold.add_argument(
+        "--qhat", type=float, nargs="+", metavar="Q", help="threshold: one number, or one per class"
+    )
+    return threshold
+
+
+def add_rule(parser: argparse.ArgumentParser) -> None:
+    """How labels are picked."""
+    parser.add_argument(
+        "--rule",
+        choices=RULES,
+        help=f"how a label is picked from a prediction set (default: the calibration's, else "
+        f"{RULES[0]})",
+    )
+    parser.add_argument(
+        "--background",
+        type=int,
+        metavar="CLASS",
+        help="background class (default: the calibration's, else 0)",
+    )
+
+
+def add_resize(parser: argparse.ArgumentParser, target: str) -> None:
+    """Whether maps of another size are fitted to their label or photo."""
+    parser.add_argument(
+        "--resize",
+        action="store_true",
+        help=f"resize maps of another size than the {target} bilinearly instead of refusing them",
+    )
+
+
+def add_ignore_index(parser: argparse.ArgumentParser, default: str) -> None:
+    """The label of pixels without a class."""
+    parser.add_argument(
+        "--ignore-index",
+        type=int,
+        metavar="LABEL",
+        help=f"label of pixels without a class (default: {default})",
+    )
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """What is printed."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar and no notes")

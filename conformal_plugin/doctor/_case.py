@@ -1,0 +1,202 @@
+"""What a run consists of, each part read once and only when a check asks for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from conformal_plugin._extras import optional
+from conformal_plugin.adapters.labels import PseudoLabelFolder
+from conformal_plugin.adapters.loop import HOST_KEY, HostConfig
+from conformal_plugin.adapters.patching import HostScript, Recipe, host_scripts
+from conformal_plugin.calibration import Calibration
+from conformal_plugin.doctor._contents import Contents, LabelMap, read_map
+from conformal_plugin.doctor._id_lines import IdLine, NotKnownError, drawn, read_lines
+from conformal_plugin.errors import ConformalError, SourceFileError
+from conformal_plugin.files import read_label
+
+__all__ = ["SETTINGS", "Case", "Progress", "read_config"]
+
+Progress = Callable[[Sequence[Any], str], Iterable[Any]]
+"""Goes through a sequence under a title, drawing a bar or not."""
+
+SETTINGS = "labels.json"
+"""The file beside the pseudo-labels that holds what they were made with."""
+
+_PATHS = ("pseudo_labels", "calibration")
+
+
+def read_config(path: Path) -> Mapping[str, Any]:
+    """A host's YAML; only plain values are read, never objects.
+
+    Raises:
+        SourceFileError: unreadable, not YAML, or not a mapping.
+        MissingExtraError: PyYAML is not installed.
+    """
+    yaml = optional("yaml", "PyYAML", "reading a host's config")
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise SourceFileError(f"cannot read the config {path} ({reason})") from problem
+    except yaml.YAMLError as problem:
+        raise SourceFileError(
+            f"the config {path} is not plain YAML ({' '.join(str(problem).split())}); repair it"
+        ) from problem
+    if not isinstance(content, dict):
+        raise SourceFileError(
+            f"expected the config {path} to hold keys such as nclass: 21, but it is "
+            f"{type(content).__name__}; name the YAML file that the host's script reads"
+        )
+    return content
+
+
+@dataclass
+class Case:
+    """One run of a host: its scripts, its config and its id lists.
+
+    Attributes:
+        host: the folder that the scripts lie in and are started in.
+        cfg: the config.
+        recipes: all recipes that are known.
+        script_names: scripts to look at alone.
+        labelled_list: the file of the labelled ids, None where it was not given.
+        unlabelled_list: that of the unlabelled ids.
+        sample: how many images of a list are read.
+        progress: goes through images that are read.
+    """
+
+    host: Path
+    cfg: Mapping[str, Any]
+    recipes: Sequence[Recipe]
+    script_names: Sequence[str] = ()
+    labelled_list: Path | None = None
+    unlabelled_list: Path | None = None
+    sample: int = 200
+    progress: Progress = field(default=lambda items, title: items)
+
+    def inside(self, path: str | Path) -> Path:
+        """A path of the config, as a script that is started in the host's folder finds it."""
+        return self.host / path
+
+    @cached_property
+    def scripts(self) -> list[HostScript]:
+        """The scripts of the host that are known."""
+        try:
+            return host_scripts(self.host, self.script_names, self.recipes)
+        except ConformalError as problem:
+            raise NotKnownError(str(problem)) from problem
+
+    def read_options(self) -> HostConfig | None:
+        """The options under ``conformal:``, their paths taken from the host's folder.
+
+        Raises:
+            ConformalError: they are not valid.
+        """
+        given = self.cfg.get(HOST_KEY)
+        if isinstance(given, Mapping):
+            found = {
+                name: str(self.inside(value))
+                if name in _PATHS and isinstance(value, str)
+                else value
+                for name, value in given.items()
+            }
+            return HostConfig.read({**self.cfg, HOST_KEY: found})
+        return HostConfig.read(self.cfg)
+
+    @cached_property
+    def options(self) -> HostConfig:
+        """The same, where they are valid."""
+        try:
+            options = self.read_options()
+        except ConformalError as problem:
+            raise NotKnownError(f"the options under {HOST_KEY}: are not valid") from problem
+        if options is None:
+            raise NotKnownError(f"the config has no {HOST_KEY}: key")
+        return options
+
+    @cached_property
+    def nclass(self) -> int:
+        """The number of classes."""
+        value = self.cfg.get("nclass")
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise NotKnownError("the config has no usable nclass")
+        return value
+
+    @cached_property
+    def data_root(self) -> Path:
+        """The folder that the paths of an id list start from."""
+        value = self.cfg.get("data_root")
+        if not isinstance(value, str) or not self.inside(value).is_dir():
+            raise NotKnownError("the config names no data_root that is there")
+        return self.inside(value)
+
+    @cached_property
+    def labelled(self) -> list[IdLine]:
+        """The lines of the labelled list."""
+        return read_lines(self.labelled_list, "--labeled-id-path")
+
+    @cached_property
+    def unlabelled(self) -> list[IdLine]:
+        """The lines of the unlabelled list."""
+        return read_lines(self.unlabelled_list, "--unlabeled-id-path")
+
+    @cached_property
+    def masks(self) -> Contents:
+        """The masks of the labelled list, or a sample of them; missing files are left out."""
+        root = self.data_root
+        lines = [
+            (line, root / line.mask)
+            for line in drawn(self.labelled, self.sample)
+            if line.mask and (root / line.mask).is_file()
+        ]
+        maps = [
+            read_map(str(line.mask), root / line.photo, partial(read_label, path))
+            for line, path in self.progress(lines, "labelled masks")
+        ]
+        return self._contents(maps, self.labelled, "labelled masks")
+
+    @cached_property
+    def pseudo_labels(self) -> Contents:
+        """The pseudo-labels of the unlabelled list; photos without one are left out."""
+        root, folder = self.data_root, self.options.pseudo_labels
+        maps = []
+        for line in self.progress(drawn(self.unlabelled, self.sample), "pseudo-labels"):
+            try:
+                found = PseudoLabelFolder(folder, [line.text])
+            except SourceFileError:  # the check of the whole list names it
+                continue
+            read = partial(found.read, line.text)
+            maps.append(read_map(line.photo, root / line.photo, read))
+        return self._contents(maps, self.unlabelled, "pseudo-labels")
+
+    def _contents(self, maps: list[LabelMap], lines: Sequence[IdLine], what: str) -> Contents:
+        if not maps:
+            raise NotKnownError(f"there are no {what} to read")
+        return Contents(maps, len({line.photo for line in lines if line.photo}))
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """The calibration that the config names."""
+        if self.options.calibration is None:
+            raise NotKnownError(f"the {HOST_KEY}: block names no calibration")
+        try:
+            return Calibration.load(self.options.calibration)
+        except ConformalError as problem:
+            raise NotKnownError(f"the calibration cannot be read ({problem})") from problem
+
+    @cached_property
+    def label_settings(self) -> Mapping[str, Any]:
+        """The settings that `conformal-plugin filter` made the pseudo-labels with."""
+        path = self.options.pseudo_labels / SETTINGS
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as problem:
+            raise NotKnownError(f"{path} is not there or cannot be read") from problem
+        if not isinstance(content, dict):
+            raise NotKnownError(f"{path} was not written by `conformal-plugin filter`")
+        return content

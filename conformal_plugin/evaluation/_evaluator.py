@@ -1,0 +1,308 @@
+"""Measure on labelled images as they stream by, in constant memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from conformal_plugin.errors import EmptyCalibrationError, OptionError, ShapeError
+from conformal_plugin.evaluation._result import Evaluation
+from conformal_plugin.labelling import (
+    check_rule,
+    class_thresholds,
+    fill_maps,
+    in_set,
+    label_dtype,
+    label_maps,
+    label_part,
+    least_patterns,
+    promised_rule,
+)
+from conformal_plugin.processes import all_reduce, in_parallel
+from conformal_plugin.scores import (
+    LabelledScores,
+    Patterns,
+    ScoreGrid,
+    TrueScores,
+    as_tensor,
+    check_ignore_index,
+    check_range,
+    extremes,
+    grid_of,
+    labelled_images,
+    read_true_scores,
+)
+from conformal_plugin.scores.compiled import loops_for
+
+__all__ = ["Evaluator", "evaluate"]
+
+
+def evaluate(
+    masks: Any,
+    labels: Any,
+    qhat: Any,
+    *,
+    rule: str | None = None,
+    background: int | None = None,
+    ignore_index: int = 255,
+) -> Evaluation:
+    """Compare an annotator's maps, filtered at ``qhat``, with true labels.
+
+    Args:
+        masks: class scores in [0, 1], in any form that :func:`conformal_plugin.calibrate` takes.
+        labels: true classes, in step with ``masks``.
+        qhat: a :class:`conformal_plugin.Calibration`, a number or one number per class. Unlike
+            :func:`conformal_plugin.filter` this measures uninformative thresholds too;
+            ``math.inf`` with ``rule="most-probable"`` is the raw annotator (argmax).
+        rule, background: how a label is picked from a prediction set, see
+            :func:`conformal_plugin.filter`.
+        ignore_index: true label of pixels to leave out.
+
+    Returns:
+        The measurements.
+
+    Raises:
+        EmptyCalibrationError: no pixel is labelled.
+        InputTypeError, ShapeError, DeviceMismatchError, ScoreError, LabelError, OptionError: bad
+            input, see :mod:`conformal_plugin.errors`.
+
+    Example:
+        >>> import numpy as np
+        >>> masks = np.array([[[0.6, 0.9, 0.2]], [[0.4, 0.1, 0.2]]])
+        >>> result = evaluate(masks, np.array([[1, 1, 0]]), 0.65)
+        >>> result.kept_pixels, result.precision
+        (2, 0.5)
+    """
+    evaluator = Evaluator(qhat, rule=rule, background=background, ignore_index=ignore_index)
+    evaluator.update(masks, labels)
+    return evaluator.result()
+
+
+@dataclass
+class _Tally:
+    """Integer counts, so that adding them is exact in any order."""
+
+    confusion: np.ndarray[Any, Any]
+    set_sizes: np.ndarray[Any, Any]
+    images: list[tuple[int, int, int, int]] = field(default_factory=list)
+    """Per image its pixels: measured, covered, kept, wrong."""
+
+
+class Evaluator:
+    """Evaluates maps as they stream by; memory is constant but for four integers per image.
+
+    Args:
+        qhat, rule, background, ignore_index: as in :func:`evaluate`.
+
+    Example:
+        >>> import numpy as np
+        >>> evaluator = Evaluator(0.65)
+        >>> masks = np.array([[[0.6, 0.9, 0.2]], [[0.4, 0.1, 0.2]]])
+        >>> for labels in ([[1, 1, 0]], [[1, 0, 0]]):
+        ...     evaluator.update(masks, np.array(labels))
+        >>> evaluator.result().n_images
+        2
+    """
+
+    _total_of_ranks = False
+
+    def __init__(
+        self,
+        qhat: Any,
+        *,
+        rule: str | None = None,
+        background: int | None = None,
+        ignore_index: int = 255,
+    ) -> None:
+        self.qhat = qhat
+        self.rule, self.background = promised_rule(qhat, rule, background)
+        self.ignore_index = ignore_index
+        self._tally: _Tally | None = None
+
+    def update(self, masks: Any, labels: Any) -> None:
+        """Measure more images: any form of masks and labels that :func:`evaluate` takes.
+
+        Nothing is counted when any part of the input is refused.
+
+        Raises:
+            InputTypeError, ShapeError, DeviceMismatchError, ScoreError, LabelError, OptionError:
+                as :func:`evaluate`.
+        """
+        fresh = Evaluator(**self._settings())
+        items = map(fresh._begun_with, labelled_images(masks, labels))
+        for item, measured in in_parallel(fresh._measure, items):
+            with item.named():
+                confusion, set_sizes, images = measured()
+            tally = fresh._begin(len(confusion))
+            tally.confusion += confusion
+            tally.set_sizes += set_sizes
+            tally.images += images
+        self.merge(fresh)
+
+    def merge(self, other: Evaluator) -> Evaluator:
+        """Add what ``other`` has measured; returns this evaluator.
+
+        Raises:
+            OptionError: the two were made with different settings.
+            ShapeError: the two have seen different numbers of classes.
+        """
+        theirs = other._settings()
+        different = [
+            name
+            for name, value in self._settings().items()
+            if value is not theirs[name] and not np.array_equal(value, theirs[name])
+        ]
+        if different:
+            raise OptionError(
+                f"cannot merge evaluators that differ in {', '.join(different)}; construct both "
+                f"with the same settings"
+            )
+        if other._tally is not None:
+            tally = self._begin(len(other._tally.confusion))
+            tally.confusion += other._tally.confusion
+            tally.set_sizes += other._tally.set_sizes
+            tally.images += other._tally.images
+        return self
+
+    def all_reduce(self, group: Any = None) -> Evaluator:
+        """Add up what all ranks measured on each: :func:`conformal_plugin.processes.all_reduce`."""
+        return all_reduce(self, group)
+
+    def result(self) -> Evaluation:
+        """The measurements so far.
+
+        Raises:
+            EmptyCalibrationError: no pixel has been measured.
+        """
+        if self._tally is None or not self._tally.images:
+            raise EmptyCalibrationError(
+                f"nothing to evaluate: every label is {self.ignore_index} or nothing was passed; "
+                f"check ignore_index and that the label files are not blank"
+            )
+        pixels, covered, kept, wrong = np.array(self._tally.images, dtype=np.int64).T
+        order = np.lexsort((wrong, kept, pixels, covered / pixels))
+        return Evaluation(
+            confusion=self._tally.confusion.copy(),
+            set_sizes=self._tally.set_sizes.copy(),
+            image_pixels=pixels[order],
+            image_covered=covered[order],
+            image_kept=kept[order],
+            image_wrong=wrong[order],
+            rule=self.rule,
+        )
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "qhat": self.qhat,
+            "rule": self.rule,
+            "background": self.background,
+            "ignore_index": self.ignore_index,
+        }
+
+    def _begin(self, num_classes: int) -> _Tally:
+        if self._tally is None:
+            check_rule(self.rule, self.background, num_classes)
+            check_ignore_index(self.ignore_index, num_classes)
+            self._tally = _Tally(
+                np.zeros((num_classes, num_classes + 1), dtype=np.int64),
+                np.zeros(num_classes + 1, dtype=np.int64),
+            )
+        if len(self._tally.confusion) != num_classes:
+            raise ShapeError(
+                f"masks must all have the same number of classes: {len(self._tally.confusion)} "
+                f"came first, now {num_classes}; check that all come from one annotator"
+            )
+        return self._tally
+
+    def _begun_with(self, item: LabelledScores) -> LabelledScores:
+        with item.named():
+            self._begin(item.scores.shape[0])
+        return item
+
+    def _measure(
+        self, item: LabelledScores
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], list[Any]]:
+        """What an image adds to a tally; touches nothing here, so that threads can share it."""
+        num_classes = item.scores.shape[0]
+        grid = grid_of(item.scores, "masks")
+        thresholds = class_thresholds(self.qhat, num_classes)
+        # Points have one spatial axis; give them a height, as images have.
+        scores = item.scores if item.scores.ndim == 3 else item.scores.unsqueeze(1)
+        labels, sizes = (values.flatten() for values in self._label(scores, thresholds, grid))
+        true = read_true_scores(item, self.ignore_index, grid)
+        # A score has to be above this to be in the set; that of an ignored pixel never is.
+        bounds = [grid.top if b is None else b - 1 for b in least_patterns(thresholds, grid)]
+        below = torch.tensor([*bounds, grid.beyond], device=labels.device)
+        confusion, by_size, covered = _counted(item, true, below, labels, sizes)
+        if item.points:
+            return confusion, by_size, _each_point(true, below, labels)
+        total, kept = int(confusion.sum()), int(confusion[:, :-1].sum())
+        image = (total, covered, kept, kept - int(np.trace(confusion)))
+        return confusion, by_size, [image] if total else []
+
+    def _label(
+        self, scores: Tensor, thresholds: list[float], grid: ScoreGrid
+    ) -> tuple[Tensor, Tensor]:
+        """Labels, K where dropped, and sizes of the prediction sets, ``(H, W)`` each."""
+        num_classes = len(thresholds)
+        # A label number of its own for dropped pixels, whatever the caller's ignore index.
+        options: dict[str, Any] = {
+            "rule": self.rule,
+            "background": self.background,
+            "ignore_index": num_classes,
+        }
+        dtype = label_dtype(num_classes + 1, num_classes)
+        if scores.device.type != "cpu":
+            least = [grid.least(threshold) for threshold in thresholds]
+            check_range(extremes(scores), scores, grid)
+            members = torch.stack([in_set(channel, b) for channel, b in zip(scores, least)])
+            return label_maps(scores[None], least, **options)[0], members.sum(dim=0)
+        bounds = least_patterns(thresholds, grid)
+        labels = torch.empty(scores.shape[1:], dtype=dtype)
+        sizes = torch.empty_like(labels)
+
+        def work(part: Patterns, label: np.ndarray[Any, Any], size: np.ndarray[Any, Any]) -> int:
+            return label_part(part, bounds, label, size, **options)
+
+        fill_maps(work, scores[None], grid, labels[None], sizes[None])
+        return labels, sizes
+
+
+def _counted(
+    item: LabelledScores, true: TrueScores, below: Tensor, labels: Tensor, sizes: Tensor
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]:
+    """Pixels by true class and label, by size of their set, and those that are covered."""
+    cpu = labels.device.type == "cpu"
+    loops = loops_for("reading", item.scores.numel()) if cpu else None
+    if loops is not None:
+        values = (true.classes, true.patterns, below, labels, sizes)
+        counts: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]
+        counts = loops.tally(*(np.asarray(value) for value in values))
+        return counts
+    columns = len(below)
+    classes = as_tensor(true.classes)
+    rows = classes.int() * columns
+    # Ignored pixels have a last row, cut off again.
+    confusion, by_size = (
+        torch.bincount(rows + values, minlength=columns * columns)
+        .reshape(columns, columns)[:-1]
+        .cpu()
+        .numpy()
+        for values in (labels, sizes)
+    )
+    covered = as_tensor(true.patterns) > below[classes.long()]
+    return confusion, by_size.sum(axis=0), int(covered.count_nonzero())
+
+
+def _each_point(true: TrueScores, below: Tensor, labels: Tensor) -> list[Any]:
+    """Of each point that is not ignored: 1, and whether it is covered, kept and wrong."""
+    classes = as_tensor(true.classes)
+    used = classes < len(below) - 1
+    covered = as_tensor(true.patterns) > below[classes.long()]
+    kept = labels < len(below) - 1
+    flags = torch.stack([used, covered, kept, kept & (labels != classes)])
+    return [tuple(point) for point in flags[:, used].T.int().tolist()]

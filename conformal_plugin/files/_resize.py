@@ -1,0 +1,57 @@
+"""Bringing score maps to the size of a photo or label, or refusing where sizes differ."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.functional import interpolate
+
+from conformal_plugin.errors import ShapeError
+from conformal_plugin.files._maps import ScoreMap
+from conformal_plugin.scores import back_to_kind, to_tensor
+
+__all__ = ["require_size", "resize_map"]
+
+
+def resize_map(scores: ScoreMap, size: tuple[int, int]) -> ScoreMap:
+    """Resize ``(K, H, W)`` scores to ``size`` bilinearly, pixel centres aligned.
+
+    Computed in float32 (float64 for float64 maps) and returned in the dtype that came, so that a
+    resized map can be counted beside others; integers are rounded. Each value is a weighted mean
+    of its neighbours: scores in [0, 1] stay there to the bit, and scores outside are not hidden.
+    """
+    tensor = to_tensor(scores, "scores")
+    if tuple(tensor.shape[1:]) == tuple(size):
+        return scores
+    real = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+    fine = tensor.to(real)
+    low, high = fine.aminmax()
+    resized = interpolate(fine[None], size=size, mode="bilinear", align_corners=False)[0]
+    # Rounding of the weights must not lift 1.0 above one.
+    resized = resized.clamp(low, high)
+    if not tensor.dtype.is_floating_point:
+        resized = resized.round()
+    result: ScoreMap = back_to_kind(scores)(resized.to(tensor.dtype))
+    return result
+
+
+def require_size(scores: ScoreMap, size: tuple[int, int], name: str, other: str) -> None:
+    """Refuse ``(K, H, W)`` scores of another size than ``size``.
+
+    Args:
+        scores: the map.
+        size: ``(H, W)`` expected.
+        name: the image's id, for the message.
+        other: what has that size: ``"label"`` or ``"photo"``.
+
+    Raises:
+        ShapeError: names the id and both sizes.
+    """
+    height, width = scores.shape[1:]
+    if (height, width) == tuple(size):
+        return
+    turned = " (they are each other's transpose)" if (width, height) == tuple(size) else ""
+    raise ShapeError(
+        f"image {name}: the map is {height} x {width} (height x width) and the {other} "
+        f"{size[0]} x {size[1]}{turned}; resize the map with conformal_plugin.files.resize_map "
+        f"(--resize on the command line), or check that both belong to the same image"
+    )

@@ -1,0 +1,322 @@
+"""One score map as bytes: rounded to a stated precision, predicted from neighbours, deflated.
+
+A store file is a header, one bit per class that tells whether its plane holds anything but zeros,
+and the deflated planes. Version 1:
+
+======  ==================================================================
+bytes   content
+======  ==================================================================
+8       ``MAGIC``
+1       version, 1
+1       precision in bits, 8 ... 11 or 16
+1       how plane 0 is predicted: 0 not at all, 1 as one minus the sum of
+        the others, 2 as one minus the largest of them
+1       zero
+4 x 3   K, H, W, unsigned, little-endian, as all numbers here
+16      digest of the annotator that made the map
+4       length of what follows the header
+4       CRC-32 of the header before this field and of what follows it
+(K+7)/8 the bits of the planes, the first class in the lowest bit
+rest    raw deflate: the high bytes of all residuals, then their low bytes
+======  ==================================================================
+
+A plane's levels are whole numbers: multiples of ``2**-bits``, or float16 patterns at 16 bits. Each
+is predicted as left + upper - upper left, and the difference, modulo 2**16, is folded so that small
+ones of either sign have a high byte of zero.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from conformal_plugin.errors import (
+    InputTypeError,
+    OptionError,
+    ScoreError,
+    ShapeError,
+    SourceFileError as Damaged,
+)
+from conformal_plugin.scores import to_tensor
+
+__all__ = [
+    "DEFAULT_PRECISION",
+    "DIGEST_BYTES",
+    "FLOAT16",
+    "HEADER_BYTES",
+    "MAGIC",
+    "PRECISIONS",
+    "Header",
+    "check_precision",
+    "decode",
+    "encode",
+    "read_header",
+    "rounded",
+]
+
+MAGIC = b"\x89CPMAP\r\n"
+DIGEST_BYTES = 16
+FLOAT16 = 16
+"""The precision at which a float16 map comes back bit for bit."""
+PRECISIONS = (8, 9, 10, 11, FLOAT16)
+DEFAULT_PRECISION = 11
+"""Up to 11 bits each multiple of ``2**-bits`` is a float16 number."""
+
+_VERSION = 1
+_FIELDS = struct.Struct(f"<8s4B3I{DIGEST_BYTES}sI")
+_CHECK = struct.Struct("<I")
+HEADER_BYTES = _FIELDS.size + _CHECK.size
+_ONE_AS_FLOAT16 = 0x3C00
+_UNITS = 2**24
+"""Each float16 number in [0, 1] is a multiple of 2**-24, so that sums in these units are exact."""
+_ALONE, _LESS_SUM, _LESS_LARGEST = range(3)
+_LARGEST_SIDE = 2**16
+_LARGEST_MAP = 2**31
+
+Levels = npt.NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a store file says before its planes.
+
+    Attributes:
+        shape: ``(K, H, W)``.
+        precision: in bits, one of ``PRECISIONS``.
+        digest: of the annotator, ``DIGEST_BYTES`` bytes.
+        length: bytes of the whole file.
+    """
+
+    shape: tuple[int, int, int]
+    precision: int
+    digest: bytes
+    length: int
+
+
+def check_precision(precision: int) -> None:
+    """Refuse a precision that the store has not.
+
+    Raises:
+        OptionError: with those that there are.
+    """
+    if precision not in PRECISIONS:
+        raise OptionError(
+            f"precision must be one of {', '.join(map(str, PRECISIONS))} bits, got {precision!r}; "
+            f"{DEFAULT_PRECISION} is as fine as float16 is near 1, {FLOAT16} is float16 itself"
+        )
+
+
+def rounded(scores: Any, precision: int = DEFAULT_PRECISION) -> npt.NDArray[np.float16]:
+    """The float16 scores that come back from a store of this precision.
+
+    At 8 to 11 bits each score becomes the nearest multiple of ``2**-precision``, at most
+    ``2**-(precision + 1)`` away. Rounding is monotone, and an order statistic of rounded scores is
+    the rounded order statistic: q-hat moves by at most that much, and float16 scores of one half
+    or more do not move at all at 11 bits. At 16 bits float16 scores stay as they are, and wider
+    ones are rounded to float16.
+
+    Args:
+        scores: ``(K, H, W)`` in [0, 1]: NumPy or torch, of any floating-point dtype.
+        precision: one of ``PRECISIONS``.
+
+    Raises:
+        InputTypeError, ShapeError, ScoreError: no such scores.
+        OptionError: no such precision.
+    """
+    return _values(_levels(scores, precision), precision)
+
+
+def encode(
+    scores: Any, *, precision: int = DEFAULT_PRECISION, digest: bytes = bytes(DIGEST_BYTES)
+) -> bytes:
+    """A map as the content of a store file; arguments and errors as for :func:`rounded`.
+
+    Args:
+        scores: ``(K, H, W)`` in [0, 1].
+        precision: one of ``PRECISIONS``.
+        digest: ``DIGEST_BYTES`` bytes that tell the annotator.
+    """
+    levels = _levels(scores, precision)
+    present = levels.reshape(len(levels), -1).max(axis=1) > 0
+    planes = levels[present]
+    rule = _ALONE
+    if present[0]:
+        rule, planes[0] = _best_prediction(planes, precision)
+    body = np.packbits(present, bitorder="little").tobytes() + _deflated(_residuals(planes))
+    head = _FIELDS.pack(
+        MAGIC, _VERSION, precision, rule, 0, *levels.shape, digest, HEADER_BYTES + len(body)
+    )
+    return head + _CHECK.pack(zlib.crc32(body, zlib.crc32(head))) + body
+
+
+def read_header(content: bytes, name: str) -> Header:
+    """The header of a store file, from its first ``HEADER_BYTES`` bytes or more.
+
+    Raises:
+        SourceFileError: no store file, or of a later version; ``name`` is in the message.
+    """
+    return _parsed(content, name)[0]
+
+
+def decode(content: bytes, name: str) -> tuple[npt.NDArray[np.float16], Header]:
+    """The float16 scores ``(K, H, W)`` of a store file's content, and its header.
+
+    Raises:
+        SourceFileError: no store file, damaged, or of a later version; ``name`` is in the message.
+    """
+    header, rule, expected = _parsed(content, name)
+    body = content[HEADER_BYTES:]
+    if len(content) != header.length:
+        raise Damaged(f"the map {name} has {len(content)} bytes of {header.length}; {_AGAIN}")
+    if zlib.crc32(body, zlib.crc32(content[: _FIELDS.size])) != expected:
+        raise Damaged(f"the map {name} is damaged (its checksum does not fit); {_AGAIN}")
+    classes, height, width = header.shape
+    bits = (classes + 7) // 8
+    present = np.unpackbits(
+        np.frombuffer(body[:bits], dtype=np.uint8), count=classes, bitorder="little"
+    ).astype(bool)
+    shape = (int(present.sum()), height, width)
+    planes = _planes(_inflated(body[bits:], shape, name))
+    if rule != _ALONE:
+        planes[0] += _predicted(planes[1:], rule, header.precision)
+    top = _ONE_AS_FLOAT16 if header.precision == FLOAT16 else 2**header.precision
+    if planes.size and int(planes.max()) > top:
+        raise Damaged(f"the map {name} holds scores above 1; {_AGAIN}")
+    scores = np.zeros(header.shape, dtype=np.float16)
+    scores[present] = _values(planes, header.precision)
+    return scores, header
+
+
+_AGAIN = "delete it and run the annotator again, which makes what is missing"
+
+
+def _parsed(content: bytes, name: str) -> tuple[Header, int, int]:
+    """Header, prediction rule and checksum."""
+    if len(content) < HEADER_BYTES or not content.startswith(MAGIC):
+        raise Damaged(f"the map {name} is no map of a store, or only its beginning; {_AGAIN}")
+    _, version, precision, rule, _, *shape, digest, length = _FIELDS.unpack_from(content)
+    if version != _VERSION:
+        raise Damaged(
+            f"the map {name} has version {version} of the store's format and this release reads "
+            f"{_VERSION}; install a newer conformal-plugin"
+        )
+    classes, height, width = shape
+    sensible = (
+        0 < classes <= _LARGEST_SIDE
+        and 0 < height <= _LARGEST_SIDE
+        and 0 < width <= _LARGEST_SIDE
+        and classes * height * width <= _LARGEST_MAP
+        and precision in PRECISIONS
+        and rule in (_ALONE, _LESS_SUM, _LESS_LARGEST)
+    )
+    if not sensible:
+        raise Damaged(f"the map {name} has a header that makes no sense; {_AGAIN}")
+    (check,) = _CHECK.unpack_from(content, _FIELDS.size)
+    return Header((classes, height, width), precision, digest, length), rule, check
+
+
+def _levels(scores: Any, precision: int) -> Levels:
+    check_precision(precision)
+    tensor = to_tensor(scores, "scores")
+    if not tensor.dtype.is_floating_point:
+        raise InputTypeError(
+            f"scores of a store must be floating-point numbers in [0, 1], got {tensor.dtype}; "
+            f"divide integers by the largest value of their dtype"
+        )
+    if tensor.ndim != 3 or 0 in tensor.shape:
+        raise ShapeError(
+            f"a store keeps maps (K, H, W) with at least one pixel, got {tuple(tensor.shape)}"
+        )
+    # On the tensor's own device; adding zero turns -0.0 into 0.0.
+    wide = (tensor if tensor.dtype == torch.float64 else tensor.float()) + 0.0
+    low, high = wide.aminmax()
+    if not bool((low >= 0) & (high <= 1)):
+        raise ScoreError(
+            f"scores must lie in [0, 1], got {low:.4g} ... {high:.4g}; sums of SEEM and logits are "
+            f"brought there first, by clamp or sigmoid"
+        )
+    if precision == FLOAT16:
+        whole = wide.to(torch.float16).view(torch.int16)
+    else:
+        whole = wide.mul_(2**precision).round_().to(torch.int16)
+    levels: Levels = np.ascontiguousarray(whole.cpu().numpy()).view(np.uint16)
+    return levels
+
+
+def _values(levels: Levels, precision: int) -> npt.NDArray[np.float16]:
+    if precision == FLOAT16:
+        return levels.view(np.float16)
+    table = (np.arange(2**precision + 1) / 2**precision).astype(np.float16)
+    values: npt.NDArray[np.float16] = table[levels]
+    return values
+
+
+def _best_prediction(planes: Levels, precision: int) -> tuple[int, Levels]:
+    """The rule that leaves least of plane 0, and what it leaves."""
+    left = {_ALONE: planes[0]}
+    for rule in (_LESS_SUM, _LESS_LARGEST):
+        left[rule] = planes[0] - _predicted(planes[1:], rule, precision)
+    cost = {rule: np.count_nonzero(_residuals(plane[None])) for rule, plane in left.items()}
+    best = min(cost, key=lambda rule: cost[rule])
+    return best, left[best]
+
+
+def _predicted(others: Levels, rule: int, precision: int) -> Levels:
+    """One minus the sum of the other planes, or minus the largest, as levels; never below zero."""
+    if precision == FLOAT16:
+        whole = _UNITS
+        parts = (others.view(np.float16).astype(np.float64) * _UNITS).astype(np.int64)
+    else:
+        whole, parts = 2**precision, others.astype(np.int64)
+    taken = parts.sum(axis=0) if rule == _LESS_SUM else parts.max(axis=0, initial=0)
+    rest = np.maximum(whole - taken, 0)
+    if precision == FLOAT16:
+        patterns: Levels = (rest / _UNITS).astype(np.float16).view(np.uint16)
+        return patterns
+    levels: Levels = rest.astype(np.uint16)
+    return levels
+
+
+def _residuals(planes: Levels) -> Levels:
+    across = planes.copy()
+    across[:, :, 1:] -= planes[:, :, :-1]
+    both = across.copy()
+    both[:, 1:] -= across[:, :-1]
+    signed = both.view(np.int16)
+    folded: Levels = ((signed << 1) ^ (signed >> 15)).view(np.uint16)
+    return folded
+
+
+def _planes(folded: Levels) -> Levels:
+    both = (folded >> 1) ^ np.negative(folded & 1)
+    across = np.cumsum(both, axis=1, dtype=np.uint16)
+    planes: Levels = np.cumsum(across, axis=2, dtype=np.uint16)
+    return planes
+
+
+def _deflated(folded: Levels) -> bytes:
+    # Run lengths and Huffman codes alone are smaller here than matches are, and four times as fast.
+    packer = zlib.compressobj(6, zlib.DEFLATED, -15, 9, zlib.Z_RLE)
+    high = (folded >> 8).astype(np.uint8).tobytes()
+    low = (folded & 0xFF).astype(np.uint8).tobytes()
+    return packer.compress(high) + packer.compress(low) + packer.flush()
+
+
+def _inflated(packed: bytes, shape: tuple[int, int, int], name: str) -> Levels:
+    size = int(np.prod(shape))
+    unpacker = zlib.decompressobj(-15)
+    try:  # never more than the header allows, whatever the file says
+        content = unpacker.decompress(packed, 2 * size + 1)
+    except zlib.error as error:
+        raise Damaged(f"the map {name} is damaged ({error}); {_AGAIN}") from error
+    if len(content) != 2 * size or not unpacker.eof:
+        raise Damaged(f"the map {name} is damaged (its planes have another size); {_AGAIN}")
+    high, low = np.frombuffer(content, dtype=np.uint8).reshape(2, *shape).astype(np.uint16)
+    levels: Levels = np.left_shift(high, 8, dtype=np.uint16) | low
+    return levels

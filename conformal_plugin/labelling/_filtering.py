@@ -1,0 +1,156 @@
+"""From class scores to prediction sets and pseudo-labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from conformal_plugin.labelling._cpu_labels import fill_maps, label_part
+from conformal_plugin.labelling._rules import (
+    check_rule,
+    in_set,
+    label_dtype,
+    label_maps,
+    promised_rule,
+)
+from conformal_plugin.labelling._thresholds import (
+    class_thresholds,
+    every_class_in_every_set,
+    least_patterns,
+    least_scores,
+    refuse_uninformative,
+)
+from conformal_plugin.scores import (
+    Patterns,
+    ScoreGrid,
+    back_to_kind,
+    check_ignore_index,
+    check_range,
+    extremes,
+    grid_of,
+    read_scores,
+)
+
+__all__ = ["filter", "prediction_sets"]
+
+
+def filter(
+    masks: Any,
+    qhat: Any,
+    *,
+    rule: str | None = None,
+    background: int | None = None,
+    ignore_index: int = 255,
+) -> Any:
+    """Turn an annotator's class scores into pseudo-labels, dropping what calibration forbids.
+
+    Each pixel has the prediction set ``C = {j : 1 - P(j) <= qhat(j)}``. The rule picks its label:
+
+    - ``"foreground-first"`` (ConformalSAM, arXiv 2507.15803): the most probable foreground class
+      in C if there is one; else background if C = {background}; else ignored.
+    - ``"most-probable"``: the most probable class in C; ignored if C is empty. For data without a
+      background class.
+    - ``"singleton"``: the class of C where C has exactly one; else ignored.
+
+    Ties go to the lowest class index, as with ``argmax``.
+
+    Args:
+        masks: class scores in [0, 1], ``(K, H, W)`` or ``(N, K, H, W)``; kinds and dtypes as in
+            :func:`conformal_plugin.calibrate`.
+        qhat: a :class:`conformal_plugin.Calibration`, a number, or one number per class.
+        rule: one of the three above; None for the one that the calibration is for, where it is for
+            one (:func:`conformal_plugin.calibrate_precision` and what ``choose`` proposes), else
+            ``"foreground-first"``.
+        background: index of the background class (``"foreground-first"`` alone uses it); None for
+            the calibration's, else 0.
+        ignore_index: the label of dropped pixels.
+
+    Returns:
+        Label maps ``(H, W)`` or ``(N, H, W)``, of the same kind and on the same device: uint8
+        where K - 1 and ``ignore_index`` fit, else int16 or int32.
+
+    Raises:
+        UninformativeThresholdError: a threshold of 1 or more (infinite ones included), or one that
+            puts every class into the set of every pixel.
+        InputTypeError, ShapeError, ScoreError, LabelError, OptionError: bad masks or options.
+
+    Example:
+        >>> import numpy as np
+        >>> masks = np.array([[[0.6, 0.9, 0.2]], [[0.4, 0.1, 0.2]]])
+        >>> filter(masks, 0.65).tolist()
+        [[1, 0, 255]]
+    """
+    tensor = read_scores(masks, "masks", points=False)
+    batch = tensor if tensor.ndim == 4 else tensor.unsqueeze(0)
+    num_classes = batch.shape[1]
+    grid = grid_of(batch, "masks")
+    rule, background = promised_rule(qhat, rule, background)
+    check_rule(rule, background, num_classes)
+    check_ignore_index(ignore_index, num_classes)
+    thresholds = class_thresholds(qhat, num_classes)
+    refuse_uninformative(qhat)
+    options: dict[str, Any] = {
+        "rule": rule,
+        "background": background,
+        "ignore_index": ignore_index,
+    }
+    if batch.device.type == "cpu":
+        out = _labels_on_cpu(batch, thresholds, grid, options)
+    else:
+        least = [grid.least(threshold) for threshold in thresholds]
+        out = label_maps(batch, least, **options)
+        check_range(extremes(batch), batch, grid)
+        if all(bool(in_set(batch[:, c], bound).all()) for c, bound in enumerate(least)):
+            raise every_class_in_every_set(num_classes)
+    return back_to_kind(masks)(out if tensor.ndim == 4 else out[0])
+
+
+def _labels_on_cpu(
+    batch: Tensor, thresholds: list[float], grid: ScoreGrid, options: dict[str, Any]
+) -> Tensor:
+    num_classes = len(thresholds)
+    bounds = least_patterns(thresholds, grid)
+    out = torch.empty(
+        batch.shape[:1] + batch.shape[2:], dtype=label_dtype(num_classes, options["ignore_index"])
+    )
+    informative = [None in bounds]
+
+    def work(part: Patterns, labels: np.ndarray[Any, Any]) -> int:
+        if not informative[0]:  # settled by the first part, as a rule
+            informative[0] = any((part[c] < bound).any() for c, bound in enumerate(bounds))
+        return label_part(part, bounds, labels, **options)
+
+    fill_maps(work, batch, grid, out)
+    if not informative[0] and out.numel():
+        raise every_class_in_every_set(num_classes)
+    return out
+
+
+def prediction_sets(masks: Any, qhat: Any) -> Any:
+    """The prediction set of every pixel, ``{j : 1 - P(j) <= qhat(j)}``, as a mask per class.
+
+    Args:
+        masks: class scores in [0, 1], ``(K, H, W)`` or ``(N, K, H, W)``.
+        qhat: a :class:`conformal_plugin.Calibration`, a number (``math.inf`` included: every class
+            is then in every set), or one number per class.
+
+    Returns:
+        Booleans of the shape, kind and device of ``masks``; True where the class is in the set.
+
+    Raises:
+        InputTypeError, ShapeError, ScoreError, OptionError: bad masks or thresholds.
+    """
+    tensor = read_scores(masks, "masks", points=False)
+    channels = tensor.ndim - 3
+    grid = grid_of(tensor, "masks")
+    least = least_scores(qhat, grid, tensor.shape[channels])
+    check_range(extremes(tensor), tensor, grid)
+    return back_to_kind(masks)(
+        torch.stack(
+            [in_set(scores, bound) for scores, bound in zip(tensor.unbind(channels), least)],
+            dim=channels,
+        )
+    )

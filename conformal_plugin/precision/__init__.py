@@ -1,0 +1,19 @@
+"""Control of the wrong labels among those that are kept."""
+
+from __future__ import annotations
+
+from conformal_plugin.precision._bounds import (
+    betting_pvalue as betting_pvalue,
+    check_share as check_share,
+)
+from conformal_plugin.precision._calibrator import (
+    PrecisionCalibrator as PrecisionCalibrator,
+    calibrate_precision as calibrate_precision,
+)
+from conformal_plugin.precision._path import (
+    ThresholdPath as ThresholdPath,
+)
+from conformal_plugin.precision._target import (
+    PrecisionTarget as PrecisionTarget,
+    kept_losses as kept_losses,
+)

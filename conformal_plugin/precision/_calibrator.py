@@ -1,0 +1,392 @@
+"""Precision control: the loosest thresholds whose kept labels are wrong at most a share epsilon."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from conformal_plugin.calibration import Calibration, Guarantee, reading
+from conformal_plugin.errors import EmptyCalibrationError, OptionError, ShapeError
+from conformal_plugin.precision._path import ThresholdPath
+from conformal_plugin.precision._path_counts import ImageCounts, PathCounts, count_image
+from conformal_plugin.precision._target import PrecisionTarget
+from conformal_plugin.processes import all_reduce
+from conformal_plugin.scores import labelled_images
+
+__all__ = ["PrecisionCalibrator", "calibrate_precision"]
+
+_STATE_VERSION = 1
+_PATH_PARTS = ("background", "foreground", "starts", "shares")
+
+
+def calibrate_precision(
+    scores: Any,
+    labels: Any,
+    epsilon: float,
+    delta: float = 0.1,
+    *,
+    rule: str = "foreground-first",
+    background: int = 0,
+    ignore_index: int = 255,
+    weighting: str = "share",
+    max_pixels: int | None = None,
+    test: str = "betting",
+    path: ThresholdPath | None = None,
+    ids: Iterable[Any] | None = None,
+) -> Calibration:
+    """The loosest thresholds whose kept labels are wrong at most a share ``epsilon``.
+
+    Exact: with probability at least ``1 - delta`` over the calibration images, the labels that
+    :func:`conformal_plugin.filter` keeps at the returned thresholds on new images are wrong at most
+    a share ``epsilon`` (see ``weighting`` for the average that is meant), if calibration and new
+    images are independent draws of one distribution, however correlated the pixels of an image
+    are. Learn then Test (arXiv 2110.01052): every place of a ``path`` that was fixed beforehand
+    gets a p-value with one observation per image, and a sequential test certifies places such that
+    the probability of certifying any wrong one is at most delta; of these the one that keeps most
+    is returned. The risk need not be monotone, and under the foreground-first rule it is not: a
+    pixel that is background at a strict threshold may turn to foreground at a looser one.
+
+    When no place can be certified the threshold is ``-inf``: ``filter`` keeps nothing, and the
+    guarantee's statement says so, with the smallest epsilon that these images could certify.
+
+    Args:
+        scores: class scores in [0, 1] of one image ``(K, H, W)``, a batch ``(N, K, H, W)`` or an
+            iterable of images; kinds and dtypes as in :func:`conformal_plugin.calibrate`. Read
+            once.
+        labels: true classes in step with ``scores``.
+        epsilon: the share of kept labels that may be wrong, in (0, 1).
+        delta: the probability, in (0, 1), that the calibration images mislead.
+        rule: how labels are picked, as in :func:`conformal_plugin.filter`. The promise holds for
+            that rule alone.
+        background: index of the background class.
+        ignore_index: true label of pixels to leave out.
+        weighting: what is averaged over images, with n labelled pixels in an image, of which
+            ``kept`` get a label and ``wrong`` a wrong one. ``"share"``: ``E[wrong / n] <= epsilon
+            E[kept / n]``, the precision of all kept labels when every image counts alike (as its
+            pixels do when images have one size). ``"pixel"``: ``E[wrong] <= epsilon E[kept]``,
+            every pixel counts alike. ``"macro"``: ``E[wrong / max(kept, 1)] <= epsilon``, the mean
+            over images of each image's own share; an image with nothing kept counts as faultless,
+            one with few kept labels as much as one with many.
+        max_pixels: for ``"pixel"``, a bound on the labelled pixels of any image, calibration or
+            new; None takes height times width of the largest calibration image. The nearer it is
+            to the usual size, the more can be certified.
+        test: ``"betting"`` or ``"hoeffding-bentkus"``, see
+            :mod:`conformal_plugin.precision._bounds`.
+        path: the thresholds to test; None for ``ThresholdPath.foreground_first()``, or
+            ``ThresholdPath.one_threshold()`` with the other rules.
+        ids: one name per image, in step with ``scores``; an image that comes twice is counted
+            once. The betting test takes images in the order of a hash of their ids, so that the
+            order they come in does not matter; without ids their number takes the id's place.
+
+    Returns:
+        The calibration. ``alpha`` is epsilon; ``qhat`` is one number, or one per class where the
+        path sets background apart.
+
+    Raises:
+        OptionError: an option that does not exist or contradicts another; an id that names two
+            different images.
+        EmptyCalibrationError: no pixel is labelled.
+        InputTypeError, ShapeError, DeviceMismatchError, ScoreError, LabelError: bad input, see
+            :mod:`conformal_plugin.errors`.
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> scores = np.eye(2)[rng.integers(0, 2, (60, 8, 8))].transpose(0, 3, 1, 2)
+        >>> calibration = calibrate_precision(scores, scores.argmax(1), epsilon=0.1)
+        >>> calibration.qhat, calibration.guarantee.exact
+        (array([0.9  , 0.745]), True)
+    """
+    target = PrecisionTarget(epsilon, delta, weighting, max_pixels, test)
+    calibrator = PrecisionCalibrator(
+        rule=rule, background=background, ignore_index=ignore_index, path=path
+    )
+    calibrator.update(scores, labels, ids)
+    return calibrator.result(
+        epsilon, delta, weighting=weighting, max_pixels=target.max_pixels, test=test
+    )
+
+
+class PrecisionCalibrator:
+    """Counts kept and wrong labels at each place of a path, image by image, in one reading.
+
+    Memory is ``images x places x 16`` bytes, 1.2 kB an image with the default path, whatever the
+    number of pixels. One count serves every epsilon, delta, weighting and test.
+
+    Args:
+        rule, background, ignore_index, path: as in :func:`calibrate_precision`.
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> calibrator = PrecisionCalibrator()
+        >>> for name in ("a", "b", "a"):
+        ...     scores = np.full((2, 4, 4), 0.5)
+        ...     calibrator.update(scores, np.zeros((4, 4), dtype=int), ids=[name])
+        >>> calibrator.n_images
+        2
+    """
+
+    _total_of_ranks = False
+
+    def __init__(
+        self,
+        *,
+        rule: str = "foreground-first",
+        background: int = 0,
+        ignore_index: int = 255,
+        path: ThresholdPath | None = None,
+    ) -> None:
+        if path is None:
+            foreground_first = rule == "foreground-first"
+            path = (
+                ThresholdPath.foreground_first()
+                if foreground_first
+                else ThresholdPath.one_threshold()
+            )
+        if rule != "foreground-first" and not path.common:
+            raise OptionError(
+                f"rule {rule!r} takes one threshold for all classes, and this path sets background "
+                f"apart; use ThresholdPath.one_threshold(), or rule='foreground-first'"
+            )
+        self.rule = rule
+        self.background = background
+        self.ignore_index = ignore_index
+        self.path = path
+        self._images: dict[str, ImageCounts] = {}
+        self._named: bool | None = None
+        self._seen = 0
+
+    @property
+    def n_images(self) -> int:
+        """Number of different images so far that hold at least one labelled pixel."""
+        return len(self._images)
+
+    def update(self, scores: Any, labels: Any, ids: Iterable[Any] | None = None) -> None:
+        """Count more images: any form of images and labels that :func:`calibrate_precision` takes.
+
+        Nothing is counted when any part of the input is refused.
+
+        Raises:
+            OptionError: ids here and none before or the other way round; an id that names two
+                different images.
+            ShapeError: separate points instead of images, another number of classes than before,
+                or a number of ids other than that of images.
+            InputTypeError, DeviceMismatchError, ScoreError, LabelError: bad input.
+        """
+        fresh: dict[str, ImageCounts] = {}
+        names = None if ids is None else iter(ids)
+        count = 0
+        for item in labelled_images(scores, labels):
+            with item.named():
+                image = count_image(
+                    item,
+                    self.path,
+                    rule=self.rule,
+                    background=self.background,
+                    ignore_index=self.ignore_index,
+                )
+            name = str(self._seen + count) if names is None else _next_id(names, count)
+            count += 1
+            if image is not None:
+                _add(fresh, name, image)
+        if names is not None and next(names, None) is not None:
+            raise ShapeError(
+                f"ids went on after {count} images: pass one id per image, in the same order"
+            )
+        self._merge(fresh, named=ids is not None)
+        self._seen += count
+
+    def merge(self, other: PrecisionCalibrator) -> PrecisionCalibrator:
+        """Add the images of ``other`` to these, in any order; returns this calibrator.
+
+        Images that both have counted are told by their ids.
+
+        Raises:
+            OptionError: other settings, images without ids, or an id of two different images.
+            ShapeError: another number of classes.
+        """
+        mine, theirs = self._settings(), other._settings()
+        if mine != theirs:
+            raise OptionError(
+                "cannot merge precision calibrators with another rule, background, ignore_index or "
+                "path; construct both with the same ones"
+            )
+        if self._images and other._images and not (self._named and other._named):
+            raise OptionError(
+                "cannot merge images without ids, which nothing tells apart; pass ids to update"
+            )
+        if other._images:
+            self._merge(other._images, named=bool(other._named))
+        return self
+
+    def all_reduce(self, group: Any = None) -> PrecisionCalibrator:
+        """Add up the images of all ranks on each: :func:`conformal_plugin.processes.all_reduce`.
+
+        They need ids; an image that several ranks have counted is counted once.
+        """
+        return all_reduce(self, group)
+
+    def counts(self) -> PathCounts:
+        """All counts so far, images in the order of a hash of their ids.
+
+        Raises:
+            EmptyCalibrationError: no pixel has been counted.
+        """
+        if not self._images:
+            raise EmptyCalibrationError(
+                f"the calibration set holds no labelled pixel: every label is {self.ignore_index} "
+                f"or nothing was passed; check ignore_index and that the label files are not blank"
+            )
+        names = sorted(self._images, key=_hashed)
+        images = [self._images[name] for name in names]
+        return PathCounts(
+            ids=tuple(names),
+            kept=np.stack([image.kept for image in images]),
+            wrong=np.stack([image.wrong for image in images]),
+            pixels=np.array([int(image.classes.sum()) for image in images], dtype=np.int64),
+            areas=np.array([image.area for image in images], dtype=np.int64),
+            classes=np.stack([image.classes for image in images]),
+        )
+
+    def result(
+        self,
+        epsilon: float,
+        delta: float = 0.1,
+        *,
+        weighting: str = "share",
+        max_pixels: int | None = None,
+        test: str = "betting",
+    ) -> Calibration:
+        """The calibration at ``epsilon`` and ``delta``; counting may go on afterwards.
+
+        The promise holds for settings that were chosen beforehand, not for the best of several.
+
+        Raises:
+            OptionError, EmptyCalibrationError: as :func:`calibrate_precision`.
+        """
+        target = PrecisionTarget(epsilon, delta, weighting, max_pixels, test)
+        counts = self.counts()
+        place = target.certified(counts, self.path)
+        if place is None:
+            qhat: Any = -math.inf
+            statement = target.nothing(counts, self.path)
+        else:
+            qhat = self.path.qhat(place, counts.classes.shape[1], self.background)
+            statement = target.promise(counts, self.rule)
+        return Calibration(
+            qhat=qhat,
+            alpha=target.epsilon,
+            guarantee=Guarantee(f"precision-{weighting}", "image", True, statement),
+            ignore_index=self.ignore_index,
+            n_pixels=int(counts.pixels.sum()),
+            n_images=len(counts.ids),
+            pixels_per_class=counts.classes.sum(axis=0),
+            images_per_class=(counts.classes > 0).sum(axis=0),
+            rule=self.rule,
+            background=self.background,
+            max_pixels=target.pixel_bound(counts) if weighting == "pixel" else None,
+        )
+
+    def state(self) -> dict[str, np.ndarray[Any, Any]]:
+        """All that was counted, as plain arrays that ``numpy.savez`` stores without pickling."""
+        names = list(self._images)
+        images = [self._images[name] for name in names]
+        columns = {
+            name: np.array([getattr(image, name) for image in images], dtype=np.int64)
+            for name in ("kept", "wrong", "classes", "area")
+        }
+        return {
+            "version": np.array(_STATE_VERSION),
+            "kind": np.array(type(self).__name__),
+            "rule": np.array(self.rule),
+            "background": np.array(self.background),
+            "ignore_index": np.array(self.ignore_index),
+            **{f"path_{name}": np.array(getattr(self.path, name)) for name in _PATH_PARTS},
+            "named": np.array(bool(self._named)),
+            "seen": np.array(self._seen),
+            "ids": np.array(names, dtype=np.str_),
+            **columns,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> PrecisionCalibrator:
+        """A calibrator that goes on from what :meth:`state` returned.
+
+        Raises:
+            CalibrationFileError: a state of another version or kind, or damaged.
+        """
+        with reading(state, cls.__name__, _STATE_VERSION):
+            path: dict[str, Any] = {
+                name: np.asarray(state[f"path_{name}"]).tolist() for name in _PATH_PARTS
+            }
+            calibrator = cls(
+                rule=str(state["rule"]),
+                background=int(state["background"]),
+                ignore_index=int(state["ignore_index"]),
+                path=ThresholdPath(
+                    background=np.array(path["background"]),
+                    foreground=np.array(path["foreground"]),
+                    starts=tuple(path["starts"]),
+                    shares=tuple(path["shares"]),
+                ),
+            )
+            columns = zip(*(np.asarray(state[n]) for n in ("kept", "wrong", "classes", "area")))
+            images = {
+                str(name): ImageCounts(kept, wrong, classes, int(area))
+                for name, (kept, wrong, classes, area) in zip(state["ids"], columns)
+            }
+            calibrator._merge(images, named=bool(state["named"]))
+            calibrator._seen = int(state["seen"])
+        return calibrator
+
+    def _settings(self) -> tuple[Any, ...]:
+        path = self.path
+        places = (path.background.tobytes(), path.foreground.tobytes(), path.starts, path.shares)
+        return (self.rule, self.background, self.ignore_index, *places)
+
+    def _merge(self, images: dict[str, ImageCounts], *, named: bool) -> None:
+        if not images:
+            return
+        if self._named not in (None, named):
+            raise OptionError(
+                "some images came with ids and some without; pass ids for all of them or for none"
+            )
+        together = dict(self._images)
+        for name, image in images.items():
+            _add(together, name, image)
+        self._images = together
+        self._named = named
+
+
+def _next_id(ids: Iterator[Any], position: int) -> str:
+    name = next(ids, None)
+    if name is None:
+        raise ShapeError(
+            f"ids ended after {position} images while scores went on: pass one id per image, in "
+            f"the same order"
+        )
+    return str(name)
+
+
+def _add(images: dict[str, ImageCounts], name: str, image: ImageCounts) -> None:
+    first = next(iter(images.values()), image)
+    if len(first.classes) != len(image.classes):
+        raise ShapeError(
+            f"scores must all have the same number of classes: {len(first.classes)} came first, "
+            f"now {len(image.classes)}; check that all come from one annotator"
+        )
+    if not images.setdefault(name, image).same(image):
+        raise OptionError(
+            f"the id {name!r} names two images that differ; give every image an id of its own, and "
+            f"calibrate on whole images without random augmentation"
+        )
+
+
+def _hashed(name: str) -> bytes:
+    # Ids are often sorted by class or date; a hash breaks that up, the same way on every machine.
+    return hashlib.sha256(name.encode("utf-8")).digest()

@@ -1,0 +1,200 @@
+"""What each place of a threshold path keeps of one image, and how much of that is wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from conformal_plugin.errors import OptionError, ShapeError
+from conformal_plugin.labelling import check_rule, score_of, unfiltered_labels
+from conformal_plugin.precision._path import ThresholdPath
+from conformal_plugin.scores import (
+    LabelledScores,
+    ScoreGrid,
+    check_ignore_index,
+    check_range,
+    class_indices,
+    extremes,
+    grid_named,
+    grid_of,
+    ordered,
+)
+
+__all__ = ["ImageCounts", "PathCounts", "count_image"]
+
+
+@dataclass(frozen=True, eq=False)
+class PathCounts:
+    """What each place of a path keeps in each image, in an order that the data does not influence.
+
+    Attributes:
+        ids: one per image.
+        kept: int64 ``(n, G)``, pixels that get a label.
+        wrong: int64 ``(n, G)``, pixels that get a wrong one.
+        pixels: int64 ``(n,)``, labelled pixels.
+        areas: int64 ``(n,)``, height times width.
+        classes: int64 ``(n, K)``, pixels by true class.
+    """
+
+    ids: tuple[str, ...]
+    kept: np.ndarray[Any, Any]
+    wrong: np.ndarray[Any, Any]
+    pixels: np.ndarray[Any, Any]
+    areas: np.ndarray[Any, Any]
+    classes: np.ndarray[Any, Any]
+
+    def subset(self, ids: Iterable[Any]) -> PathCounts:
+        """The counts of the images with these ids, in the same order as here.
+
+        Raises:
+            OptionError: an id that is not here.
+        """
+        wanted = {str(name) for name in ids}
+        missing = sorted(wanted - set(self.ids))
+        if missing:
+            raise OptionError(
+                f"{len(missing)} ids were never counted, {missing[0]!r} for one; count these "
+                f"images with PrecisionCalibrator.update first"
+            )
+        rows = np.array([name in wanted for name in self.ids], dtype=bool)
+        return PathCounts(
+            tuple(name for name in self.ids if name in wanted),
+            *(
+                getattr(self, name)[rows]
+                for name in ("kept", "wrong", "pixels", "areas", "classes")
+            ),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ImageCounts:
+    """One image's counts.
+
+    Attributes:
+        kept: int64 ``(G,)``, pixels that get a label at each place.
+        wrong: int64 ``(G,)``, pixels that get a wrong one.
+        classes: int64 ``(K,)``, pixels by true class.
+        area: height times width.
+    """
+
+    kept: np.ndarray[Any, Any]
+    wrong: np.ndarray[Any, Any]
+    classes: np.ndarray[Any, Any]
+    area: int
+
+    def same(self, other: ImageCounts) -> bool:
+        """Whether the two agree in everything."""
+        return (
+            self.area == other.area
+            and np.array_equal(self.kept, other.kept)
+            and np.array_equal(self.wrong, other.wrong)
+            and np.array_equal(self.classes, other.classes)
+        )
+
+
+def count_image(
+    item: LabelledScores, path: ThresholdPath, *, rule: str, background: int, ignore_index: int
+) -> ImageCounts | None:
+    """Count one image at every place of ``path`` in one reading; None without a labelled pixel.
+
+    Raises:
+        ShapeError: separate points instead of an image.
+        ScoreError, LabelError, OptionError: bad scores, labels or options.
+    """
+    if item.points:
+        raise ShapeError(
+            f"precision is controlled per image, and scores of shape (N, K) are separate points, "
+            f"here {tuple(item.scores.T.shape)}; pass images (K, H, W)"
+        )
+    scores = item.scores
+    num_classes = scores.shape[0]
+    grid = grid_of(scores)
+    check_rule(rule, background, num_classes)
+    check_ignore_index(ignore_index, num_classes)
+    check_range(extremes(scores), scores, grid)
+    truth = class_indices(item, ignore_index)
+    used = truth < num_classes
+    classes = torch.bincount(truth[used], minlength=num_classes).cpu().numpy()
+    if not classes.any():
+        return None
+    kept, wrong = _curves(_CHANGES[rule](scores, path, grid, background), truth, used, len(path))
+    return ImageCounts(kept, wrong, classes, truth.numel())
+
+
+_Change = tuple[Tensor, Tensor, Tensor]
+"""A label map and the places of the path, per pixel, where that label comes and where it goes."""
+
+
+def _foreground_first(
+    scores: Tensor, path: ThresholdPath, grid: ScoreGrid, background: int
+) -> Iterator[_Change]:
+    foreground = unfiltered_labels(scores, "foreground-first", background)
+    comes = _entry(score_of(scores, foreground), path.foreground, grid)
+    yield foreground, comes, torch.full_like(comes, len(path))
+    alone = _entry(scores[background], path.background, grid)
+    yield torch.full_like(foreground, background), alone, torch.maximum(alone, comes)
+
+
+def _most_probable(
+    scores: Tensor, path: ThresholdPath, grid: ScoreGrid, background: int
+) -> Iterator[_Change]:
+    labels = unfiltered_labels(scores, "most-probable", background)
+    comes = _entry(score_of(scores, labels), path.foreground, grid)
+    yield labels, comes, torch.full_like(comes, len(path))
+
+
+def _singleton(
+    scores: Tensor, path: ThresholdPath, grid: ScoreGrid, background: int
+) -> Iterator[_Change]:
+    labels = unfiltered_labels(scores, "most-probable", background)
+    comes = _entry(score_of(scores, labels), path.foreground, grid)
+    second = ordered(scores).scatter(0, labels.unsqueeze(0), -1).amax(dim=0)
+    yield labels, comes, _entry(second, path.foreground, grid)
+
+
+_CHANGES: dict[str, Callable[[Tensor, ThresholdPath, ScoreGrid, int], Iterator[_Change]]] = {
+    "foreground-first": _foreground_first,
+    "most-probable": _most_probable,
+    "singleton": _singleton,
+}
+
+
+def _entry(scores: Tensor, thresholds: np.ndarray[Any, Any], grid: ScoreGrid) -> Tensor:
+    """The first place whose threshold puts a raw score into the set, ``len(thresholds)`` if none.
+
+    The comparison is :func:`conformal_plugin.filter`'s own, with the smallest score in the set.
+    """
+    dtype = torch.float64 if scores.dtype == torch.float64 else torch.float32
+    bounds = torch.tensor(
+        _least_scores(grid.name, tuple(thresholds.tolist())), dtype=dtype, device=scores.device
+    )
+    # Bounds at or below the score are the places, counted from the loosest, that let it in.
+    return len(thresholds) - torch.bucketize(scores.to(dtype).contiguous(), bounds, right=True)
+
+
+@lru_cache(maxsize=32)
+def _least_scores(grid: str, thresholds: tuple[float, ...]) -> tuple[float, ...]:
+    """The smallest raw score in the set at each threshold, ascending: from loose to strict."""
+    least = [grid_named(grid).least(threshold) for threshold in reversed(thresholds)]
+    return tuple(math.inf if bound is None else bound for bound in least)
+
+
+def _curves(
+    changes: Iterator[_Change], truth: Tensor, used: Tensor, places: int
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Kept and wrong labels at each place, int64 ``(G,)`` each."""
+    kept = torch.zeros(places + 1, dtype=torch.int64, device=truth.device)
+    wrong = torch.zeros_like(kept)
+    for labels, comes, goes in changes:
+        for total, pixels in ((kept, used), (wrong, used & (labels != truth))):
+            total += torch.bincount(comes[pixels], minlength=places + 1)
+            total -= torch.bincount(goes[pixels], minlength=places + 1)
+    both = torch.stack([kept, wrong]).cumsum(dim=1)[:, :places].cpu().numpy()
+    return both[0], both[1]

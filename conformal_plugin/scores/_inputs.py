@@ -1,0 +1,256 @@
+"""Reading what a caller passes as scores and labels: checked, one image at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from conformal_plugin.errors import (
+    ConformalError,
+    DeviceMismatchError,
+    InputTypeError,
+    LabelError,
+    ScoreError,
+    ShapeError,
+)
+from conformal_plugin.scores._arrays import is_array, to_tensor
+from conformal_plugin.scores._grid import ScoreGrid, grid_of
+
+__all__ = [
+    "LabelledScores",
+    "check_codes",
+    "check_ignore_index",
+    "class_indices",
+    "labelled_images",
+    "read_scores",
+    "rereadable",
+    "score_message",
+    "true_scores",
+]
+
+_SIGNED = {torch.int8, torch.int16, torch.int32, torch.int64}
+_LABEL_DTYPES = _SIGNED | {torch.uint8, getattr(torch, "uint16", torch.uint8)}
+
+
+@dataclass(frozen=True)
+class LabelledScores:
+    """Scores and labels of one image, or of separate points.
+
+    Attributes:
+        scores: ``(K, H, W)``, or ``(K, N)`` for N separate points.
+        labels: ``(H, W)`` or ``(N,)``, integers.
+        points: whether the pixels are separate points, each counted as an image of its own.
+        index: which image of a batch or an iterable this is; None where there is one alone.
+    """
+
+    scores: Tensor
+    labels: Tensor
+    points: bool = False
+    index: int | None = None
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Put the image's number before the message of an error that its content causes."""
+        with _named(self.index):
+            yield
+
+
+@contextmanager
+def _named(index: int | None) -> Iterator[None]:
+    try:
+        yield
+    except ConformalError as error:
+        if index is None:
+            raise
+        raise type(error)(f"image {index} (counted from 0): {error}") from error
+
+
+def read_scores(scores: Any, name: str, *, points: bool) -> Tensor:
+    """``scores`` as a tensor of shape ``(K, H, W)``, ``(N, K, H, W)`` or, with points, ``(N, K)``.
+
+    Raises:
+        InputTypeError: no array, or of a dtype that class scores are not read from.
+        ShapeError: another number of dimensions, no pixel, or fewer than two classes.
+    """
+    tensor = to_tensor(scores, name)
+    grid_of(tensor, name)
+    shapes = "(K, H, W) or (N, K, H, W)" + (" or (N, K)" if points else "")
+    if tensor.ndim not in ((2, 3, 4) if points else (3, 4)):
+        raise ShapeError(
+            f"{name} must have shape {shapes}, got {tuple(tensor.shape)}: class scores have one "
+            f"channel per class, before the height and the width"
+        )
+    num_classes = tensor.shape[1 if tensor.ndim in (2, 4) else 0]
+    if num_classes == 1:
+        raise ShapeError(
+            f"{name} must have shape {shapes} with at least two classes, got "
+            f"{tuple(tensor.shape)}, which has one channel: for binary maps make the two channels "
+            f"(background, foreground) with conformal_plugin.from_foreground(probability)"
+        )
+    if tensor.numel() == 0:
+        raise ShapeError(f"{name} must hold at least one pixel, got shape {tuple(tensor.shape)}")
+    return tensor
+
+
+def labelled_images(scores: Any, labels: Any) -> Iterator[LabelledScores]:
+    """Yield scores and labels image by image from any form that ``calibrate`` takes.
+
+    Raises:
+        InputTypeError: something that is neither an array nor an iterable of arrays.
+        ShapeError: shapes against the convention or each other, or iterables of unequal length.
+        DeviceMismatchError: scores and labels on different devices.
+    """
+    if is_array(scores):
+        yield from _from_arrays(scores, labels)
+        return
+    for name, value in (("scores", scores), ("labels", labels)):
+        if is_array(value) or not isinstance(value, Iterable) or isinstance(value, (str, bytes)):
+            raise InputTypeError(
+                f"scores and labels must both be arrays, or both be iterables of one array per "
+                f"image; {name} is of type {type(value).__name__}"
+            )
+    missing = object()
+    label_iterator = iter(labels)
+    count = 0
+    for image in scores:
+        label = next(label_iterator, missing)
+        if label is missing:
+            raise ShapeError(
+                f"labels ended after {count} images while scores went on: pass as many label maps "
+                f"as score maps, in the same order"
+            )
+        with _named(count):
+            items = _from_arrays(image, label)
+        for item in items:
+            yield replace(item, index=count)
+        count += 1
+    if next(label_iterator, missing) is not missing:
+        raise ShapeError(
+            f"scores ended after {count} images while labels went on: pass as many score maps as "
+            f"label maps, in the same order"
+        )
+
+
+def rereadable(scores: Any, labels: Any) -> bool:
+    """Whether both can be read more than once: arrays, and iterables that are no iterators."""
+    return all(
+        is_array(value) or (isinstance(value, Iterable) and iter(value) is not value)
+        for value in (scores, labels)
+    )
+
+
+def _from_arrays(scores: Any, labels: Any) -> list[LabelledScores]:
+    score_tensor = read_scores(scores, "scores", points=True)
+    label_tensor = _read_labels(labels)
+    shape = score_tensor.shape
+    expected = shape[1:] if len(shape) == 3 else shape[:1] + shape[2:]
+    if label_tensor.shape != expected:
+        raise ShapeError(
+            f"labels must have shape {tuple(expected)} to go with scores of shape {tuple(shape)}, "
+            f"got {tuple(label_tensor.shape)}; resize one of them, or check the order of the axes"
+        )
+    if score_tensor.device != label_tensor.device:
+        raise DeviceMismatchError(
+            f"scores are on {score_tensor.device} and labels on {label_tensor.device}; move one "
+            f"of them with .to(device)"
+        )
+    if len(shape) == 2:
+        return [LabelledScores(score_tensor.T, label_tensor, points=True)]
+    if len(shape) == 3:
+        return [LabelledScores(score_tensor, label_tensor)]
+    return [
+        LabelledScores(image, label, index=i)
+        for i, (image, label) in enumerate(zip(score_tensor, label_tensor))
+    ]
+
+
+def _read_labels(labels: Any) -> Tensor:
+    tensor = to_tensor(labels, "labels")
+    if tensor.dtype not in _LABEL_DTYPES:
+        raise InputTypeError(
+            f"labels must be integers (one class index per pixel), got "
+            f"{str(tensor.dtype).removeprefix('torch.')}; convert them to uint8 or int64"
+        )
+    return tensor
+
+
+def check_ignore_index(ignore_index: int, num_classes: int) -> None:
+    """Refuse an ignore index that is a class.
+
+    Raises:
+        LabelError: ``ignore_index`` lies in ``0 ... num_classes - 1``.
+    """
+    if 0 <= ignore_index < num_classes:
+        raise LabelError(
+            f"ignore_index {ignore_index} is a class of the {num_classes} classes here; pass an "
+            f"ignore_index that is none, such as -1, and use it in the labels too"
+        )
+
+
+def class_indices(item: LabelledScores, ignore_index: int) -> Tensor:
+    """The labels as int64 with K in place of the ignore index, checked against K.
+
+    Raises:
+        LabelError: a label that is neither a class nor ``ignore_index``.
+    """
+    num_classes = item.scores.shape[0]
+    labels = item.labels.to(torch.int64)
+    indices = torch.where(labels == ignore_index, num_classes, labels)
+    if bool(((indices < 0) | (indices > num_classes)).any()) or (
+        # A label that equals K would otherwise pass for the ignore index.
+        ignore_index != num_classes and bool((labels == num_classes).any())
+    ):
+        wrong = labels[(labels != ignore_index) & ((labels < 0) | (labels >= num_classes))]
+        values = torch.unique(wrong).tolist()
+        shown = ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")
+        raise LabelError(
+            f"labels must be classes 0 ... {num_classes - 1} or the ignore index {ignore_index}, "
+            f"found {shown} ({wrong.numel()} pixels); check the number of classes, read palette "
+            f"masks as indices instead of colours, or map these values to {ignore_index}"
+        )
+    return indices
+
+
+def true_scores(item: LabelledScores, indices: Tensor) -> Tensor:
+    """Each pixel's raw score of its true class, of the labels' shape; any value where ignored."""
+    scores = item.scores
+    unsigned = getattr(torch, "uint16", None)
+    if unsigned is not None and scores.dtype == unsigned:  # torch gathers no uint16
+        return _gather(scores.view(torch.int16), indices).view(unsigned)
+    return _gather(scores, indices)
+
+
+def _gather(scores: Tensor, indices: Tensor) -> Tensor:
+    present = indices.clamp(max=scores.shape[0] - 1)
+    return scores.gather(0, present.unsqueeze(0)).squeeze(0)
+
+
+def check_codes(codes: Tensor, raw: Tensor, used: Tensor, grid: ScoreGrid) -> None:
+    """Refuse NaN and scores outside [0, 1] among the scores that are used.
+
+    Raises:
+        ScoreError: naming one such value and how many there are.
+    """
+    wrong = (codes >= grid.size) | (codes < 0)
+    if bool((wrong & used).any()):
+        raise ScoreError(score_message(raw[wrong & used]))
+
+
+def score_message(wrong: Tensor) -> str:
+    """What to say of scores that are NaN or outside [0, 1]."""
+    values = wrong.to(torch.float64)
+    nans = int(values.isnan().sum())
+    finite = values[~values.isnan()]
+    parts = [f"{nans} NaN"] if nans else []
+    if finite.numel():
+        low, high = finite.aminmax()
+        parts.append(f"{finite.numel()} outside, between {float(low):g} and {float(high):g}")
+    return (
+        f"scores must lie in [0, 1], found {' and '.join(parts)}; pass probabilities instead of "
+        f"logits (softmax or sigmoid), clip scores that exceed 1, and find where NaN comes from"
+    )

@@ -1,0 +1,168 @@
+"""The scores of the pixels' true classes: all that calibration reads of an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from conformal_plugin.scores._arrays import as_tensor
+from conformal_plugin.scores._grid import ScoreGrid
+from conformal_plugin.scores._inputs import (
+    LabelledScores,
+    check_codes,
+    class_indices,
+    true_scores,
+)
+from conformal_plugin.scores._patterns import patterns_of
+from conformal_plugin.scores.compiled import loops_for
+
+__all__ = ["RecentReadings", "TrueScores", "read_true_scores"]
+
+# What is known of a part's pixels takes little memory beside maps of many classes, and threads that
+# read different images seldom wait for Python's lock.
+_PART_PIXELS = 2**18
+
+_LARGEST_SMALL = 255
+
+
+@dataclass(frozen=True, eq=False)
+class TrueScores:
+    """What is read of an image's pixels, or of separate points; of one kind, torch or NumPy.
+
+    Attributes:
+        patterns: the grid's integer patterns of the true classes' scores, ``(pixels,)``; the grid's
+            ``beyond`` where a pixel is ignored.
+        classes: true classes ``(pixels,)``, integers; K where a pixel is ignored.
+        pixels: int64 ``(K,)``, pixels by true class.
+        points: whether the pixels are separate points.
+    """
+
+    patterns: Any
+    classes: Any
+    pixels: np.ndarray[Any, Any]
+    points: bool
+
+
+class RecentReadings:
+    """What was read of all images, as long as that is little: a second look then costs no reading.
+
+    Attributes:
+        readings: what has been added, in order.
+        complete: whether that is all there was.
+    """
+
+    def __init__(self, most_bytes: int = 2**26) -> None:
+        self.readings: list[TrueScores] = []
+        self.complete = True
+        self._left = most_bytes
+
+    def add(self, true: TrueScores) -> None:
+        """Keep a reading, or let go of all of them when they become too many."""
+        self._left -= sum(as_tensor(a).nbytes for a in (true.patterns, true.classes))
+        self.complete = self.complete and self._left >= 0
+        if self.complete:
+            self.readings.append(true)
+        else:
+            self.readings.clear()
+
+
+def read_true_scores(item: LabelledScores, ignore_index: int, grid: ScoreGrid) -> TrueScores:
+    """Read the true classes' scores and nothing else.
+
+    Raises:
+        LabelError: a label that is neither a class nor ``ignore_index``.
+        ScoreError: NaN, or a score outside [0, 1], among those that are not ignored.
+    """
+    num_classes = item.scores.shape[0]
+    if item.scores.device.type == "cpu" and num_classes < _LARGEST_SMALL:
+        loops = loops_for("reading", item.scores.numel())
+        if loops is not None:
+            read = loops.read_true_scores(
+                patterns_of(item.scores), item.labels.numpy(), ignore_index, grid
+            )
+            if read is not None:
+                patterns, classes, pixels = read
+                return TrueScores(patterns, classes, pixels, item.points)
+        small = _small_labels(item.labels, ignore_index, num_classes)
+        found = None if small is None else _on_cpu(item, *small, grid)
+        if found is not None:
+            return found
+    # On other devices, with many classes or unusual labels, and to name what is wrong.
+    indices = class_indices(item, ignore_index)
+    used = indices < num_classes
+    raw = true_scores(item, indices)
+    check_codes(grid.codes(raw), raw, used, grid)
+    classes = indices.flatten()
+    pixels = torch.bincount(classes, minlength=num_classes + 1)[:num_classes]
+    patterns = torch.where(used, grid.patterns(raw), grid.beyond).flatten()
+    return TrueScores(patterns, classes, pixels.cpu().numpy(), item.points)
+
+
+def _small_labels(
+    labels: Tensor, ignore_index: int, num_classes: int
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
+    """Labels as contiguous uint8 with K in place of the ignore index, and pixels by true class.
+
+    None where a label is neither a class nor ignored.
+    """
+    given = labels.numpy()
+    if given.dtype == np.uint8:
+        small = given
+    else:
+        low, high = int(given.min()), int(given.max())
+        # -1, the other usual ignore index, becomes 255 unless that is there too.
+        if low < -1 or high > _LARGEST_SMALL - (low < 0):
+            return None
+        if low < 0 and ignore_index != -1:
+            return None
+        small = given.astype(np.uint8)
+        if low < 0:
+            ignore_index = _LARGEST_SMALL
+    counts = torch.bincount(torch.from_numpy(small.ravel()), minlength=_LARGEST_SMALL + 1)
+    known = torch.zeros(len(counts), dtype=torch.bool)
+    known[:num_classes] = True
+    if 0 <= ignore_index <= _LARGEST_SMALL:
+        known[ignore_index] = True
+    if bool(counts[~known].any()):
+        return None
+    # All that is no class is ignored: as K, the lowest number that is none. NumPy compares with
+    # an array many times faster than with a number.
+    highest = np.full(small.shape, num_classes, dtype=np.uint8)
+    return np.minimum(small, highest, out=highest), counts[:num_classes].numpy()
+
+
+def _on_cpu(
+    item: LabelledScores,
+    classes: np.ndarray[Any, Any],
+    pixels: np.ndarray[Any, Any],
+    grid: ScoreGrid,
+) -> TrueScores | None:
+    """None where a score that is not ignored is no score, or is -0.0."""
+    num_classes = item.scores.shape[0]
+    maps = as_tensor(patterns_of(item.scores.reshape(num_classes, -1)))
+    classes = classes.ravel()
+    some_ignored = int(pixels.sum()) < len(classes)
+    parts = []
+    for start in range(0, len(classes), _PART_PIXELS):
+        part = slice(start, start + _PART_PIXELS)
+        index = torch.from_numpy(classes[part]).clamp(max=num_classes - 1).long()
+        gathered = maps[:, part].gather(0, index[None])[0].numpy()
+        found = gathered.view(f"u{gathered.itemsize}")
+        if grid.is_integer:  # such maps have no pattern left for "ignored" in their own bytes
+            found = found.astype(np.uint32)
+        ignored = classes[part] == num_classes
+        highest = int(found.max())
+        if some_ignored and highest > grid.top:  # an ignored pixel may hold anything
+            found *= ~ignored
+            highest = int(found.max())
+        if highest > grid.top:
+            return None
+        if some_ignored:
+            np.maximum(found, ignored * found.dtype.type(grid.beyond), out=found)
+        parts.append(found)
+    patterns = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return TrueScores(patterns, classes, pixels, item.points)

@@ -1,0 +1,80 @@
+"""Pickles and saved states that release 0.1.0 wrote are still read, and give what they gave.
+
+The fixtures were made by that release from thirty images of six by five pixels; `expected.json`
+has what it read from them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import conformal_plugin
+from conformal_plugin import ConformalSupervision, TwoStage
+
+FIXTURES = Path(__file__).parent / "fixtures" / "release-0.1.0"
+EXPECTED = json.loads((FIXTURES / "expected.json").read_text(encoding="utf-8"))
+STATES = sorted(path.stem for path in FIXTURES.glob("*.npz"))
+COUNTERS = sorted(path.name.split(".")[0] for path in FIXTURES.glob("*Calibrator-*.pkl.gz"))
+
+
+def unpickled(name: str) -> Any:
+    return pickle.loads(gzip.decompress((FIXTURES / f"{name}.pkl.gz").read_bytes()))
+
+
+def result(calibrator: Any) -> dict[str, Any]:
+    alpha = 0.4 if isinstance(calibrator, conformal_plugin.PrecisionCalibrator) else 0.1
+    content: dict[str, Any] = json.loads(calibrator.result(alpha).to_json())
+    return content
+
+
+def plain(content: dict[str, Any]) -> dict[str, Any]:
+    """As JSON has it."""
+    decoded: dict[str, Any] = json.loads(json.dumps(content, default=lambda array: array.tolist()))
+    return decoded
+
+
+def test_the_fixtures_are_there() -> None:
+    assert len(STATES) == 22
+    assert len(COUNTERS) == 7
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_states(name: str) -> None:
+    kind = getattr(conformal_plugin, name.split("-")[0])
+    with np.load(FIXTURES / f"{name}.npz", allow_pickle=False) as state:
+        assert result(kind.from_state(state)) == EXPECTED[name]
+
+
+@pytest.mark.parametrize("name", COUNTERS)
+def test_pickled_calibrators_go_on_counting(name: str) -> None:
+    calibrator = unpickled(name)
+    assert result(calibrator) == EXPECTED[name]
+    before = calibrator.n_images
+    scores = np.full((4, 2, 2), 0.25, dtype=np.float16)
+    calibrator.update(scores, np.zeros((2, 2), dtype=np.uint8), ["a new one"])
+    assert calibrator.n_images == before + 1
+
+
+def test_pickled_results() -> None:
+    assert json.loads(unpickled("Calibration").to_json()) == EXPECTED["Calibration"]
+    assert plain(unpickled("Evaluation").to_dict()) == EXPECTED["Evaluation"]
+    assert plain(unpickled("Evaluator-float16").result().to_dict()) == EXPECTED["Evaluator-float16"]
+    assert repr(unpickled("Choice")) == EXPECTED["Choice"]
+    assert unpickled("ClassClusters").of_class == (0, 1, 0, 0)
+
+
+def test_pickled_training_terms() -> None:
+    assert unpickled("TwoStage") == TwoStage(3, 4)
+    term = unpickled("ConformalSupervision")
+    assert isinstance(term, ConformalSupervision)
+    logits = torch.zeros(1, 4, 2, 2, requires_grad=True)
+    loss = term(logits, torch.zeros(1, 2, 2, dtype=torch.int64), epoch=0)
+    assert loss.item() == pytest.approx(np.log(4))
