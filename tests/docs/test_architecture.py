@@ -1,4 +1,4 @@
-"""Which way dependencies point: a folder imports the floors below its own, and no private module."""
+"""Which way dependencies point: down, from a folder to the floors below its own."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = "conformal_plugin"
-# From the ground up. What every floor uses lies beside the folders: errors, names of choices, atomic
-# writing, extras, lazy packages.
+# From the ground up. What every floor uses lies beside the folders.
 FLOORS = (
     ("scores", "processes"),
     ("calibration", "files"),
