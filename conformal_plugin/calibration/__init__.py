@@ -21,6 +21,9 @@ from conformal_plugin.calibration._clustered import (
 from conformal_plugin.calibration._counting import (
     ScoreCounter as ScoreCounter,
 )
+from conformal_plugin.calibration._guarantee import (
+    Guarantee as Guarantee,
+)
 from conformal_plugin.calibration._image_level import (
     ImageLevelCalibrator as ImageLevelCalibrator,
     calibrate_image_level as calibrate_image_level,
@@ -29,12 +32,13 @@ from conformal_plugin.calibration._image_wise import (
     ImageWiseCalibrator as ImageWiseCalibrator,
     calibrate_image_wise as calibrate_image_wise,
 )
-from conformal_plugin.calibration._result import (
-    Calibration as Calibration,
-    Guarantee as Guarantee,
+from conformal_plugin.calibration._quantile import (
     conformal_rank as conformal_rank,
     exact_alpha as exact_alpha,
     images_needed as images_needed,
+)
+from conformal_plugin.calibration._result import (
+    Calibration as Calibration,
 )
 from conformal_plugin.calibration._saved_state import (
     reading as reading,

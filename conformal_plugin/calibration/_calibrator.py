@@ -10,12 +10,9 @@ import numpy as np
 
 from conformal_plugin.calibration._counting import ScoreCounter, calibrate_with, listed
 from conformal_plugin.calibration._effective_size import ImageSpread, effective_size_of
-from conformal_plugin.calibration._result import (
-    Calibration,
-    Guarantee,
-    conformal_rank,
-    exact_alpha,
-)
+from conformal_plugin.calibration._guarantee import Guarantee
+from conformal_plugin.calibration._quantile import conformal_rank, exact_alpha
+from conformal_plugin.calibration._result import Calibration
 from conformal_plugin.calibration._selecting import select
 from conformal_plugin.calibration._units import Pixels
 from conformal_plugin.processes import in_parallel

@@ -14,7 +14,9 @@ import numpy as np
 
 from conformal_plugin.calibration._class_conditional import ClassConditionalCalibrator
 from conformal_plugin.calibration._counting import ScoreCounter, calibrate_with
-from conformal_plugin.calibration._result import Calibration, Guarantee, images_needed
+from conformal_plugin.calibration._guarantee import Guarantee
+from conformal_plugin.calibration._quantile import images_needed
+from conformal_plugin.calibration._result import Calibration
 from conformal_plugin.calibration._units import ImageShare
 from conformal_plugin.calibration._wording import class_list, coverage_share
 from conformal_plugin.errors import OptionError, ShapeError

@@ -8,7 +8,9 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from conformal_plugin.calibration._result import Calibration, Guarantee, exact_alpha
+from conformal_plugin.calibration._guarantee import Guarantee
+from conformal_plugin.calibration._quantile import exact_alpha
+from conformal_plugin.calibration._result import Calibration
 from conformal_plugin.calibration._saved_state import reading
 from conformal_plugin.calibration._score_rows import ReadAgain, ScoreRows, Total
 from conformal_plugin.calibration._units import Unit

@@ -1,77 +1,21 @@
-"""The conformal quantile and what a calibration says: q-hat, its guarantee, its counts."""
+"""What a calibration says: q-hat, its guarantee, its counts."""
 
 from __future__ import annotations
 
-import json
-import math
-import numbers
 import os
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from conformal_plugin._atomic import atomic_write_text
-from conformal_plugin.errors import AlphaError, CalibrationFileError
+from conformal_plugin.calibration._guarantee import Guarantee
+from conformal_plugin.calibration._json import fields_of, json_of
+from conformal_plugin.calibration._quantile import images_needed
+from conformal_plugin.errors import CalibrationFileError
 
-__all__ = ["Calibration", "Guarantee", "conformal_rank", "exact_alpha", "images_needed"]
-
-_FORMAT = "conformal-plugin calibration"
-_VERSION = 1
-
-
-def exact_alpha(alpha: Any) -> Fraction:
-    """``alpha`` as the decimal number its user wrote: 0.05 is 1/20, not the nearest binary float.
-
-    Raises:
-        AlphaError: no real number strictly between 0 and 1.
-    """
-    number = isinstance(alpha, numbers.Real) and not isinstance(alpha, bool)
-    exact = Fraction(str(alpha)) if number and math.isfinite(alpha) else Fraction(0)
-    if not 0 < exact < 1:
-        raise AlphaError(
-            f"alpha must be a number strictly between 0 and 1 (0.05 asks for 95 % coverage), got "
-            f"{alpha!r}"
-        )
-    return exact
-
-
-def conformal_rank(n: int, alpha: Any) -> int:
-    """``ceil((n + 1) (1 - alpha))``, in exact arithmetic.
-
-    q-hat is the nonconformity score of this rank, counted from the smallest; when the rank exceeds
-    ``n`` it is infinite (ConformalSAM, arXiv 2507.15803, section 3; the correction by one is
-    split conformal prediction's).
-    """
-    return math.ceil((n + 1) * (1 - exact_alpha(alpha)))
-
-
-def images_needed(alpha: Any) -> int:
-    """The fewest images with which a promise per image can have a finite threshold.
-
-    The smallest K with ``alpha >= 1 / (K + 1)``: below it even the largest score is too small.
-    """
-    return math.ceil(1 / exact_alpha(alpha) - 1)
-
-
-@dataclass(frozen=True)
-class Guarantee:
-    """What a calibration promises.
-
-    Attributes:
-        name: short name, e.g. ``"pixel-marginal"``.
-        unit: what is counted as one exchangeable observation: ``"pixel"``, ``"point"`` or
-            ``"image"``.
-        exact: True for a finite-sample theorem, False for a heuristic.
-        statement: the promise in a sentence.
-    """
-
-    name: str
-    unit: str
-    exact: bool
-    statement: str
+__all__ = ["Calibration"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -199,29 +143,7 @@ class Calibration:
 
     def to_json(self) -> str:
         """The calibration as versioned JSON; infinite thresholds are written as strings."""
-        content = {
-            "format": _FORMAT,
-            "version": _VERSION,
-            "qhat": _encode(self.qhat),
-            "alpha": self.alpha,
-            "guarantee": vars(self.guarantee),
-            "score": self.score,
-            "num_classes": self.num_classes,
-            "ignore_index": self.ignore_index,
-            "n_pixels": self.n_pixels,
-            "n_images": self.n_images,
-            "pixels_per_class": self.pixels_per_class.tolist(),
-            "images_per_class": self.images_per_class.tolist(),
-            "resolution": self.resolution,
-            "n_effective": self.n_effective,
-            "n_repeats": self.n_repeats,
-            "pooled_classes": list(self.pooled_classes),
-            "left_out_classes": list(self.left_out_classes),
-            "rule": self.rule,
-            "background": self.background,
-            "max_pixels": self.max_pixels,
-        }
-        return json.dumps(content, indent=2, allow_nan=False) + "\n"
+        return json_of(vars(self))
 
     @classmethod
     def from_json(cls, text: str) -> Calibration:
@@ -230,48 +152,7 @@ class Calibration:
         Raises:
             CalibrationFileError: not a calibration, of another version, or damaged.
         """
-        try:
-            content = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise CalibrationFileError(
-                f"a calibration is a JSON object, and this text is not JSON ({error}); write it "
-                f"again with Calibration.save or `conformal-plugin calibrate`"
-            ) from error
-        if not isinstance(content, dict) or content.get("format") != _FORMAT:
-            raise CalibrationFileError(
-                f'expected a JSON object with "format": "{_FORMAT}", which this is not; pass a '
-                f"file that Calibration.save or `conformal-plugin calibrate` wrote"
-            )
-        if content.get("version") != _VERSION:
-            raise CalibrationFileError(
-                f"this calibration is of version {content.get('version')!r} and this release reads "
-                f"version {_VERSION}; calibrate again, or install the release that wrote it"
-            )
-        try:
-            return cls(
-                qhat=_decode(content["qhat"]),
-                alpha=float(content["alpha"]),
-                guarantee=Guarantee(**content["guarantee"]),
-                ignore_index=int(content["ignore_index"]),
-                n_pixels=int(content["n_pixels"]),
-                n_images=int(content["n_images"]),
-                pixels_per_class=np.array(content["pixels_per_class"], dtype=np.int64),
-                images_per_class=np.array(content["images_per_class"], dtype=np.int64),
-                resolution=float(content["resolution"]),
-                score=str(content["score"]),
-                # Absent from the first files of this version.
-                n_effective=_optional_float(content.get("n_effective")),
-                n_repeats=int(content.get("n_repeats", 0)),
-                pooled_classes=tuple(map(int, content.get("pooled_classes", ()))),
-                left_out_classes=tuple(map(int, content.get("left_out_classes", ()))),
-                rule=content.get("rule"),
-                background=content.get("background"),
-                max_pixels=content.get("max_pixels"),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise CalibrationFileError(
-                f"this calibration is damaged ({type(error).__name__}: {error}); calibrate again"
-            ) from error
+        return cls(**fields_of(text))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the calibration to ``path`` as JSON, all of it or nothing."""
@@ -294,22 +175,3 @@ def _frozen(values: Any, dtype: Any) -> np.ndarray[Any, Any]:
     array = np.array(values, dtype=dtype)
     array.flags.writeable = False
     return array
-
-
-def _optional_float(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def _encode(qhat: Any) -> Any:
-    if np.ndim(qhat):
-        return [_encode(float(threshold)) for threshold in qhat]
-    return qhat if math.isfinite(qhat) else str(qhat)
-
-
-def _decode(qhat: Any) -> float | np.ndarray[Any, Any]:
-    if isinstance(qhat, list):
-        return np.array([_decode(threshold) for threshold in qhat], dtype=np.float64)
-    threshold = float(qhat)
-    if math.isnan(threshold):
-        raise ValueError("qhat is NaN")
-    return threshold

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from conformal_plugin.calibration._result import conformal_rank, exact_alpha
+from conformal_plugin.calibration._quantile import conformal_rank, exact_alpha
 from conformal_plugin.errors import OptionError
 
 __all__ = ["ImageShare", "ImagesCovered", "Pixels", "Totals", "Unit"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from conformal_plugin.calibration._result import exact_alpha, images_needed
+from conformal_plugin.calibration._quantile import exact_alpha, images_needed
 
 __all__ = ["class_list", "coverage_share", "shortage"]
 
