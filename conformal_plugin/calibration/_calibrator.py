@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from conformal_plugin.calibration._counting import ScoreCounter, calibrate_with, listed
+from conformal_plugin.calibration._counting import ScoreCounter
 from conformal_plugin.calibration._effective_size import ImageSpread, effective_size_of
 from conformal_plugin.calibration._guarantee import Guarantee
-from conformal_plugin.calibration._quantile import conformal_rank, exact_alpha
+from conformal_plugin.calibration._in_one_call import calibrate_with, listed
+from conformal_plugin.calibration._qhat import selected
+from conformal_plugin.calibration._quantile import exact_alpha
 from conformal_plugin.calibration._result import Calibration
-from conformal_plugin.calibration._selecting import select
 from conformal_plugin.calibration._units import Pixels
 from conformal_plugin.processes import in_parallel
 from conformal_plugin.scores import RecentReadings, ScoreGrid, TrueScores, rereadable
@@ -151,15 +152,12 @@ class Calibrator(ScoreCounter):
                 return None
             self._absorb(true, [])
             self._counted().images += int(true.pixels.sum() if true.points else true.pixels.any())
-        grid = self._begun().grid
-        rank = conformal_rank(self.n_pixels, alpha)
         points = self.n_images == self.n_pixels
         qhat, effective = math.inf, None
-        if rank <= self.n_pixels:
-            # Ignored pixels lie beyond all others and do not change what is found from below.
-            patterns = [true.patterns for true in recent.readings]
-            pattern, counts = select(patterns, self.n_pixels - rank, grid.first_pattern_of_bin)
-            qhat = 1.0 - grid.value(pattern)
+        patterns = [true.patterns for true in recent.readings]
+        found = selected(patterns, self.n_pixels, alpha, self._begun().grid)
+        if found is not None:
+            qhat, counts = found
             if not points:
                 effective = effective_size_of(*_covered(recent.readings, counts))
         guarantee = _guarantee(alpha, points=points)

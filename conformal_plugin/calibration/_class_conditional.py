@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from conformal_plugin._choices import FEW
-from conformal_plugin.calibration._counting import ScoreCounter, calibrate_with
+from conformal_plugin.calibration._counting import ScoreCounter
 from conformal_plugin.calibration._guarantee import Guarantee
+from conformal_plugin.calibration._in_one_call import calibrate_with
 from conformal_plugin.calibration._quantile import images_needed
 from conformal_plugin.calibration._result import Calibration
 from conformal_plugin.calibration._units import ImageShare, Pixels, Unit

@@ -9,10 +9,11 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from conformal_plugin.calibration._guarantee import Guarantee
+from conformal_plugin.calibration._qhat import ReadAgain, Total, counted, read_again
 from conformal_plugin.calibration._quantile import exact_alpha
 from conformal_plugin.calibration._result import Calibration
-from conformal_plugin.calibration._saved_state import reading
-from conformal_plugin.calibration._score_rows import ReadAgain, ScoreRows, Total
+from conformal_plugin.calibration._saved_state import reading, restored, stored
+from conformal_plugin.calibration._score_rows import ScoreRows
 from conformal_plugin.calibration._units import Unit
 from conformal_plugin.errors import (
     EmptyCalibrationError,
@@ -31,45 +32,12 @@ from conformal_plugin.scores import (
     grid_named,
     grid_of,
     read_true_scores,
-    rereadable,
 )
 
-__all__ = ["ScoreCounter", "calibrate_with", "listed"]
+__all__ = ["ScoreCounter"]
 
 _STATE_VERSION = 1
 _Counter = TypeVar("_Counter", bound="ScoreCounter")
-
-
-def calibrate_with(
-    calibrator: ScoreCounter,
-    scores: Any,
-    labels: Any,
-    alpha: float,
-    ids: Iterable[Any] | None,
-    **options: Any,
-) -> Calibration:
-    """Count everything with a fresh calibrator; exact where the data can be read again.
-
-    Args:
-        calibrator: one that has counted nothing.
-        scores, labels, alpha, ids: as in :func:`conformal_plugin.calibrate`.
-        options: what the calibrator's ``result`` takes beside alpha.
-    """
-    exact_alpha(alpha)
-    ids = listed(ids)
-    if not rereadable(scores, labels):
-        calibrator.update(scores, labels, ids)
-        return calibrator.result(alpha, **options)
-    recent = RecentReadings()
-    calibrator._update(scores, labels, ids, recent)
-    if recent.complete:
-        return calibrator._exactly(alpha, lambda: recent.readings)
-    return calibrator.exact_result(scores, labels, alpha, ids=ids, **options)
-
-
-def listed(ids: Any) -> Any:
-    """Ids that can be gone through again; what are no ids is left to be refused."""
-    return ids if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable) else list(ids)
 
 
 class ScoreCounter(ABC):
@@ -180,7 +148,7 @@ class ScoreCounter(ABC):
             EmptyCalibrationError: no pixel has been counted.
         """
         exact_alpha(alpha)
-        return self._calibration(alpha, *self._begun().qhats(alpha))
+        return self._calibration(alpha, *counted(self._begun(), alpha))
 
     def exact_result(
         self, scores: Any, labels: Any, alpha: float = 0.05, *, ids: Iterable[Any] | None = None
@@ -254,14 +222,14 @@ class ScoreCounter(ABC):
         total: Total = lambda read: read(),
     ) -> Calibration:
         exact_alpha(alpha)
-        return self._calibration(alpha, self._begun().exact_qhats(alpha, again, total), 0.0)
+        return self._calibration(alpha, read_again(self._begun(), alpha, again, total), 0.0)
 
     def state(self) -> dict[str, np.ndarray[Any, Any]]:
         """All that was counted, as plain arrays that ``numpy.savez`` stores without pickling."""
         return {
             "version": np.array(_STATE_VERSION),
             "kind": np.array(type(self).__name__),
-            **{name: _stored(getattr(self, name)) for name in self._options},
+            **{name: stored(getattr(self, name)) for name in self._options},
             "dtype": np.array("" if self._rows is None else self._rows.grid.name),
             **({} if self._rows is None else self._rows.state()),
             "pixels_per_class": self._pixels_per_class.copy(),
@@ -278,7 +246,7 @@ class ScoreCounter(ABC):
             CalibrationFileError: a state of another version or kind, or damaged.
         """
         with reading(state, cls.__name__, _STATE_VERSION):
-            calibrator = cls(**{name: _restored(state[name]) for name in cls._options})
+            calibrator = cls(**{name: restored(state[name]) for name in cls._options})
             calibrator._restore(state)
         return calibrator
 
@@ -381,12 +349,3 @@ class ScoreCounter(ABC):
                 f"or nothing was passed; check ignore_index and that the label files are not blank"
             )
         return self._rows
-
-
-def _stored(option: Any) -> np.ndarray[Any, Any]:
-    return np.array("" if option is None else option)
-
-
-def _restored(option: Any) -> Any:
-    value = np.asarray(option).tolist()
-    return None if value == "" else value

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from conformal_plugin.calibration._counting import ScoreCounter, calibrate_with
+from conformal_plugin.calibration._counting import ScoreCounter
 from conformal_plugin.calibration._guarantee import Guarantee
+from conformal_plugin.calibration._in_one_call import calibrate_with
 from conformal_plugin.calibration._result import Calibration
 from conformal_plugin.calibration._units import ImageShare
 from conformal_plugin.calibration._wording import coverage_share, shortage

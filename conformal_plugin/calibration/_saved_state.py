@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from conformal_plugin.errors import CalibrationFileError
 
-__all__ = ["reading"]
+__all__ = ["reading", "restored", "stored"]
 
 
 @contextmanager
@@ -44,3 +46,14 @@ def reading(state: Mapping[str, Any], kind: str, version: int) -> Iterator[None]
             f"this calibrator state is damaged ({type(error).__name__}: {error}); start the "
             f"calibration anew"
         ) from error
+
+
+def stored(option: Any) -> np.ndarray[Any, Any]:
+    """An option of a calibrator, as a plain array."""
+    return np.array("" if option is None else option)
+
+
+def restored(option: Any) -> Any:
+    """The option that :func:`stored` was given."""
+    value = np.asarray(option).tolist()
+    return None if value == "" else value

@@ -1,4 +1,4 @@
-"""What a calibration has counted, as rows of integers, and the thresholds read off them.
+"""What a calibration has counted, as rows of integers.
 
 A row runs over the score codes of a ``ScoreGrid``: for each code, how much credit (``_units.py``)
 the images gain when q-hat grows just enough to let it into the sets. q-hat is read off by summing
@@ -9,7 +9,6 @@ classes, and last the row of all.
 from __future__ import annotations
 
 import functools
-import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -21,16 +20,10 @@ from conformal_plugin.calibration._span import Span, index_from_top
 from conformal_plugin.calibration._units import Totals, Unit, capped_lcm
 from conformal_plugin.scores import ScoreGrid, TrueScores, as_tensor
 
-__all__ = ["Gains", "ReadAgain", "ScoreRows", "Total"]
+__all__ = ["Gains", "ScoreRows"]
 
 Gains = dict[int, np.ndarray[Any, Any]]
 """By row, how much credit each bin adds."""
-
-ReadAgain = Callable[[], Iterable[TrueScores]]
-"""Reads all that was counted once more."""
-
-Total = Callable[[Callable[[], Gains]], Gains]
-"""Adds up what several processes read."""
 
 
 class ScoreRows:
@@ -119,35 +112,23 @@ class ScoreRows:
         credits = self.credits[row]
         return None if needed > int(credits.sum()) else index_from_top(credits, needed)
 
-    def qhats(self, alpha: float) -> tuple[np.ndarray[Any, Any], float]:
-        """Each row's threshold, and by how much they may have been rounded up."""
-        codes = [self.code_at(row, alpha) for row in range(len(self))]
-        qhats = [math.inf if code is None else 1.0 - self.grid.lower_edge(code) for code in codes]
-        finite = any(code is not None for code in codes)
-        return np.array(qhats), self.grid.resolution if finite else 0.0
+    def spans(self, alpha: float) -> Iterator[tuple[int, Span]]:
+        """By row, the patterns among which its exact score is."""
+        for row in range(len(self)):
+            code = self.code_at(row, alpha)
+            if code is not None:
+                credits = self.credits[row]
+                needed = self._needed(row, alpha) - int(credits[code + 1 :].sum())
+                yield row, Span(*self.grid.pattern_range(code), needed, int(credits[code]))
 
-    def exact_qhats(self, alpha: float, again: ReadAgain, total: Total) -> np.ndarray[Any, Any]:
-        """Each row's threshold without rounding.
-
-        Args:
-            alpha: miscoverage level.
-            again: reads all that this process has counted, as often as it is called.
-            total: adds up what it and other processes read.
-
-        Raises:
-            OptionError: the data is not the same as the first time.
-        """
-        qhats, resolution = self.qhats(alpha)
-        if resolution == 0.0:
-            return qhats
-        spans = dict(self._spans(alpha))
-        while unfinished := {row: s for row, s in spans.items() if s.first < s.last}:
-            gains = total(functools.partial(self._gains_within, unfinished, again))
-            for row, span in unfinished.items():
-                span.narrow(gains[row])
-        for row, span in spans.items():
-            qhats[row] = 1.0 - self.grid.value(span.first)
-        return qhats
+    def gains_within(
+        self, spans: Mapping[int, Span], again: Callable[[], Iterable[TrueScores]]
+    ) -> Gains:
+        """The gains of all images that ``again`` reads in the bins of each row's span."""
+        gains = {row: np.zeros(span.bins, dtype=np.int64) for row, span in spans.items()}
+        for true in again():
+            self._add_gains_within(spans, true, gains)
+        return gains
 
     def _needed(self, row: int, alpha: float) -> int:
         totals = Totals(int(self.pixels[row]), int(self.images[row]), self.size_lcm[row])
@@ -164,22 +145,6 @@ class ScoreRows:
         covered = np.append(above + np.cumsum(counts[::-1])[::-1], above)
         credit = self._unit.credit(covered, total)
         gains: np.ndarray[Any, Any] = credit[:-1] - credit[1:]
-        return gains
-
-    def _spans(self, alpha: float) -> Iterator[tuple[int, Span]]:
-        """By row, the patterns among which its exact score is."""
-        for row in range(len(self)):
-            code = self.code_at(row, alpha)
-            if code is not None:
-                credits = self.credits[row]
-                needed = self._needed(row, alpha) - int(credits[code + 1 :].sum())
-                yield row, Span(*self.grid.pattern_range(code), needed, int(credits[code]))
-
-    def _gains_within(self, spans: Mapping[int, Span], again: ReadAgain) -> Gains:
-        """The gains of all images in the bins of each row's span."""
-        gains = {row: np.zeros(span.bins, dtype=np.int64) for row, span in spans.items()}
-        for true in again():
-            self._add_gains_within(spans, true, gains)
         return gains
 
     def _add_gains_within(self, spans: Mapping[int, Span], true: TrueScores, gains: Gains) -> None:

@@ -1,0 +1,45 @@
+"""Calibrating in one call: which of the ways to q-hat the data allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from conformal_plugin.calibration._counting import ScoreCounter
+from conformal_plugin.calibration._quantile import exact_alpha
+from conformal_plugin.calibration._result import Calibration
+from conformal_plugin.scores import RecentReadings, rereadable
+
+__all__ = ["calibrate_with", "listed"]
+
+
+def calibrate_with(
+    calibrator: ScoreCounter,
+    scores: Any,
+    labels: Any,
+    alpha: float,
+    ids: Iterable[Any] | None,
+    **options: Any,
+) -> Calibration:
+    """Count everything with a fresh calibrator; exact where the data can be read again.
+
+    Args:
+        calibrator: one that has counted nothing.
+        scores, labels, alpha, ids: as in :func:`conformal_plugin.calibrate`.
+        options: what the calibrator's ``result`` takes beside alpha.
+    """
+    exact_alpha(alpha)
+    ids = listed(ids)
+    if not rereadable(scores, labels):
+        calibrator.update(scores, labels, ids)
+        return calibrator.result(alpha, **options)
+    recent = RecentReadings()
+    calibrator._update(scores, labels, ids, recent)
+    if recent.complete:
+        return calibrator._exactly(alpha, lambda: recent.readings)
+    return calibrator.exact_result(scores, labels, alpha, ids=ids, **options)
+
+
+def listed(ids: Any) -> Any:
+    """Ids that can be gone through again; what are no ids is left to be refused."""
+    return ids if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable) else list(ids)
