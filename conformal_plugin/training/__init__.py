@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from conformal_plugin.training._kept_log import KeptShareWarning as KeptShareWarning
 from conformal_plugin.training._mixing import (
     cutmix as cutmix,
 )
+from conformal_plugin.training._resuming import ScheduleChangedWarning as ScheduleChangedWarning
 from conformal_plugin.training._schedule import (
     TwoStage as TwoStage,
 )

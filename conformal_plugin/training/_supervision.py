@@ -3,47 +3,31 @@
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from conformal_plugin.calibration import Calibration
-from conformal_plugin.errors import (
-    InputTypeError,
-    LabelError,
-    OptionError,
-    ShapeError,
-)
-from conformal_plugin.labelling import (
-    Least,
-    check_rule,
-    filter,
-    label_maps,
-    least_scores,
-    promised_rule,
-    refuse_uninformative,
-)
-from conformal_plugin.scores import check_ignore_index, grid_named
+from conformal_plugin.errors import InputTypeError, LabelError, OptionError, ShapeError
+from conformal_plugin.labelling import check_rule, promised_rule
+from conformal_plugin.scores import check_ignore_index
 from conformal_plugin.training._batch_checks import check_logits, check_valid, checked_pseudo
 from conformal_plugin.training._criteria import Criterion, adds_up, ignored_label, without_mean
 from conformal_plugin.training._device_values import readable
-from conformal_plugin.training._kept_log import STRAY_REMEDY, KeptLog, KeptShareWarning
+from conformal_plugin.training._kept_log import STRAY_REMEDY, KeptLog
+from conformal_plugin.training._kept_sum import at_least_float32, lend, sum_over_kept, zero
+from conformal_plugin.training._map_labels import (
+    Thresholds,
+    agreed_classes,
+    labels_of_maps,
+    least_by_dtype,
+)
+from conformal_plugin.training._resuming import epoch_of, saved_stage
 from conformal_plugin.training._schedule import TwoStage, check_epoch
 
-__all__ = ["ConformalSupervision", "KeptShareWarning", "ScheduleChangedWarning"]
+__all__ = ["ConformalSupervision"]
 
-Thresholds = Calibration | float | Sequence[float] | np.ndarray[Any, Any]
-
-_SCORE_DTYPES = ("float16", "bfloat16", "float32", "float64")
 _DENOMINATORS = ("valid", "kept")
-
-
-class ScheduleChangedWarning(UserWarning):
-    """A checkpoint was written under another schedule than the one that goes on with it."""
 
 
 class ConformalSupervision(nn.Module):
@@ -137,9 +121,9 @@ class ConformalSupervision(nn.Module):
         self.ignore_index = ignore_index
         self.denominator = denominator
         self.weight = weight
-        self.num_classes = _agreed_classes(calibration, num_classes)
+        self.num_classes = agreed_classes(calibration, num_classes)
         self._skipped = ignored_label(self.criterion, ignore_index)
-        self._least = {} if calibration is None else _least_by_dtype(calibration, self.num_classes)
+        self._least = {} if calibration is None else least_by_dtype(calibration, self.num_classes)
         self._epoch: float | None = None
         self._log = KeptLog()
         if self.num_classes is None:
@@ -177,13 +161,13 @@ class ConformalSupervision(nn.Module):
         """
         check_logits(logits)
         if self._stage(epoch) == 2:
-            return _zero(logits)
+            return zero(logits)
         num_classes = logits.shape[1]
         self._check_classes(num_classes)
         given = checked_pseudo(logits, pseudo)
         check_valid(logits, valid)
         if logits.numel() == 0:
-            return _zero(logits)
+            return zero(logits)
 
         with torch.no_grad():
             labels = self._labels(given)
@@ -196,10 +180,10 @@ class ConformalSupervision(nn.Module):
             self._log.add(target, n_valid, stray, num_classes)
             sums = adds_up(self.criterion)
             if not sums:
-                _lend(target, n_kept, num_classes)
+                lend(target, n_kept, num_classes)
 
-        values = self.criterion(_at_least_float32(logits), target)
-        total = values if sums else self._sum_over_kept(values, keep, n_kept)
+        values = self.criterion(at_least_float32(logits), target)
+        total = values if sums else sum_over_kept(values, keep, n_kept)
         divisor = n_valid if self.denominator == "valid" else n_kept
         if isinstance(divisor, Tensor):
             divisor = divisor.clamp(min=1)
@@ -230,12 +214,8 @@ class ConformalSupervision(nn.Module):
         self._log.reset()
 
     def get_extra_state(self) -> Tensor:
-        """Epoch and schedule for ``state_dict``, as a float64 tensor ``(5,)`` on the CPU.
-
-        A tensor, NaN where there is nothing, since some checkpoint formats hold nothing else.
-        """
-        epoch = math.nan if self._epoch is None else self._epoch
-        return torch.tensor([epoch, *_numbers(self.schedule)], dtype=torch.float64, device="cpu")
+        """Epoch and schedule for ``state_dict``, as a float64 tensor ``(5,)`` on the CPU."""
+        return saved_stage(self._epoch, self.schedule)
 
     def set_extra_state(self, state: Tensor) -> None:
         """Take up the epoch of a checkpoint.
@@ -243,17 +223,7 @@ class ConformalSupervision(nn.Module):
         Warns:
             ScheduleChangedWarning: the checkpoint was written under another schedule.
         """
-        epoch, *saved = state.tolist()
-        self._epoch = None if math.isnan(epoch) else epoch
-        own = _numbers(self.schedule)
-        if not np.array_equal(saved, own, equal_nan=True):
-            warnings.warn(
-                f"the checkpoint was written with {_describe(saved)} and this run has "
-                f"{_describe(own)}, which is used; pass the saved numbers to ConformalSupervision "
-                f"to go on as before",
-                ScheduleChangedWarning,
-                stacklevel=2,
-            )
+        self._epoch = epoch_of(state, self.schedule)
 
     def extra_repr(self) -> str:
         """The options, in the module's ``repr``."""
@@ -301,23 +271,14 @@ class ConformalSupervision(nn.Module):
                 "ConformalSupervision(criterion, calibration=...), got none; pass one, or label "
                 "maps (N, H, W) made with conformal_plugin.filter"
             )
-        if readable(pseudo):
-            labels: Tensor = filter(
-                pseudo.detach(),
-                self.calibration,
-                rule=self.rule,
-                background=self.background,
-                ignore_index=self.ignore_index,
-            )
-            return labels.long()
-        least = self._least[pseudo.dtype]
-        return label_maps(
+        return labels_of_maps(
             pseudo,
-            least if len(least) > 1 else least * pseudo.shape[1],
+            self.calibration,
+            self._least,
             rule=self.rule,
             background=self.background,
             ignore_index=self.ignore_index,
-        ).long()
+        )
 
     def _count_stray(self, labels: Tensor, in_range: Tensor, valid: Tensor | None) -> Tensor:
         stray = (labels != self.ignore_index) & ~in_range
@@ -332,78 +293,6 @@ class ConformalSupervision(nn.Module):
                 f"index {self.ignore_index}, got {shown} at {int(count)} pixels; {STRAY_REMEDY}"
             )
         return count
-
-    def _sum_over_kept(self, values: Any, keep: Tensor, n_kept: Tensor) -> Tensor:
-        if not isinstance(values, Tensor):
-            raise InputTypeError(
-                f"the criterion must return a tensor, got {type(values).__name__}; wrap it in a "
-                f"function that returns the loss alone"
-            )
-        if values.ndim == 0:
-            return _at_least_float32(values) * n_kept
-        if values.shape != keep.shape:
-            raise ShapeError(
-                f"the criterion must return a scalar or one value per pixel, {tuple(keep.shape)}, "
-                f"got {tuple(values.shape)}; if it has a reduction that it applies to something "
-                f"else than pixels, wrap it: lambda logits, target: criterion(logits, target)"
-            )
-        return _at_least_float32(torch.where(keep, values, 0)).sum()
-
-
-def _lend(target: Tensor, n_kept: Tensor, num_classes: int) -> None:
-    """Where no pixel is kept, write one of each class into a row of the target, while they fit.
-
-    A scalar criterion thus has something to average, even if it gives some classes no weight.
-    """
-    row = target[0, 0, :num_classes]
-    classes = torch.arange(row.shape[0], device=target.device)
-    row.copy_(torch.where(n_kept == 0, classes, row))
-
-
-def _zero(logits: Tensor) -> Tensor:
-    # The sum of an empty slice: unlike a product with zero it is 0 for infinite logits too.
-    return _at_least_float32(logits[:0]).sum()
-
-
-def _at_least_float32(values: Tensor) -> Tensor:
-    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
-
-
-def _numbers(schedule: TwoStage | None) -> list[float]:
-    if schedule is None:
-        return [math.nan] * 4
-    return [schedule.stage1, schedule.total, schedule.lambda_start, schedule.lambda_end]
-
-
-def _describe(numbers: Sequence[float]) -> str:
-    if any(map(math.isnan, numbers)):
-        return "no schedule"
-    stage1, total, start, end = numbers
-    return f"TwoStage({stage1:g}, {total:g}, lambda_start={start:g}, lambda_end={end:g})"
-
-
-def _agreed_classes(calibration: Thresholds | None, num_classes: int | None) -> int | None:
-    if isinstance(calibration, Calibration):
-        brought = calibration.num_classes
-    elif calibration is not None and np.ndim(calibration):
-        brought = len(calibration)  # type: ignore[arg-type]
-    else:
-        return num_classes
-    if num_classes not in (None, brought):
-        raise ShapeError(
-            f"the calibration has {brought} classes and num_classes is {num_classes}; leave "
-            f"num_classes out, or calibrate with the same class list"
-        )
-    return brought
-
-
-def _least_by_dtype(calibration: Thresholds, num_classes: int | None) -> dict[torch.dtype, Least]:
-    """The least score of each class by dtype of the maps; one for all where K is not known yet."""
-    refuse_uninformative(calibration)
-    return {
-        getattr(torch, name): least_scores(calibration, grid_named(name), num_classes or 1)
-        for name in _SCORE_DTYPES
-    }
 
 
 def _check_options(

@@ -132,7 +132,7 @@ def train(command: list[str], fork: Path, run_host):
 
 
 # The proposal keeps every pixel of these photos, and the run says so.
-@pytest.mark.filterwarnings("ignore::conformal_plugin.training._kept_log.KeptShareWarning")
+@pytest.mark.filterwarnings("ignore::conformal_plugin.training.KeptShareWarning")
 def test_the_tutorial_from_photos_to_two_students(page, fork, run_host, capsys):
     runs, printed, seen = {}, {}, []
     for info, block in page:

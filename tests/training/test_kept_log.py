@@ -13,7 +13,7 @@ from torch import nn
 
 from conformal_plugin import ConformalSupervision
 from conformal_plugin.errors import ShapeError
-from conformal_plugin.training._supervision import KeptShareWarning
+from conformal_plugin.training import KeptShareWarning
 
 
 def new() -> ConformalSupervision:

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from conformal_plugin import ConformalSupervision, TwoStage, cutmix
 from conformal_plugin.errors import LabelError
-from conformal_plugin.training._supervision import KeptShareWarning
+from conformal_plugin.training import KeptShareWarning
 
 RULES = ["foreground-first", "most-probable", "singleton"]
 READS = {

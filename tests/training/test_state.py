@@ -15,7 +15,7 @@ from torch import nn
 
 from conformal_plugin import ConformalSupervision, TwoStage
 from conformal_plugin.errors import OptionError
-from conformal_plugin.training._supervision import ScheduleChangedWarning
+from conformal_plugin.training import ScheduleChangedWarning
 
 SCHEDULE = TwoStage(3, 6)
 

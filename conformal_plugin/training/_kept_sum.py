@@ -1,0 +1,60 @@
+"""From what a criterion returns to one number in the graph, whatever the batch has kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from conformal_plugin.errors import InputTypeError, ShapeError
+
+__all__ = ["at_least_float32", "lend", "sum_over_kept", "zero"]
+
+
+def sum_over_kept(values: Any, keep: Tensor, n_kept: Tensor) -> Tensor:
+    """What a criterion returned, as the sum over the kept pixels; a scalar is their mean.
+
+    Args:
+        values: a scalar, or ``(N, H, W)``.
+        keep: ``(N, H, W)`` bool.
+        n_kept: how many are kept, a scalar.
+
+    Raises:
+        InputTypeError, ShapeError: neither of the two.
+    """
+    if not isinstance(values, Tensor):
+        raise InputTypeError(
+            f"the criterion must return a tensor, got {type(values).__name__}; wrap it in a "
+            f"function that returns the loss alone"
+        )
+    if values.ndim == 0:
+        return at_least_float32(values) * n_kept
+    if values.shape != keep.shape:
+        raise ShapeError(
+            f"the criterion must return a scalar or one value per pixel, {tuple(keep.shape)}, "
+            f"got {tuple(values.shape)}; if it has a reduction that it applies to something "
+            f"else than pixels, wrap it: lambda logits, target: criterion(logits, target)"
+        )
+    return at_least_float32(torch.where(keep, values, 0)).sum()
+
+
+def lend(target: Tensor, n_kept: Tensor, num_classes: int) -> None:
+    """Where no pixel is kept, write one of each class into a row of the target, while they fit.
+
+    A scalar criterion thus has something to average, even if it gives some classes no weight.
+    """
+    row = target[0, 0, :num_classes]
+    classes = torch.arange(row.shape[0], device=target.device)
+    row.copy_(torch.where(n_kept == 0, classes, row))
+
+
+def zero(logits: Tensor) -> Tensor:
+    """A zero in the graph of the logits, with gradients of zero."""
+    # The sum of an empty slice: unlike a product with zero it is 0 for infinite logits too.
+    return at_least_float32(logits[:0]).sum()
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """Half precision as float32, all else as it is."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
