@@ -31,6 +31,7 @@ from conformal_plugin.reporting import (
     page,
     photo_picture,
     require_renderer,
+    require_template_engine,
     standalone,
 )
 from conformal_plugin.scores import grid_of, read_scores
@@ -45,6 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
     calibration: Calibration = threshold(arguments)[0]
     rule, background = promised_rule(calibration, arguments.rule, None)
     names = _names(arguments.names, calibration.num_classes)
+    require_template_engine()
     with_png = _with_png(arguments)
     ids = listed_ids(arguments)
     maps, labels = maps_and_labels(arguments, ids)

@@ -13,8 +13,8 @@ from conformal_plugin.reporting._figures import (
     all_figures as all_figures,
 )
 from conformal_plugin.reporting._page import (
-    Subject as Subject,
     page as page,
+    require_template_engine as require_template_engine,
     standalone as standalone,
 )
 from conformal_plugin.reporting._pictures import (
@@ -25,4 +25,7 @@ from conformal_plugin.reporting._pictures import (
 from conformal_plugin.reporting._png import (
     drawn as drawn,
     require_renderer as require_renderer,
+)
+from conformal_plugin.reporting._subject import (
+    Subject as Subject,
 )
