@@ -1,4 +1,4 @@
-"""What a stand-in host keeps beside its scripts: arguments, log, ranks, loaders, a network."""
+"""What the scripts of all stand-ins share: arguments, ranks, network, loaders, log, checkpoint."""
 
 from __future__ import annotations
 
@@ -26,34 +26,32 @@ def read_arguments():
         return args, yaml.load(file, Loader=yaml.SafeLoader)
 
 
-def init_log(name, level=logging.INFO):
-    logger = logging.getLogger(name)
-    logger.setLevel(level)
-    return logger
-
-
-def setup_distributed():
-    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+def start():
+    """Join the other ranks, and say how many there are."""
+    world_size = int(os.environ["WORLD_SIZE"])
     dist.init_process_group(
         "gloo",
         init_method=f"file://{os.environ['STANDIN_MEETING']}",
-        rank=rank,
+        rank=int(os.environ["RANK"]),
         world_size=world_size,
         timeout=timedelta(seconds=60),
     )
-    return rank, world_size
+    logger = logging.getLogger("global")
+    logger.setLevel(logging.INFO)
+    logger.info(f"{world_size} ranks")
 
 
 class SummaryWriter:
-    """A line ``STEP TAG VALUE`` in ``scalars.txt``, the value to the last bit."""
+    """Of rank 0: a line ``STEP TAG VALUE`` in ``scalars.txt``, the value to the last bit."""
 
     def __init__(self, folder):
         os.makedirs(folder, exist_ok=True)
         self.path = os.path.join(folder, "scalars.txt")
 
-    def add_scalar(self, tag, value, step):
-        with open(self.path, "a") as file:
-            file.write(f"{step} {tag} {float(value)!r}\n")
+    def add_scalars(self, step, values):
+        if dist.get_rank() == 0:
+            with open(self.path, "a") as file:
+                file.writelines(f"{step} {tag} {value!r}\n" for tag, value in values.items())
 
 
 class Network(nn.Module):
@@ -76,7 +74,20 @@ def distributed(model):
     return DistributedDataParallel(model, find_unused_parameters=False)
 
 
-def make_loader(dataset, cfg):
+def make_loaders(dataset, trainset_u, args, cfg):
+    """Of the labelled photos, which are as many as the unlabelled ones, and of these."""
+    trainset_l = dataset(
+        cfg["dataset"],
+        cfg["data_root"],
+        "train_l",
+        cfg["crop_size"],
+        args.labeled_id_path,
+        nsample=len(trainset_u.ids),
+    )
+    return _loader(trainset_l, cfg), _loader(trainset_u, cfg)
+
+
+def _loader(dataset, cfg):
     return DataLoader(
         dataset,
         batch_size=cfg["batch_size"],
@@ -84,6 +95,19 @@ def make_loader(dataset, cfg):
         drop_last=True,
         sampler=DistributedSampler(dataset),
     )
+
+
+def where_sure(values, conf, ignored, cfg):
+    """The sum of the values where the model is sure of its label, over the pixels of the photos."""
+    valid = ignored != 255
+    return (values * ((conf >= cfg["conf_thresh"]) & valid)).sum() / valid.sum().item()
+
+
+def follow(model_ema, model):
+    """Move the teacher a little towards the student."""
+    with torch.no_grad():
+        for param, param_ema in zip(model.parameters(), model_ema.parameters()):
+            param_ema.lerp_(param, 0.1)
 
 
 def resume(folder, model, optimizer):
@@ -98,5 +122,7 @@ def resume(folder, model, optimizer):
 
 
 def save(folder, model, optimizer, epoch):
-    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}
-    torch.save(state, os.path.join(folder, "latest.pth"))
+    """Rank 0 writes the checkpoint."""
+    if dist.get_rank() == 0:
+        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}
+        torch.save(state, os.path.join(folder, "latest.pth"))

@@ -24,19 +24,30 @@ class SemiDataset(Dataset):
         return len(self.ids)
 
     def __getitem__(self, item):
-        photo, label = self.ids[item].split(" ")
-        img = Image.open(os.path.join(self.root, photo)).convert("RGB")
-        mask = Image.fromarray(np.array(Image.open(os.path.join(self.root, label))))
-
+        line = self.ids[item]
+        img, mask = self.read(*line.split(" "))
         img, mask = resize(img, mask, (0.5, 2.0))
         img, mask = crop(img, mask, self.size, 254 if self.mode == "train_u" else 255)
         img, mask = hflip(img, mask, p=0.5)
         mask = torch.from_numpy(np.array(mask)).long()
         if self.mode == "train_l":
-            return normalize(img), mask
+            return self.labelled(img, mask)
+        return self.unlabelled(img, torch.where(mask == 254, 255, 0), line)
 
+    def read(self, photo, label):
+        """The photo and its mask, as they lie on disk."""
+        mask = Image.fromarray(np.array(Image.open(os.path.join(self.root, label))))
+        return self.photo(photo), mask
+
+    def photo(self, name):
+        return Image.open(os.path.join(self.root, name)).convert("RGB")
+
+    def labelled(self, img, mask):
+        return normalize(img), mask
+
+    def unlabelled(self, img, ignore_mask, line):
+        """The host's sample of an unlabelled photo, which came with this line of the id list."""
         strong1, strong2 = jitter(img), jitter(img)
-        ignore_mask = torch.where(mask == 254, 255, 0)
         return (
             normalize(img),
             normalize(strong1),

@@ -1,6 +1,5 @@
 """A stand-in for corrmatch.py: its names and contract, lines of our own."""
 
-import logging
 import os
 
 import torch
@@ -9,10 +8,9 @@ from standin_run import (
     Network,
     SummaryWriter,
     distributed,
-    init_log,
-    make_loader,
+    make_loaders,
     read_arguments,
-    setup_distributed,
+    start,
 )
 from torch import nn
 from torch.nn import functional as F
@@ -38,10 +36,8 @@ class CorrNetwork(Network):
 
 def main():
     args, cfg = read_arguments()
-    logger = init_log("global", logging.INFO)
-    rank, world_size = setup_distributed()
-    logger.info(f"{world_size} ranks")
-    writer = SummaryWriter(args.save_path) if rank == 0 else None
+    start()
+    writer = SummaryWriter(args.save_path)
 
     model = distributed(CorrNetwork(cfg))
     optimizer = torch.optim.SGD(model.parameters(), lr=cfg["lr"], momentum=0.9)
@@ -52,16 +48,7 @@ def main():
     trainset_u = SemiDataset(
         cfg["dataset"], cfg["data_root"], "train_u", cfg["crop_size"], args.unlabeled_id_path
     )
-    trainset_l = SemiDataset(
-        cfg["dataset"],
-        cfg["data_root"],
-        "train_l",
-        cfg["crop_size"],
-        args.labeled_id_path,
-        nsample=len(trainset_u.ids),
-    )
-    trainloader_l = make_loader(trainset_l, cfg)
-    trainloader_u = make_loader(trainset_u, cfg)
+    trainloader_l, trainloader_u = make_loaders(SemiDataset, trainset_u, args, cfg)
     thresh_controller = ThreshController(nclass=21, momentum=0.999, thresh_init=cfg["thresh_init"])
 
     for epoch in range(cfg["epochs"]):
@@ -125,14 +112,18 @@ def main():
             loss.backward()
             optimizer.step()
 
-            if rank == 0:
-                iters = epoch * len(trainloader_u) + i
-                writer.add_scalar("loss_all", loss.item(), iters)
-                writer.add_scalar("loss_x", loss_x.item(), iters)
-                writer.add_scalar("loss_s", loss_u_s1.item(), iters)
-                writer.add_scalar("loss_kl", loss_u_kl.item(), iters)
-                writer.add_scalar("loss_w_fp", loss_u_w_fp.item(), iters)
-                writer.add_scalar("loss_corr_u", loss_u_corr.item(), iters)
+            step = epoch * len(trainloader_u) + i
+            writer.add_scalars(
+                step,
+                {
+                    "loss_all": loss.item(),
+                    "loss_x": loss_x.item(),
+                    "loss_s": loss_u_s1.item(),
+                    "loss_kl": loss_u_kl.item(),
+                    "loss_w_fp": loss_u_w_fp.item(),
+                    "loss_corr_u": loss_u_corr.item(),
+                },
+            )
 
 
 if __name__ == "__main__":

@@ -1,29 +1,25 @@
 """A stand-in for UniMatch's unimatch.py: its names and contract, lines of our own."""
 
-import logging
-
 import torch
 from dataset.semi import SemiDataset
 from standin_run import (
     Network,
     SummaryWriter,
     distributed,
-    init_log,
-    make_loader,
+    make_loaders,
     read_arguments,
     resume,
     save,
-    setup_distributed,
+    start,
+    where_sure,
 )
 from torch import nn
 
 
 def main():
     args, cfg = read_arguments()
-    logger = init_log("global", logging.INFO)
-    rank, world_size = setup_distributed()
-    logger.info(f"{world_size} ranks")
-    writer = SummaryWriter(args.save_path) if rank == 0 else None
+    start()
+    writer = SummaryWriter(args.save_path)
 
     model = distributed(Network(cfg))
     optimizer = torch.optim.SGD(model.parameters(), lr=cfg["lr"], momentum=0.9)
@@ -33,20 +29,10 @@ def main():
     trainset_u = SemiDataset(
         cfg["dataset"], cfg["data_root"], "train_u", cfg["crop_size"], args.unlabeled_id_path
     )
-    trainset_l = SemiDataset(
-        cfg["dataset"],
-        cfg["data_root"],
-        "train_l",
-        cfg["crop_size"],
-        args.labeled_id_path,
-        nsample=len(trainset_u.ids),
-    )
-    trainloader_l = make_loader(trainset_l, cfg)
-    trainloader_u = make_loader(trainset_u, cfg)
+    trainloader_l, trainloader_u = make_loaders(SemiDataset, trainset_u, args, cfg)
 
     def self_training(pred, mask, conf, ignored):
-        values = criterion_u(pred, mask) * ((conf >= cfg["conf_thresh"]) & (ignored != 255))
-        return values.sum() / (ignored != 255).sum().item()
+        return where_sure(criterion_u(pred, mask), conf, ignored, cfg)
 
     epoch = resume(args.save_path, model, optimizer)
     for epoch in range(epoch + 1, cfg["epochs"]):  # noqa: B020
@@ -94,15 +80,18 @@ def main():
             loss.backward()
             optimizer.step()
 
-            if rank == 0:
-                iters = epoch * len(trainloader_u) + i
-                writer.add_scalar("train/loss_all", loss.item(), iters)
-                writer.add_scalar("train/loss_x", loss_x.item(), iters)
-                writer.add_scalar("train/loss_s", (loss_u_s1.item() + loss_u_s2.item()) / 2, iters)
-                writer.add_scalar("train/loss_w_fp", loss_u_w_fp.item(), iters)
+            step = epoch * len(trainloader_u) + i
+            writer.add_scalars(
+                step,
+                {
+                    "train/loss_all": loss.item(),
+                    "train/loss_x": loss_x.item(),
+                    "train/loss_s": (loss_u_s1.item() + loss_u_s2.item()) / 2,
+                    "train/loss_w_fp": loss_u_w_fp.item(),
+                },
+            )
 
-        if rank == 0:
-            save(args.save_path, model, optimizer, epoch)
+        save(args.save_path, model, optimizer, epoch)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """A stand-in for UniMatch-V2's fixmatch.py: its names and contract, lines of our own."""
 
-import logging
 from copy import deepcopy
 
 import torch
@@ -9,22 +8,21 @@ from standin_run import (
     Network,
     SummaryWriter,
     distributed,
-    init_log,
-    make_loader,
+    follow,
+    make_loaders,
     read_arguments,
     resume,
     save,
-    setup_distributed,
+    start,
+    where_sure,
 )
 from torch import nn
 
 
 def main():
     args, cfg = read_arguments()
-    logger = init_log("global", logging.INFO)
-    rank, world_size = setup_distributed()
-    logger.info(f"{world_size} ranks")
-    writer = SummaryWriter(args.save_path) if rank == 0 else None
+    start()
+    writer = SummaryWriter(args.save_path)
 
     model = distributed(Network(cfg))
     model_ema = deepcopy(model)
@@ -35,16 +33,7 @@ def main():
     trainset_u = SemiDataset(
         cfg["dataset"], cfg["data_root"], "train_u", cfg["crop_size"], args.unlabeled_id_path
     )
-    trainset_l = SemiDataset(
-        cfg["dataset"],
-        cfg["data_root"],
-        "train_l",
-        cfg["crop_size"],
-        args.labeled_id_path,
-        nsample=len(trainset_u.ids),
-    )
-    trainloader_l = make_loader(trainset_l, cfg)
-    trainloader_u = make_loader(trainset_u, cfg)
+    trainloader_l, trainloader_u = make_loaders(SemiDataset, trainset_u, args, cfg)
 
     epoch = resume(args.save_path, model, optimizer)
     for epoch in range(epoch + 1, cfg["epochs"]):  # noqa: B020
@@ -68,26 +57,26 @@ def main():
 
             loss_x = criterion_l(pred_x, mask_x)
             loss_u_s = criterion_u(pred_u_s, mask_mixed)
-            loss_u_s = loss_u_s * ((conf_mixed >= cfg["conf_thresh"]) & (ignore_mixed != 255))
-            loss_u_s = loss_u_s.sum() / (ignore_mixed != 255).sum().item()
+            loss_u_s = where_sure(loss_u_s, conf_mixed, ignore_mixed, cfg)
 
             loss = (loss_x + loss_u_s) / 2.0
 
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            with torch.no_grad():
-                for param, param_ema in zip(model.parameters(), model_ema.parameters()):
-                    param_ema.lerp_(param, 0.1)
+            follow(model_ema, model)
 
-            if rank == 0:
-                iters = epoch * len(trainloader_u) + i
-                writer.add_scalar("train/loss_all", loss.item(), iters)
-                writer.add_scalar("train/loss_x", loss_x.item(), iters)
-                writer.add_scalar("train/loss_s", loss_u_s.item(), iters)
+            step = epoch * len(trainloader_u) + i
+            writer.add_scalars(
+                step,
+                {
+                    "train/loss_all": loss.item(),
+                    "train/loss_x": loss_x.item(),
+                    "train/loss_s": loss_u_s.item(),
+                },
+            )
 
-        if rank == 0:
-            save(args.save_path, model, optimizer, epoch)
+        save(args.save_path, model, optimizer, epoch)
 
 
 if __name__ == "__main__":
