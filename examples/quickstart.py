@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import torch
 from ablation import plan, summarise, table
 from label_sources import calibrate_on_labelled, explain, label_sources
 from material import Material
 from pictures import draw_pictures
+from run_options import changed, check_counts, check_data, exit_code, new_parser, prepare
 from score_forms import FORMS
-from students import PretrainedStudent
 from training import Recipe
 from trainings import Store, run_all
 
 from conformal_plugin._atomic import atomic_write_text
-from conformal_plugin.errors import ConformalError
 
 __all__ = ["main"]
 
@@ -51,23 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(argv)
     _check(options, parser)
-    try:
-        return _run(options)
-    except ConformalError as error:
-        print(f"\nquickstart: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nquickstart: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+    return exit_code("quickstart", lambda: _run(options))
 
 
 def _run(options: argparse.Namespace) -> int:
     began = time.perf_counter()
-    # Networks this small are trained fastest one to a core: more threads wait for each other.
-    torch.set_num_threads(1)
-    recipe = _recipe(options)
-    if recipe.student == "pretrained":
-        PretrainedStudent(2)  # a missing package is reported before anything is read
+    base = SCENES if options.data is None else PHOTOS[options.student or "pretrained"]
+    recipe = changed(base, steps=options.steps)
+    prepare(recipe)
     material = _material(options)
     print(
         f"{material.name}: {len(material.labelled)} labelled, {len(material.unlabelled)} "
@@ -127,23 +114,16 @@ def _material(options: argparse.Namespace) -> Material:
     return read_material(options.data, forms, options.limit)
 
 
-def _recipe(options: argparse.Namespace) -> Recipe:
-    base = SCENES if options.data is None else PHOTOS[options.student or "pretrained"]
-    return base if options.steps is None else Recipe(**{**vars(base), "steps": options.steps})
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="quickstart.py",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="folder with images/, labels/, probs/ and splits/ (default: generated scenes)",
+    parser = new_parser(
+        "quickstart.py",
+        __doc__,
+        EXAMPLES,
+        data=" (default: generated scenes)",
+        seeds=", seeds 0 to N-1 (default: 3; with --data 1)",
+        steps=f" (default: {SCENES.steps}; with --data {PHOTOS['pretrained'].steps})",
+        out="results, pictures",
+        of_photos="with --data: ",
     )
     parser.add_argument(
         "--scores",
@@ -152,40 +132,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--alpha", type=float, default=0.05, help="miscoverage level (default: 0.05)"
-    )
-    parser.add_argument(
-        "--seeds",
-        type=int,
-        metavar="N",
-        help="students per row, seeds 0 to N-1 (default: 3; with --data 1)",
-    )
-    parser.add_argument(
-        "--steps",
-        type=int,
-        metavar="N",
-        help="training steps of a student (default: 120; with --data 300)",
-    )
-    parser.add_argument(
-        "--student",
-        choices=tuple(PHOTOS),
-        help="with --data: ImageNet weights, or a small network (default: pretrained)",
-    )
-    parser.add_argument(
-        "--limit", type=int, metavar="N", help="with --data: only the first N images of each split"
-    )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=max(1, min(2, os.cpu_count() or 1)),
-        metavar="N",
-        help="students trained at a time, one core each (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("runs/quickstart"),
-        metavar="DIR",
-        help="results, pictures and finished trainings (default: %(default)s)",
     )
     return parser
 
@@ -198,19 +144,13 @@ def _check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None
         given = [name for name in ("scores", "student", "limit") if vars(options)[name] is not None]
         if given:
             parser.error(f"--{given[0]} is for real photos; add --data DIR or leave it out")
-    elif not options.data.is_dir():
-        parser.error(
-            f"--data {options.data}: no such folder; "
-            "give one with images/, labels/, probs/ and splits/"
-        )
+    else:
+        check_data(options.data, parser)
     if options.scores is None:
         options.scores = "both"
     if options.seeds is None:
         options.seeds = 3 if options.data is None else 1
-    for name, least in (("seeds", 1), ("steps", 4), ("limit", 1), ("workers", 1)):
-        value = vars(options)[name]
-        if value is not None and value < least:
-            parser.error(f"--{name} must be at least {least}, got {value}")
+    check_counts(options, parser, limit=1)
 
 
 if __name__ == "__main__":

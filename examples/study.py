@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from degraded import DEGRADED
 from material import Material
+from run_options import changed, check_counts, check_data, exit_code, new_parser, prepare
 from score_forms import FORMS
-from students import PretrainedStudent
 from study_figure import figure
 from study_labels import Labelling, Labels, LabelShelf
 from study_lesson import label_sets, lesson
@@ -27,7 +25,6 @@ from trainings import Store, run_all
 from voc_like import read_ids, read_material
 
 from conformal_plugin._atomic import atomic_write_text
-from conformal_plugin.errors import ConformalError
 
 __all__ = ["main"]
 
@@ -54,23 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(argv)
     _check(options, parser)
-    try:
-        return _show(options.out) if options.table else _run(options)
-    except ConformalError as error:
-        print(f"\nstudy: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nstudy: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+    return exit_code("study", lambda: _show(options.out) if options.table else _run(options))
 
 
 def _run(options: argparse.Namespace) -> int:
     deadline = None if options.minutes is None else time.monotonic() + 60 * options.minutes
-    # Networks this small are trained fastest one to a core: more threads wait for each other.
-    torch.set_num_threads(1)
-    recipe = _recipe(options)
-    if recipe.student == "pretrained":
-        PretrainedStudent(2)  # a missing package is reported before anything is read
+    recipe = changed(RECIPE, steps=options.steps, student=options.student)
+    prepare(recipe)
     material = read_material(options.data, (*FORMS, *DEGRADED), options.limit)
     every = rows(len(material.labelled), options.seeds)
     labels = _labels(options, material, every)
@@ -131,67 +118,27 @@ def _show(out: Path) -> int:
     return 0
 
 
-def _recipe(options: argparse.Namespace) -> Recipe:
-    changes = {name: vars(options)[name] for name in ("steps", "student")}
-    given = {name: value for name, value in changes.items() if value is not None}
-    return Recipe(**{**vars(RECIPE), **given})
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="study.py",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = new_parser(
+        "study.py",
+        __doc__,
+        EXAMPLES,
+        data=", as voc-animals",
+        seeds=", but for the rows of rest, which get one (default: %(default)s)",
+        steps=f" (default: {RECIPE.steps})",
+        out="results, label maps",
     )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="folder with images/, labels/, probs/ and splits/, as voc-animals",
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("runs/study"),
-        metavar="DIR",
-        help="results, label maps and finished trainings (default: %(default)s)",
-    )
+    parser.set_defaults(seeds=3)
     parser.add_argument(
         "--only",
         choices=(*GROUPS, "labels"),
         help="train one group of rows; labels: measure the labels and train nothing",
     )
     parser.add_argument(
-        "--seeds",
-        type=int,
-        default=3,
-        metavar="N",
-        help="students per row, but for the rows of rest, which get one (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=max(1, min(2, os.cpu_count() or 1)),
-        metavar="N",
-        help="students trained at a time, one core each (default: %(default)s)",
-    )
-    parser.add_argument(
         "--minutes", type=float, metavar="M", help="begin no training after M minutes"
     )
     parser.add_argument(
         "--table", action="store_true", help="print tables and draw the figures of what is done"
-    )
-    parser.add_argument(
-        "--student",
-        choices=("pretrained", "small"),
-        help="ImageNet weights, or a small network (default: pretrained)",
-    )
-    parser.add_argument(
-        "--steps", type=int, metavar="N", help=f"training steps (default: {RECIPE.steps})"
-    )
-    parser.add_argument(
-        "--limit", type=int, metavar="N", help="only the first N images of each split"
     )
     return parser
 
@@ -200,15 +147,8 @@ def _check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None
     if not options.table:
         if options.data is None:
             parser.error("--data DIR is needed: a folder laid out as voc-animals")
-        if not options.data.is_dir():
-            parser.error(
-                f"--data {options.data}: no such folder; "
-                "give one with images/, labels/, probs/ and splits/"
-            )
-    for name, least in (("seeds", 1), ("steps", 4), ("limit", 4), ("workers", 1)):
-        value = vars(options)[name]
-        if value is not None and value < least:
-            parser.error(f"--{name} must be at least {least}, got {value}")
+        check_data(options.data, parser)
+    check_counts(options, parser, limit=4)
     if options.minutes is not None and not options.minutes > 0:
         parser.error(f"--minutes must be above 0, got {options.minutes:g}")
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from conformal_plugin import ConformalSupervision, TwoStage
 
-__all__ = ["Recipe", "State", "build_student", "confusion", "mean_iou", "train"]
+__all__ = ["STUDENTS", "Recipe", "State", "build_student", "confusion", "mean_iou", "train"]
 
 STUDENTS = {"small": SmallStudent, "pretrained": PretrainedStudent}
 # The random weights of a new student come from torch's one global generator.
