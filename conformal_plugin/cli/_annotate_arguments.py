@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from conformal_plugin._choices import RULES
+from conformal_plugin.cli._shared_arguments import add_ids, add_output
 
 __all__ = ["AMP", "BACKGROUND_RULES", "DESCRIPTION", "EXAMPLES", "PRECISIONS", "add_options"]
 
@@ -50,8 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_annotator(parser)
     _add_results(parser)
     _add_running(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar and no notes")
+    add_output(parser)
 
 
 def _add_photos(parser: argparse.ArgumentParser) -> None:
@@ -59,12 +59,7 @@ def _add_photos(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--photos", type=Path, required=True, metavar="DIR", help="photos ID.jpg or ID.png"
     )
-    group.add_argument(
-        "--ids",
-        type=Path,
-        metavar="LIST",
-        help="text file, one id or PHOTO LABEL a line (default: all photos in --photos)",
-    )
+    add_ids(group, "all photos in --photos")
 
 
 def _add_annotator(parser: argparse.ArgumentParser) -> None:

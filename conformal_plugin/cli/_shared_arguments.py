@@ -8,6 +8,7 @@ from pathlib import Path
 from conformal_plugin._choices import RULES
 
 __all__ = [
+    "add_ids",
     "add_ignore_index",
     "add_labels",
     "add_maps",
@@ -46,11 +47,16 @@ def add_maps(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="name of the array in map files that hold several (default: probs, or the only one)",
     )
+    add_ids(group, "all files in --maps")
+
+
+def add_ids(group: argparse._ArgumentGroup, default: str) -> None:
+    """Which images are meant."""
     group.add_argument(
         "--ids",
         type=Path,
         metavar="LIST",
-        help="text file, one id or PHOTO LABEL a line (default: all files in --maps)",
+        help=f"text file, one id or PHOTO LABEL a line (default: {default})",
     )
 
 

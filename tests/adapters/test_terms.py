@@ -33,28 +33,10 @@ class Step:
     ignore_mix: Tensor
 
     def unimatch(self, term, epoch=0):
-        return term(
-            self.losses[:3],
-            self.preds[:3],
-            self.pseudo,
-            self.pseudo_mix,
-            self.boxes,
-            self.ignore,
-            self.ignore_mix,
-            epoch=epoch,
-        )
+        return self._with_partner(term, self.losses[:3], self.preds[:3], self.boxes, epoch)
 
     def fixmatch(self, term, epoch=0):
-        return term(
-            self.losses[0],
-            self.preds[0],
-            self.pseudo,
-            self.pseudo_mix,
-            self.boxes[0],
-            self.ignore,
-            self.ignore_mix,
-            epoch=epoch,
-        )
+        return self._with_partner(term, self.losses[0], self.preds[0], self.boxes[0], epoch)
 
     def fixmatch_v2(self, term, epoch=0):
         return term(
@@ -67,20 +49,15 @@ class Step:
         )
 
     def corrmatch(self, term, epoch=0):
-        return term(
-            self.losses,
-            self.preds,
-            self.pseudo,
-            self.pseudo_mix,
-            self.boxes[0],
-            self.ignore,
-            self.ignore_mix,
-            epoch=epoch,
-        )
+        return self._with_partner(term, self.losses, self.preds, self.boxes[0], epoch)
 
     def allspark(self, term, epoch=0):
         pseudo = self.pseudo.where(self.ignore != 255, torch.tensor(PADDING))
         return term(self.losses[0], self.preds[0], pseudo, epoch=epoch)
+
+    def _with_partner(self, term, losses, preds, boxes, epoch):
+        labels, masks = (self.pseudo, self.pseudo_mix), (self.ignore, self.ignore_mix)
+        return term(losses, preds, *labels, boxes, *masks, epoch=epoch)
 
 
 TERMS = {
