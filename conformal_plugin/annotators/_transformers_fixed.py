@@ -1,0 +1,73 @@
+"""Models of transformers with classes of their own, which are matched to the wanted ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from conformal_plugin.annotators._class_mapping import ClassMapping
+from conformal_plugin.annotators._protocol import Photo
+from conformal_plugin.annotators._transformers_run import ModelRun, resized
+
+__all__ = ["Dense", "Universal"]
+
+
+class Universal:
+    """Models that give queries, each with class logits and a mask."""
+
+    def __init__(self, run: ModelRun, mapping: ClassMapping) -> None:
+        self._run = run
+        self._columns = [torch.tensor(m, dtype=torch.long) for m in mapping.members]
+        # OneFormer is told its task in words.
+        self._more = (
+            {"task_inputs": ["semantic"]} if run.model.config.model_type == "oneformer" else {}
+        )
+
+    def scores(self, photos: Sequence[Photo]) -> list[Tensor]:
+        """Class scores of photos of one size."""
+        more = {name: value * len(photos) for name, value in self._more.items()}
+        inputs = self._run.prepared(photos, **more)
+        valid = inputs.get("pixel_mask")
+        known = ("pixel_values", "pixel_mask", "task_inputs")
+        outputs = self._run(**{name: inputs[name] for name in known if name in inputs})
+        maps = []
+        for i, photo in enumerate(photos):
+            # The last column is "no object".
+            queries = outputs.class_queries_logits[i].float().softmax(dim=-1)[:, :-1]
+            columns = torch.stack([queries[:, c].sum(dim=1) for c in self._columns])
+            masks = outputs.masks_queries_logits[i].float()
+            if valid is not None:
+                masks = _unpadded(masks, valid[i])
+            masks = resized(masks, photo).sigmoid()
+            maps.append(torch.einsum("kq,qhw->khw", columns, masks))
+        return maps
+
+
+class Dense:
+    """Models that give class logits for every place of a coarse grid."""
+
+    def __init__(self, run: ModelRun, mapping: ClassMapping) -> None:
+        self._run = run
+        self._members = mapping.members
+
+    def scores(self, photos: Sequence[Photo]) -> list[Tensor]:
+        """Class scores of photos of one size."""
+        inputs = self._run.prepared(photos)
+        outputs = self._run(pixel_values=inputs["pixel_values"])
+        maps = []
+        for logits, photo in zip(outputs.logits, photos):
+            shares = resized(logits.float(), photo).softmax(dim=0)
+            maps.append(torch.stack([shares[list(m)].sum(dim=0) for m in self._members]))
+        return maps
+
+
+def _unpadded(masks: Tensor, valid: Tensor) -> Tensor:
+    """Cut off what the processor added on the right and below to fill a batch or a multiple."""
+    height, width = int(valid.any(dim=1).sum()), int(valid.any(dim=0).sum())
+    if (height, width) == tuple(valid.shape):
+        return masks
+    full = interpolate(masks[None], size=valid.shape, mode="bilinear", align_corners=False)[0]
+    return full[:, :height, :width]

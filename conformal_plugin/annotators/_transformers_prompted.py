@@ -1,0 +1,94 @@
+"""Models of transformers that are asked for the wanted classes in words."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from conformal_plugin.annotators._class_lists import ClassList
+from conformal_plugin.annotators._protocol import Photo
+from conformal_plugin.annotators._transformers_run import ModelRun, resized
+
+__all__ = ["ClipSeg", "Sam3"]
+
+
+class _Prompted(ABC):
+    """Models that are asked in words, one prompt at a time."""
+
+    tokens = 77
+    """Length that their text encoders were trained with."""
+
+    def __init__(self, run: ModelRun, asked: ClassList) -> None:
+        self._run = run
+        self._counts = [len(words) for words in asked.prompts]
+        words = [word for words in asked.prompts for word in words]
+        tokens = run.processor.tokenizer(
+            words,
+            padding="max_length",
+            max_length=self.tokens,
+            truncation=True,
+            return_tensors="pt",
+        )
+        self._tokens = {
+            name: tokens[name].to(run.device) for name in ("input_ids", "attention_mask")
+        }
+
+    def scores(self, photos: Sequence[Photo]) -> list[Tensor]:
+        """Class scores of each photo: the largest of a class's prompts."""
+        maps = []
+        for photo in photos:
+            by_prompt = resized(self._of_prompts(photo), photo).clamp(0, 1)
+            parts = torch.split(by_prompt, self._counts)
+            maps.append(torch.stack([part.amax(dim=0) for part in parts]))
+        return maps
+
+    @abstractmethod
+    def _of_prompts(self, photo: Photo) -> Tensor:
+        """``(prompts, h, w)`` at the model's own resolution."""
+
+
+class ClipSeg(_Prompted):
+    """CLIPSeg: one map of logits a prompt, from one look at the photo."""
+
+    def __init__(self, run: ModelRun, asked: ClassList) -> None:
+        super().__init__(run, asked)
+        with torch.inference_mode(), run.precision():
+            self._words = run.model.get_conditional_embeddings(
+                batch_size=len(self._tokens["input_ids"]), **self._tokens
+            )
+
+    def _of_prompts(self, photo: Photo) -> Tensor:
+        pixels = self._run.prepared([photo])["pixel_values"]
+        # The model wants the photo once a prompt; what it sees in it does not depend on the prompt,
+        # and is handed to its decoder here for all of them.
+        seen = self._run(pixel_values=pixels, conditional_embeddings=self._words[:1])
+        layers = seen.vision_model_output.hidden_states
+        model = self._run.model
+        with torch.inference_mode(), self._run.precision():
+            looks = [layers[i + 1].expand(len(self._words), -1, -1) for i in model.extract_layers]
+            logits: Tensor = model.decoder(looks, self._words).logits.float()
+        return logits.reshape(len(self._words), *logits.shape[-2:]).sigmoid()
+
+
+class Sam3(_Prompted):
+    """SAM 3: for each prompt instances with scores and masks, and how sure it is of any."""
+
+    tokens = 32
+
+    def _of_prompts(self, photo: Photo) -> Tensor:
+        pixels = self._run.prepared([photo])["pixel_values"]
+        with torch.inference_mode(), self._run.precision():
+            seen = self._run.model.get_vision_features(pixel_values=pixels)
+        maps = []
+        for i in range(sum(self._counts)):
+            tokens = {name: value[i : i + 1] for name, value in self._tokens.items()}
+            outputs = self._run(vision_embeds=seen, **tokens)
+            sure = outputs.pred_logits[0].float().sigmoid()
+            if outputs.presence_logits is not None:
+                sure = sure * outputs.presence_logits[0].float().sigmoid()
+            masks = outputs.pred_masks[0].float().sigmoid()
+            maps.append((sure[:, None, None] * masks).amax(dim=0))
+        return torch.stack(maps)
