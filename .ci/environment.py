@@ -15,8 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / ".ci" / "constraints.txt"
-# An extra that an environment made for another one holds as well.
-HELD_BY = {"test": "dev"}
+# An extra that environments made for others hold as well.
+HELD_BY = {"docs": ("test", "dev"), "test": ("dev",)}
 
 
 def python_with(extra: str) -> str:
@@ -30,8 +30,8 @@ def python_with(extra: str) -> str:
     recipe = (ROOT / "setup.cfg").read_bytes() + CONSTRAINTS.read_bytes() + str(ROOT).encode()
     of_recipe = hashlib.sha256(recipe).hexdigest()[:16]
     stamp = folder / f".conformal-plugin-{extra}-{of_recipe}"
-    larger = folder / f".conformal-plugin-{HELD_BY.get(extra, extra)}-{of_recipe}"
-    if stamp.exists() or larger.exists():
+    larger = [folder / f".conformal-plugin-{one}-{of_recipe}" for one in HELD_BY.get(extra, ())]
+    if any(one.exists() for one in (stamp, *larger)):
         return python
     if not active and not Path(python).exists():
         print(f"making the virtual environment {folder} (once)", file=sys.stderr)
