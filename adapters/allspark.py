@@ -14,7 +14,7 @@ from conformal_plugin.adapters.patching import loop_recipe
 __all__ = ["PADDING", "RECIPES", "AllSparkLoop", "AllSparkTerm"]
 
 PADDING = -1
-"""The label of padding: the host's samples are bare photos that do not tell where it is."""
+"""Padding's label, as the host's samples are bare photos that do not tell where it is."""
 
 
 class AllSparkTerm(ConformalViews):

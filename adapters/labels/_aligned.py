@@ -104,7 +104,7 @@ class AlignedPseudoLabels(Dataset[tuple[Any, ...]]):
 
     @property
     def ids(self) -> Sequence[str]:
-        """The host's id lines. Read-only here: change ``dataset.ids`` before wrapping."""
+        """The host's id lines, to be read; change ``dataset.ids`` before wrapping."""
         return self.dataset.ids
 
     def __len__(self) -> int:

@@ -54,8 +54,8 @@ class HostLoop(ABC, Generic[Losses]):
     """The host's term."""
 
     padding: ClassVar[int | None] = None
-    """The label of padding in pseudo-labels; None: the config's ``ignore_index``, for hosts whose
-    samples have an ``ignore_mask`` that tells padding from filtered pixels."""
+    """The label of padding in pseudo-labels; the config's ``ignore_index`` where this is None, for
+    hosts whose samples have an ``ignore_mask`` that tells padding from filtered pixels."""
 
     logger: ClassVar[str] = "global"
     """The name of the host's logger."""

@@ -96,8 +96,8 @@ class ConformalViews(nn.Module):
             epoch: the host's epoch; needed where there is a schedule.
 
         Returns:
-            Stage I: a scalar in the graph, zero with finite gradients where nothing is kept (and
-            ``mode`` is ``"replace"``). Stage II: ``host_loss``, the same tensor.
+            In stage I a scalar in the graph, zero with finite gradients where nothing is kept (and
+            ``mode`` is ``"replace"``). In stage II ``host_loss``, the same tensor.
 
         Raises:
             OptionError: there is a schedule and no epoch to look up.
@@ -119,8 +119,8 @@ class ConformalViews(nn.Module):
             epoch: the host's epoch; needed where there is a schedule.
 
         Returns:
-            Stage I with ``mode="replace"``: a zero in the graph of ``logits``. Else ``host_loss``,
-            the same tensor.
+            A zero in the graph of ``logits`` in stage I with ``mode="replace"``, else
+            ``host_loss``, the same tensor.
 
         Raises:
             OptionError: there is a schedule and no epoch to look up.

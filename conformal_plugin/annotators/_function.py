@@ -29,6 +29,9 @@ class FunctionAnnotator:
         fingerprint: what the scores depend on besides the function's own lines, such as
             ``{"weights": file_digest("model.pt")}``.
 
+    Raises:
+        OptionError: no such background rule, or one that the class names do not fit.
+
     Example:
         >>> import numpy as np
         >>> def red(photo):

@@ -90,6 +90,9 @@ class TransformersAnnotator:
         fingerprint: architecture, digest of the weights, classes or prompts, background rule and
             mixed precision.
         notes: how the model's classes were matched, in sentences for the user.
+
+    Raises:
+        OptionError: a kind of model that this does not drive, or classes that do not fit.
     """
 
     def __init__(

@@ -61,8 +61,8 @@ def calibrate_class_conditional(
     Raises:
         TooFewImagesError: few="fail" and a class is held by too few images.
         OptionError: an unknown policy, or ``min_images`` below 1.
-        AlphaError, EmptyCalibrationError, InputTypeError, ShapeError, DeviceMismatchError,
-        ScoreError, LabelError: as :func:`conformal_plugin.calibrate`.
+        AlphaError, EmptyCalibrationError: as :func:`conformal_plugin.calibrate`.
+        InputTypeError, ShapeError, DeviceMismatchError, ScoreError, LabelError: bad input.
 
     Example:
         >>> import numpy as np
@@ -107,8 +107,8 @@ def calibrate_class_conditional_image_level(
     Raises:
         TooFewImagesError: few="fail" and a class is held by too few images.
         OptionError: an unknown policy.
-        AlphaError, EmptyCalibrationError, InputTypeError, ShapeError, DeviceMismatchError,
-        ScoreError, LabelError: as :func:`conformal_plugin.calibrate`.
+        AlphaError, EmptyCalibrationError: as :func:`conformal_plugin.calibrate`.
+        InputTypeError, ShapeError, DeviceMismatchError, ScoreError, LabelError: bad input.
 
     Example:
         >>> import numpy as np

@@ -71,8 +71,8 @@ def cluster_classes(
 
     Raises:
         OptionError: ``n_clusters`` below 1 or above the number of classes with enough images.
-        AlphaError, EmptyCalibrationError, InputTypeError, ShapeError, DeviceMismatchError,
-        ScoreError, LabelError: as :func:`conformal_plugin.calibrate`.
+        AlphaError, EmptyCalibrationError: as :func:`conformal_plugin.calibrate`.
+        InputTypeError, ShapeError, DeviceMismatchError, ScoreError, LabelError: bad input.
 
     Example:
         >>> import numpy as np
@@ -133,8 +133,8 @@ def calibrate_clustered(
     Raises:
         OptionError: an image that the clusters were found on, or clusters that are none.
         ShapeError: clusters of another number of classes.
-        AlphaError, EmptyCalibrationError, InputTypeError, DeviceMismatchError, ScoreError,
-        LabelError: as :func:`conformal_plugin.calibrate`.
+        AlphaError, EmptyCalibrationError: as :func:`conformal_plugin.calibrate`.
+        InputTypeError, DeviceMismatchError, ScoreError, LabelError: bad input.
 
     Example:
         >>> import numpy as np
@@ -163,6 +163,9 @@ class ClusteredCalibrator(ScoreCounter):
     Args:
         of_class: the cluster of each class, -1 for none.
         ignore_index: label of pixels to leave out.
+
+    Raises:
+        OptionError: clusters that are none.
 
     Example:
         >>> import numpy as np

@@ -49,6 +49,9 @@ class ScoreCounter(ABC):
     Args:
         unit: how an image's covered pixels add up.
         ignore_index: label of pixels to leave out.
+
+    Raises:
+        OptionError: ``ignore_index`` is no integer.
     """
 
     _options: ClassVar[tuple[str, ...]] = ("ignore_index",)

@@ -45,8 +45,8 @@ def calibrate_image_level(
         the guarantee then says how many it takes.
 
     Raises:
-        AlphaError, EmptyCalibrationError, InputTypeError, ShapeError, DeviceMismatchError,
-        ScoreError, LabelError, OptionError: as :func:`conformal_plugin.calibrate`.
+        AlphaError, OptionError, EmptyCalibrationError: as :func:`conformal_plugin.calibrate`.
+        InputTypeError, ShapeError, DeviceMismatchError, ScoreError, LabelError: bad input.
 
     Example:
         >>> import numpy as np

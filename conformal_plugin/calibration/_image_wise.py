@@ -48,8 +48,8 @@ def calibrate_image_wise(
 
     Raises:
         OptionError: tau outside (0, 1].
-        AlphaError, EmptyCalibrationError, InputTypeError, ShapeError, DeviceMismatchError,
-        ScoreError, LabelError: as :func:`conformal_plugin.calibrate`.
+        AlphaError, EmptyCalibrationError: as :func:`conformal_plugin.calibrate`.
+        InputTypeError, ShapeError, DeviceMismatchError, ScoreError, LabelError: bad input.
 
     Example:
         >>> import numpy as np

@@ -20,6 +20,8 @@ class Span:
     """The patterns ``first ... last`` among which a row's exact score is, narrowed by readings.
 
     Attributes:
+        first: the smallest pattern.
+        last: the largest.
         needed: the credit still needed from the span's largest score down.
         held: the credit of the whole span.
     """

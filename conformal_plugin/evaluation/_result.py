@@ -109,6 +109,9 @@ class Evaluation:
         Args:
             dropped: ``"miss"`` counts a dropped pixel as a missed pixel of its true class,
                 ``"ignore"`` looks at kept pixels alone.
+
+        Raises:
+            OptionError: ``dropped`` is neither.
         """
         if dropped not in ("miss", "ignore"):
             raise OptionError(f"dropped must be 'miss' or 'ignore', got {dropped!r}")
@@ -123,6 +126,9 @@ class Evaluation:
         Args:
             classes: classes to average over; None for all that occur among the true labels.
             dropped: see :meth:`iou_per_class`.
+
+        Raises:
+            OptionError: no class, or one that does not exist.
         """
         if classes is None:
             classes = np.flatnonzero(self.confusion.sum(axis=1)).tolist()

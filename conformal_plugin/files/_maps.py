@@ -54,7 +54,7 @@ def read_map(path: str | os.PathLike[str], key: str | None = None) -> ScoreMap:
         key: the array's name in a file of several; by default ``"probs"``, or the only one.
 
     Returns:
-        The scores as stored: dtype and values are checked where they are used.
+        The scores as stored; dtype and values are checked where they are used.
 
     Raises:
         SourceFileError: unreadable, of another kind, or without the key.

@@ -56,7 +56,7 @@ def fill_maps(work: Callable[..., int], batch: Tensor, grid: ScoreGrid, *maps: T
         work: as for :func:`map_parts`; returns the largest pattern of its part.
         batch: scores in CPU memory.
         grid: theirs.
-        maps: ``(N, H, W)`` each.
+        *maps: ``(N, H, W)`` each.
 
     Raises:
         ScoreError: NaN, or a value outside [0, 1].

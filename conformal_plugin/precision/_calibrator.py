@@ -120,6 +120,9 @@ class PrecisionCalibrator:
     Args:
         rule, background, ignore_index, path: as in :func:`calibrate_precision`.
 
+    Raises:
+        OptionError: a rule or a path that does not exist, or that the other does not fit.
+
     Example:
         >>> import numpy as np
         >>> rng = np.random.default_rng(0)

@@ -22,7 +22,7 @@ def from_foreground(probability: Any) -> Any:
             ``logits.sigmoid()``.
 
     Returns:
-        The same kind, dtype and device: ``(2, H, W)`` or ``(N, 2, H, W)``, with
+        ``(2, H, W)`` or ``(N, 2, H, W)`` of the same kind, dtype and device, with
         ``1 - probability`` in channel 0.
 
     Raises:

@@ -176,7 +176,7 @@ def require_losses(
     false_alarm: float,
     measure: Callable[[float], float] = lambda loss: 1 - loss,
 ) -> None:
-    """Raise CoverageError when a mean test loss is too high for a threshold calibrated so.
+    """Hold a mean test loss to what a threshold calibrated so promises.
 
     Args:
         n: number of calibration images.
@@ -187,6 +187,9 @@ def require_losses(
         target: promised coverage, for the message.
         false_alarm: level of the test.
         measure: the coverage to report for a mean loss.
+
+    Raises:
+        CoverageError: a mean test loss too high to be chance.
     """
     __tracebackhide__ = True
     p_value = threshold_p_value(n, threshold_target, m, loss)

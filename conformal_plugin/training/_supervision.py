@@ -195,8 +195,8 @@ class ConformalSupervision(nn.Module):
         Stage II is not counted. Under DistributedDataParallel each rank counts its own pixels.
 
         Returns:
-            A dict of plain numbers, ready for JSON: ``kept``, the share of valid pixels that were
-            kept; ``kept_per_class``, the same by pseudo-label, which adds up to ``kept``;
+            A dict, ready for JSON. ``kept`` is the share of valid pixels that were kept;
+            ``kept_per_class``, the same by pseudo-label, which adds up to ``kept``;
             ``kept_pixels``, ``kept_pixels_per_class`` and ``valid_pixels``, the counts. Shares are
             None where no valid pixel was seen.
 

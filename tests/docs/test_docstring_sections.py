@@ -21,19 +21,20 @@ MODULES = sorted(
 # What is only wrong where a docstring has this section.
 SECTION = {"DOC101": "Args:", "DOC103": "Args:", "DOC601": "Attributes:", "DOC603": "Attributes:"}
 NOT_ASKED = {
+    *("DOC104", "DOC604"),  # order: names that one text serves stand together
     *("DOC105", "DOC106", "DOC107", "DOC605"),  # types: they are in signatures, for mypy
     *("DOC201", "DOC402", "DOC404"),  # results: their type and the first sentence often say it
     *("DOC502", "DOC503"),  # errors: most are raised by what a function calls
     *("DOC602", "DOC606"),  # attributes set in __init__, and those described where they are set
 }
-SHARED = re.compile(r"^( +)((?:[*]{0,2}\w+,\s+)+)(?=[*]{0,2}\w+: )", re.MULTILINE)
+SHARED = re.compile(r"^( +)((?:\w+, )+)(?=\w+: )", re.MULTILINE)
 
 
 def one_name_a_line(docstring: str) -> str:
     """``first, second: text`` is a habit of this project that pydoclint does not know."""
 
     def apart(shared: re.Match[str]) -> str:
-        names = re.findall(r"[*\w]+", shared[2])
+        names = re.findall(r"\w+", shared[2])
         return "".join(f"{shared[1]}{name}: as below\n" for name in names) + shared[1]
 
     return SHARED.sub(apart, docstring)
@@ -86,8 +87,7 @@ def add(first: int, second: int, third: int) -> int:
         last: none such.
 
     Raises:
-        ValueError,
-        TypeError: not numbers.
+        ValueError, TypeError: not numbers.
     """
     return first + second + third
 '''

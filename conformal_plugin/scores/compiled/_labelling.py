@@ -69,7 +69,8 @@ def _label(
         singleton: whether that is the rule.
         order: the classes to choose from, of which the last wins among equals.
         names: their labels.
-        least: per class, the smallest score in the set, where ``known`` says that there is one.
+        least: per class, the smallest score in the set.
+        known: per class, whether there is one.
         background: the class for pixels that get no other, -1 for none.
         background_name: its label.
         ignore: the label of dropped pixels.
