@@ -56,11 +56,12 @@ def add_docstring(
     app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]
 ) -> None:
     """The string below a constant's assignment, from the private module that has it."""
-    if what != "data" or lines:
+    if what != "data":
         return
     package, _, short = name.rpartition(".")
-    for module in pkgutil.iter_modules(getattr(importlib.import_module(package), "__path__", ())):
-        docs = ModuleAnalyzer.for_module(f"{package}.{module.name}").find_attr_docs()
+    inner = pkgutil.iter_modules(getattr(importlib.import_module(package), "__path__", ()))
+    for module in (package, *(f"{package}.{one.name}" for one in inner)):
+        docs = ModuleAnalyzer.for_module(module).find_attr_docs()
         if ("", short) in docs:
             lines[:] = docs["", short]
             return
