@@ -52,6 +52,7 @@ toc_object_entries_show_parents = "hide"
 nitpicky = True
 nitpick_ignore = [
     # Made and passed on by the library alone.
+    ("py:class", "conformal_plugin.adapters.patching._placing.Place"),
     ("py:class", "conformal_plugin.calibration._units.Unit"),
     ("py:class", "conformal_plugin.precision._path_counts.PathCounts"),
     ("py:class", "conformal_plugin.reporting._halves.Halves"),
@@ -60,7 +61,7 @@ nitpick_ignore_regex = [
     # Other projects' names: the site is built without a network to look them up.
     ("py:.*", r"(abc|collections|hypothesis|np|numpy|os|pathlib|_pytest|torch)\..*|Tensor"),
     # Type variables: their own names say as much as there is to say.
-    ("py:(class|obj)", r"conformal_plugin\..*\.(_Counter|Losses|T)"),
+    ("py:(class|obj)", r"conformal_plugin\..*\.(_Counted|_Counter|Losses|T)"),
 ]
 
 # --- looks
