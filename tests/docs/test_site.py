@@ -114,7 +114,7 @@ def test_what_is_broken_is_seen(tmp_path: Path) -> None:
         "py:class reference target not found: conformal_plugin.Calibrato",
         "'myst' cross-reference target not found: 'none.md'",
         "local id not found in doc 'README': 'twice-2'",
-        "local id not found in doc 'docs/page': 'no-heading'",
+        "'myst' cross-reference target not found: 'no-heading'",
         "'myst' cross-reference target not found: 'none.py'",
     ]
 
