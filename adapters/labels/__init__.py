@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from conformal_plugin.adapters.labels._aligned import (
     AlignedPseudoLabels as AlignedPseudoLabels,
+    HostDataset as HostDataset,
 )
 from conformal_plugin.adapters.labels._pseudo_labels import (
     PseudoLabelFolder as PseudoLabelFolder,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         host_scripts as host_scripts,
     )
     from conformal_plugin.adapters.patching._known_hosts import (
+        Trap as Trap,
         find_traps as find_traps,
         known_recipes as known_recipes,
     )
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
         loop_recipe as loop_recipe,
     )
     from conformal_plugin.adapters.patching._patching import (
+        Patch as Patch,
+        Removal as Removal,
         manual_steps as manual_steps,
         marked_lines as marked_lines,
         patch as patch,
@@ -45,11 +48,14 @@ __getattr__, __dir__, __all__ = lazily(
             "host_scripts",
         ),
         "_known_hosts": (
+            "Trap",
             "find_traps",
             "known_recipes",
         ),
         "_loop_recipe": ("loop_recipe",),
         "_patching": (
+            "Patch",
+            "Removal",
             "manual_steps",
             "marked_lines",
             "patch",

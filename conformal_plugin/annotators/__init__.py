@@ -20,11 +20,13 @@ if TYPE_CHECKING:
         FunctionAnnotator as FunctionAnnotator,
     )
     from conformal_plugin.annotators._huggingface import (
+        TransformersAnnotator as TransformersAnnotator,
         load_transformers as load_transformers,
         read_synonyms as read_synonyms,
     )
     from conformal_plugin.annotators._protocol import (
         Annotator as Annotator,
+        Photo as Photo,
     )
     from conformal_plugin.annotators._seem import (
         SeemAnnotator as SeemAnnotator,
@@ -55,10 +57,14 @@ __getattr__, __dir__, __all__ = lazily(
         ),
         "_function": ("FunctionAnnotator",),
         "_huggingface": (
+            "TransformersAnnotator",
             "load_transformers",
             "read_synonyms",
         ),
-        "_protocol": ("Annotator",),
+        "_protocol": (
+            "Annotator",
+            "Photo",
+        ),
         "_seem": (
             "SeemAnnotator",
             "load_seem",

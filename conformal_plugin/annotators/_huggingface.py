@@ -46,9 +46,8 @@ def load_transformers(
         background: one of :data:`conformal_plugin.annotators.BACKGROUND_RULES`.
         device: where the model runs.
         amp: ``"float16"`` or ``"bfloat16"`` for automatic mixed precision.
-        synonyms: which of the model's classes make a wanted one, see
-            :func:`conformal_plugin.annotators._class_mapping.map_classes`. Not for text-prompted
-            models, which are asked for the prompts of ``classes``.
+        synonyms: which of the model's classes make a wanted one, see :func:`read_synonyms`. Not
+            for text-prompted models, which are asked for the prompts of ``classes``.
 
     Raises:
         MissingExtraError: transformers is not installed.

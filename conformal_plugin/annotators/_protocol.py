@@ -23,7 +23,7 @@ class Annotator(Protocol):
     Attributes:
         class_names: the K classes, in the order of the channels.
         background: how background is formed: ``"prompt"``, ``"complement"`` or ``"none"``, see
-            :mod:`conformal_plugin.annotators._background`.
+            :data:`conformal_plugin.annotators.BACKGROUND_RULES`.
         fingerprint: all that the scores depend on (model, digest of its weights, prompts,
             background rule), as plain JSON values.
     """

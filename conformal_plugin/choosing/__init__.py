@@ -5,6 +5,7 @@ from __future__ import annotations
 from conformal_plugin.choosing._choice import (
     Candidate as Candidate,
     Choice as Choice,
+    Constant as Constant,
 )
 from conformal_plugin.choosing._chooser import (
     choose as choose,

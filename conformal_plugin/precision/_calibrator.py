@@ -74,8 +74,8 @@ def calibrate_precision(
         max_pixels: for ``"pixel"``, a bound on the labelled pixels of any image, calibration or
             new; None takes height times width of the largest calibration image. The nearer it is
             to the usual size, the more can be certified.
-        test: ``"betting"`` or ``"hoeffding-bentkus"``, see
-            :mod:`conformal_plugin.precision._bounds`.
+        test: ``"betting"``, see :func:`conformal_plugin.precision.betting_pvalue`, or
+            ``"hoeffding-bentkus"``.
         path: the thresholds to test; None for ``ThresholdPath.foreground_first()``, or
             ``ThresholdPath.one_threshold()`` with the other rules.
         ids: one name per image, in step with ``scores``; an image that comes twice is counted

@@ -10,6 +10,7 @@ from conformal_plugin.reporting._evidence import (
     gather as gather,
 )
 from conformal_plugin.reporting._figures import (
+    Figure as Figure,
     all_figures as all_figures,
 )
 from conformal_plugin.reporting._page import (

@@ -25,7 +25,7 @@ class Evidence:
 
     Attributes:
         evaluation: all images at the calibration's threshold.
-        halves: see :class:`conformal_plugin.reporting._halves.Halves`.
+        halves: one half of the images at thresholds from the other.
         lost: int64 ``(K, K + 1)``, pixels whose true class (row) is not in their prediction set,
             by the label that they got (column; the last: none).
         right: float64, each image's share of labelled pixels whose kept label is right; NaN for

@@ -27,7 +27,7 @@ _TEXT = (
 
 
 def drawn(svg: str) -> bytes:
-    """A chart of :mod:`conformal_plugin.reporting._svg` as PNG, :data:`SCALE` times its size.
+    """A chart as PNG, twice its size.
 
     Raises:
         MissingExtraError: resvg-py is not installed.

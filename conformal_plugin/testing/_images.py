@@ -43,9 +43,9 @@ def assert_image_coverage(
     Null hypothesis: calibration and test images are exchangeable, and the threshold is that of
     image-level conformal risk control, the smallest at which the calibration images miss a share
     of at most ``(alpha (n + 1) - 1) / n`` on average (arXiv 2208.02814). The pixels within an image
-    may be correlated in any way. The bound (:mod:`conformal_plugin.testing._exchangeability`) holds
-    for every law of the losses, so it is loose where images vary little: with the calibration
-    images' coverage at hand, :func:`assert_exchangeable_coverage` sees much smaller failures.
+    may be correlated in any way. The bound holds for every law of the losses, so it is loose where
+    images vary little: with the calibration images' coverage at hand,
+    :func:`assert_exchangeable_coverage` sees much smaller failures.
 
     Args:
         image_coverage: ``(m,)``, the share of covered pixels of each test image, e.g.

@@ -87,7 +87,8 @@ class TwoStage:
         """1 while conformal labels act (``epoch < stage1``), else 2.
 
         Raises:
-            InputTypeError, OptionError: see :func:`check_epoch`.
+            InputTypeError: ``epoch`` is no Python number.
+            OptionError: it is negative, NaN or infinite.
         """
         check_epoch(epoch)
         return 1 if epoch < self.stage1 else 2
@@ -99,7 +100,8 @@ class TwoStage:
         ``total`` it stays at ``lambda_end``. A stage II of one epoch has ``lambda_start``.
 
         Raises:
-            InputTypeError, OptionError: see :func:`check_epoch`.
+            InputTypeError: ``epoch`` is no Python number.
+            OptionError: it is negative, NaN or infinite.
         """
         check_epoch(epoch)
         steps = max(self.total - self.stage1 - 1, 1)
@@ -116,7 +118,8 @@ class TwoStage:
             epoch: the current epoch, counted from 0.
 
         Raises:
-            InputTypeError, OptionError: see :func:`check_epoch`.
+            InputTypeError: ``epoch`` is no Python number.
+            OptionError: it is negative, NaN or infinite.
         """
         if self.stage(epoch) == 1:
             return labelled + unlabelled
