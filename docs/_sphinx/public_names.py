@@ -72,7 +72,7 @@ def show_public_bases(
     app: Sphinx, name: str, thing: type, options: Any, bases: list[type | str]
 ) -> None:
     """A private base's own bases in its place."""
-    while private := [base for base in bases if getattr(base, "__name__", "").startswith("_")]:
+    while private := [one for one in bases if isinstance(one, type) and one.__name__[0] == "_"]:
         place = bases.index(private[0])
         bases[place : place + 1] = private[0].__bases__
 
