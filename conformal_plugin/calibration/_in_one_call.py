@@ -26,7 +26,7 @@ def calibrate_with(
     Args:
         calibrator: one that has counted nothing.
         scores, labels, alpha, ids: as in :func:`conformal_plugin.calibrate`.
-        options: what the calibrator's ``result`` takes beside alpha.
+        **options: what the calibrator's ``result`` takes beside alpha.
     """
     exact_alpha(alpha)
     ids = listed(ids)
