@@ -72,6 +72,7 @@ html_extra_path = ["index.html"]  # leads to the README's page
 html_static_path = ["static"]
 html_css_files = ["wide.css"]
 html_copy_source = False
+html_show_copyright = False  # LICENSE says it
 
 
 NAVIGATION = {root_doc: HERE / "navigation.md", "docs/api/README": HERE / "navigation_of_api.md"}
