@@ -17,7 +17,7 @@ from conformal_plugin.calibration._quantile import exact_alpha
 from conformal_plugin.calibration._result import Calibration
 from conformal_plugin.calibration._units import Pixels
 from conformal_plugin.processes import in_parallel
-from conformal_plugin.scores import RecentReadings, ScoreGrid, TrueScores, rereadable
+from conformal_plugin.scores import RecentReadings, ScoreGrid, TrueScores, elsewhere, rereadable
 
 __all__ = ["Calibrator", "calibrate"]
 
@@ -144,7 +144,7 @@ class Calibrator(ScoreCounter):
         """
         recent = RecentReadings()
         items = map(self._begun_with, self._ids.first_of_each(scores, labels, ids))
-        for item, read in in_parallel(self._read_scores, items):
+        for item, read in in_parallel(self._read_scores, items, here=elsewhere):
             with item.named():
                 true = read()
             recent.add(true)

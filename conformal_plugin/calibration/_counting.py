@@ -29,6 +29,7 @@ from conformal_plugin.scores import (
     SeenIds,
     TrueScores,
     check_ignore_index,
+    elsewhere,
     grid_named,
     grid_of,
     read_true_scores,
@@ -99,7 +100,8 @@ class ScoreCounter(ABC):
     ) -> None:
         fresh = self._empty()
         items = fresh._ids.first_of_each(scores, labels, ids, self._ids.seen)
-        for item, read in in_parallel(fresh._read, map(fresh._begun_with, items)):
+        begun = map(fresh._begun_with, items)
+        for item, read in in_parallel(fresh._read, begun, here=elsewhere):
             with item.named():
                 true, rows = read()
             fresh._absorb(true, rows)
@@ -214,7 +216,8 @@ class ScoreCounter(ABC):
 
         def read_again() -> Iterator[TrueScores]:
             items = SeenIds().first_of_each(scores, labels, ids)
-            return (result() for _, result in in_parallel(self._read_scores, items))
+            readings = in_parallel(self._read_scores, items, here=elsewhere)
+            return (result() for _, result in readings)
 
         return read_again
 

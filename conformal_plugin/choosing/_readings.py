@@ -22,6 +22,7 @@ from conformal_plugin.scores import (
     LabelledScores,
     SeenIds,
     check_ignore_index,
+    elsewhere,
     grid_of,
     read_true_scores,
     rereadable,
@@ -82,7 +83,7 @@ def read_thresholds(
         return grid, read_true_scores(item, images.ignore_index, grid)
 
     counted = 0
-    for item, result in in_parallel(read, checked()):
+    for item, result in in_parallel(read, checked(), here=elsewhere):
         with item.named():
             grid, true = result()
             calibrator.update(item.scores, item.labels)
@@ -135,7 +136,8 @@ def read_labels(
         fold, item = pair
         return count_labels(item, qhats[fold].tolist(), **options)
 
-    for (fold, item), result in in_parallel(count, labelled()):
+    counts = in_parallel(count, labelled(), here=lambda pair: elsewhere(pair[1]))
+    for (fold, item), result in counts:
         with item.named():
             both = list(result())
         if fold < len(sums):

@@ -15,11 +15,12 @@ from conformal_plugin.labelling import (
     check_rule,
     class_thresholds,
     fill_maps,
-    in_set,
     label_dtype,
     label_maps,
     label_part,
     least_patterns,
+    least_scores,
+    members,
     promised_rule,
 )
 from conformal_plugin.processes import all_reduce, in_parallel
@@ -31,8 +32,10 @@ from conformal_plugin.scores import (
     as_tensor,
     check_ignore_index,
     check_range,
+    elsewhere,
     extremes,
     grid_of,
+    in_cpu_memory,
     labelled_images,
     read_true_scores,
 )
@@ -134,7 +137,7 @@ class Evaluator:
         """
         fresh = Evaluator(**self._settings())
         items = map(fresh._begun_with, labelled_images(masks, labels))
-        for item, measured in in_parallel(fresh._measure, items):
+        for item, measured in in_parallel(fresh._measure, items, here=elsewhere):
             with item.named():
                 confusion, set_sizes, images = measured()
             tally = fresh._begin(len(confusion))
@@ -256,11 +259,12 @@ class Evaluator:
             "ignore_index": num_classes,
         }
         dtype = label_dtype(num_classes + 1, num_classes)
-        if scores.device.type != "cpu":
-            least = [grid.least(threshold) for threshold in thresholds]
+        if not in_cpu_memory(scores):
+            least = least_scores(self.qhat, grid, num_classes)
+            sizes = members(scores[None], least)[0].sum(dim=0, dtype=torch.int32)
+            labels = label_maps(scores[None], least, **options)[0]
             check_range(extremes(scores), scores, grid)
-            members = torch.stack([in_set(channel, b) for channel, b in zip(scores, least)])
-            return label_maps(scores[None], least, **options)[0], members.sum(dim=0)
+            return labels, sizes
         bounds = least_patterns(thresholds, grid)
         labels = torch.empty(scores.shape[1:], dtype=dtype)
         sizes = torch.empty_like(labels)
@@ -276,8 +280,7 @@ def _counted(
     item: LabelledScores, true: TrueScores, below: Tensor, labels: Tensor, sizes: Tensor
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]:
     """Pixels by true class and label, by size of their set, and those that are covered."""
-    cpu = labels.device.type == "cpu"
-    loops = loops_for("reading", item.scores.numel()) if cpu else None
+    loops = loops_for("reading", item.scores.numel()) if in_cpu_memory(labels) else None
     if loops is not None:
         values = (true.classes, true.patterns, below, labels, sizes)
         counts: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], int]

@@ -15,6 +15,7 @@ from conformal_plugin.labelling._rules import (
     in_set as in_set,
     label_dtype as label_dtype,
     label_maps as label_maps,
+    members as members,
     promised_rule as promised_rule,
     score_of as score_of,
     unfiltered_labels as unfiltered_labels,

@@ -14,9 +14,11 @@ from conformal_plugin.labelling._rules import (
     in_set,
     label_dtype,
     label_maps,
+    members,
     promised_rule,
 )
 from conformal_plugin.labelling._thresholds import (
+    Least,
     class_thresholds,
     every_class_in_every_set,
     least_patterns,
@@ -31,6 +33,7 @@ from conformal_plugin.scores import (
     check_range,
     extremes,
     grid_of,
+    in_cpu_memory,
     read_scores,
 )
 
@@ -97,15 +100,27 @@ def filter(
         "background": background,
         "ignore_index": ignore_index,
     }
-    if batch.device.type == "cpu":
+    if in_cpu_memory(batch):
         out = _labels_on_cpu(batch, thresholds, grid, options)
     else:
-        least = [grid.least(threshold) for threshold in thresholds]
+        least = least_scores(qhat, grid, num_classes)
         out = label_maps(batch, least, **options)
-        check_range(extremes(batch), batch, grid)
-        if all(bool(in_set(batch[:, c], bound).all()) for c, bound in enumerate(least)):
+        if _all_sets_full(batch, least, check_range(extremes(batch), batch, grid)):
             raise every_class_in_every_set(num_classes)
     return back_to_kind(masks)(out if tensor.ndim == 4 else out[0])
+
+
+def _all_sets_full(batch: Tensor, least: Least, smallest: float) -> bool:
+    """Whether every class is in every set, given the smallest raw score of all.
+
+    With one threshold that score settles it, without another look at the maps.
+    """
+    bounds = [bound for bound in least if bound is not None]
+    if len(bounds) < len(least) or smallest < min(bounds):
+        return False
+    return smallest >= max(bounds) or all(
+        bool(in_set(batch[:, c], bound).all()) for c, bound in enumerate(bounds)
+    )
 
 
 def _labels_on_cpu(
@@ -144,13 +159,8 @@ def prediction_sets(masks: Any, qhat: Any) -> Any:
         InputTypeError, ShapeError, ScoreError, OptionError: bad masks or thresholds.
     """
     tensor = read_scores(masks, "masks", points=False)
-    channels = tensor.ndim - 3
-    grid = grid_of(tensor, "masks")
-    least = least_scores(qhat, grid, tensor.shape[channels])
-    check_range(extremes(tensor), tensor, grid)
-    return back_to_kind(masks)(
-        torch.stack(
-            [in_set(scores, bound) for scores, bound in zip(tensor.unbind(channels), least)],
-            dim=channels,
-        )
-    )
+    batch = tensor if tensor.ndim == 4 else tensor.unsqueeze(0)
+    grid = grid_of(batch, "masks")
+    sets = members(batch, least_scores(qhat, grid, batch.shape[1]))
+    check_range(extremes(batch), batch, grid)
+    return back_to_kind(masks)(sets if tensor.ndim == 4 else sets[0])

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,7 @@ __all__ = [
     "in_set",
     "label_dtype",
     "label_maps",
+    "members",
     "promised_rule",
     "score_of",
     "unfiltered_labels",
@@ -110,6 +112,18 @@ def in_set(scores: Tensor, least: float | int | None) -> Tensor:
     return ordered(scores) >= least
 
 
+def members(scores: Tensor, least: Least) -> Tensor:
+    """Whether each class is in the prediction set, bool, of the shape ``(N, K, ...)`` of scores."""
+    if len(set(least)) == 1:
+        return in_set(scores, least[0])
+    values = ordered(scores)
+    # No score exceeds it, nor is any at least NaN.
+    never = math.nan if values.is_floating_point() else torch.iinfo(values.dtype).max
+    # Filled on the device, where copying a list there would wait for it.
+    bounds = [values.new_full((), never if bound is None else bound) for bound in least]
+    return values >= torch.stack(bounds).view(-1, *(1,) * (scores.ndim - 2))
+
+
 def _foreground_first(scores: Tensor, least: Least, background: int, ignore_index: int) -> Tensor:
     foreground = [c for c in range(scores.shape[1]) if c != background]
     labels, found = _most_probable_of(scores, least, foreground, ignore_index)
@@ -124,38 +138,40 @@ def _most_probable(scores: Tensor, least: Least, background: int, ignore_index: 
 def _most_probable_of(
     scores: Tensor, least: Least, classes: list[int], ignore_index: int
 ) -> tuple[Tensor, Tensor]:
-    """The most probable of ``classes`` that are in the set, and whether any is."""
+    """The most probable of ``classes`` that are in the set, and whether any is.
+
+    Args:
+        scores, least, ignore_index: as for all rules.
+        classes: ascending, at most one of all left out.
+    """
     common = len({least[c] for c in classes}) == 1
-    first, *others = classes
-    dtype = label_dtype(scores.shape[1], ignore_index)
-    best = _candidate(scores, first, least, common).clone()
-    labels = torch.full_like(best, first, dtype=dtype)
-    for c in others:
-        candidate = _candidate(scores, c, least, common)
-        higher = candidate > best
-        torch.maximum(best, candidate, out=best)
-        labels.masked_fill_(higher, c)
-    found = in_set(best, least[first]) if common else best >= 0
+    candidates = ordered(scores)
+    if not common:  # with one threshold, comparing the winner alone is enough
+        candidates = torch.where(members(scores, least), candidates, -1)
+    best, labels = _first_maximum(candidates, classes)
+    found = in_set(best, least[classes[0]]) if common else best >= 0
+    labels = labels.to(label_dtype(scores.shape[1], ignore_index))
     return labels.masked_fill_(~found, ignore_index), found
 
 
-def _candidate(scores: Tensor, c: int, least: Least, common: bool) -> Tensor:
-    channel = ordered(scores[:, c])
-    if common:  # one threshold: comparing the winner alone is enough
-        return channel
-    return torch.where(in_set(channel, least[c]), channel, -1)
+def _first_maximum(candidates: Tensor, classes: list[int]) -> tuple[Tensor, Tensor]:
+    """The largest of the candidates of ``classes``, and the lowest class that has it."""
+    gap = next((i for i, c in enumerate(classes) if c != classes[0] + i), len(classes))
+    runs = [run for run in (classes[:gap], classes[gap:]) if run]
+    found = [candidates[:, run[0] : run[-1] + 1].max(dim=1) for run in runs]
+    best, labels = found[0].values, found[0].indices + runs[0][0]
+    for run, (values, indices) in zip(runs[1:], found[1:]):
+        # A NaN is no score: where it wins, no class is in the set.
+        labels = torch.where(values > best, indices + run[0], labels)
+        best = torch.maximum(best, values)
+    return best, labels
 
 
 def _singleton(scores: Tensor, least: Least, background: int, ignore_index: int) -> Tensor:
+    flags = members(scores, least).view(torch.uint8)
+    alone = flags.sum(dim=1, dtype=torch.int32) == 1
     dtype = label_dtype(scores.shape[1], ignore_index)
-    shape = scores[:, 0]
-    labels = torch.full_like(shape, ignore_index, dtype=dtype)
-    seen = torch.zeros_like(shape, dtype=torch.bool)
-    for c in range(scores.shape[1]):
-        member = in_set(scores[:, c], least[c])
-        labels.masked_fill_(member & ~seen, c).masked_fill_(member & seen, ignore_index)
-        seen |= member
-    return labels
+    return flags.max(dim=1).indices.to(dtype).masked_fill_(~alone, ignore_index)
 
 
 _PICK: dict[str, Callable[[Tensor, Least, int, int], Tensor]] = {

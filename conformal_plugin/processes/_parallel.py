@@ -24,18 +24,27 @@ _making = Lock()
 
 
 def in_parallel(
-    work: Callable[[Item], Result], items: Iterable[Item]
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    here: Callable[[Item], bool] = lambda item: False,
 ) -> Iterator[tuple[Item, Callable[[], Result]]]:
     """Yield each item, in order, with a function that gives or raises what ``work`` made of it.
 
     As many threads as torch would use; few items are taken ahead, so that lazy ones stay lazy. In
     these threads torch uses one, so that work which calls this again does it by itself.
+
+    Args:
+        work: what is done with an item.
+        items: to be gone through once.
+        here: whether items like the first two are for the calling thread. Those on a GPU are: its
+            current stream is the thread's own, and another thread's would not wait for it.
     """
     remaining = iter(items)
     first = list(islice(remaining, 2))
     threads = torch.get_num_threads()
     workers = min(threads, os.cpu_count() or 1)
-    if len(first) < 2 or workers < 2:
+    if len(first) < 2 or workers < 2 or any(map(here, first)):
         for item in chain(first, remaining):
             yield item, lambda item=item: work(item)  # type: ignore[misc]
         return

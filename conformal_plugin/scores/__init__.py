@@ -5,6 +5,7 @@ from __future__ import annotations
 from conformal_plugin.scores._arrays import (
     as_tensor as as_tensor,
     back_to_kind as back_to_kind,
+    in_cpu_memory as in_cpu_memory,
     to_tensor as to_tensor,
 )
 from conformal_plugin.scores._binary import (
@@ -19,6 +20,7 @@ from conformal_plugin.scores._inputs import (
     LabelledScores as LabelledScores,
     check_ignore_index as check_ignore_index,
     class_indices as class_indices,
+    elsewhere as elsewhere,
     labelled_images as labelled_images,
     read_scores as read_scores,
     rereadable as rereadable,

@@ -14,12 +14,20 @@ from torch.utils.dlpack import from_dlpack
 
 from conformal_plugin.errors import InputTypeError
 
-__all__ = ["as_tensor", "back_to_kind", "is_array", "to_tensor"]
+__all__ = ["as_tensor", "back_to_kind", "in_cpu_memory", "is_array", "to_tensor"]
+
+# Set by tests and benchmarks alone: has maps on a CPU take the way of those on any other device.
+all_elsewhere = False
 
 
 def is_array(value: object) -> bool:
     """Whether ``value`` is one array (NumPy, torch, or anything that speaks DLPack)."""
     return isinstance(value, (np.ndarray, Tensor)) or hasattr(value, "__dlpack__")
+
+
+def in_cpu_memory(tensor: Tensor) -> bool:
+    """Whether NumPy can work on it in place; elsewhere torch's own operations do it all."""
+    return tensor.device.type == "cpu" and not all_elsewhere
 
 
 def to_tensor(array: Any, name: str) -> Tensor:

@@ -36,8 +36,7 @@ class ScoreGrid:
 
     Attributes:
         name: the dtype's name, e.g. ``"float16"``.
-        size: number of codes; a code outside ``0 ... size - 1`` marks a NaN or a score outside
-            [0, 1].
+        size: number of codes.
         resolution: upper bound on ``1 - lower edge - (1 - P)`` over a code's values, 0.0 when each
             code is one value.
         top: the ordered pattern of the score 1.
@@ -53,12 +52,6 @@ class ScoreGrid:
     patterns: Callable[[Tensor], Tensor]
     value: Callable[[int], float]
     _shift: int = 0
-
-    def codes(self, scores: Tensor) -> Tensor:
-        """Codes (int32 or int64) of ``scores``; ``size`` where a score is NaN or outside [0, 1]."""
-        patterns = self.patterns(scores)
-        valid = (patterns >= 0) & (patterns <= self.top)
-        return torch.where(valid, self.codes_of(patterns), self.size)
 
     def codes_of(self, patterns: Tensor) -> Tensor:
         """Codes of the patterns of valid scores; ``size`` of ``beyond``."""

@@ -18,14 +18,15 @@ from conformal_plugin.errors import (
     ScoreError,
     ShapeError,
 )
-from conformal_plugin.scores._arrays import is_array, to_tensor
+from conformal_plugin.scores._arrays import in_cpu_memory, is_array, to_tensor
 from conformal_plugin.scores._grid import ScoreGrid, grid_of
 
 __all__ = [
     "LabelledScores",
-    "check_codes",
     "check_ignore_index",
+    "check_patterns",
     "class_indices",
+    "elsewhere",
     "labelled_images",
     "read_scores",
     "rereadable",
@@ -58,6 +59,11 @@ class LabelledScores:
         """Put the image's number before the message of an error that its content causes."""
         with _named(self.index):
             yield
+
+
+def elsewhere(item: LabelledScores) -> bool:
+    """Whether an image is on another device than the CPU."""
+    return not in_cpu_memory(item.scores)
 
 
 @contextmanager
@@ -200,12 +206,10 @@ def class_indices(item: LabelledScores, ignore_index: int) -> Tensor:
     """
     num_classes = item.scores.shape[0]
     labels = item.labels.to(torch.int64)
-    indices = torch.where(labels == ignore_index, num_classes, labels)
-    if bool(((indices < 0) | (indices > num_classes)).any()) or (
-        # A label that equals K would otherwise pass for the ignore index.
-        ignore_index != num_classes and bool((labels == num_classes).any())
-    ):
-        wrong = labels[(labels != ignore_index) & ((labels < 0) | (labels >= num_classes))]
+    ignored = labels == ignore_index
+    stray = ((labels < 0) | (labels >= num_classes)) & ~ignored
+    if bool(stray.any()):
+        wrong = labels[stray]
         values = torch.unique(wrong).tolist()
         shown = ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")
         raise LabelError(
@@ -213,7 +217,7 @@ def class_indices(item: LabelledScores, ignore_index: int) -> Tensor:
             f"found {shown} ({wrong.numel()} pixels); check the number of classes, read palette "
             f"masks as indices instead of colours, or map these values to {ignore_index}"
         )
-    return indices
+    return labels.masked_fill(ignored, num_classes)
 
 
 def true_scores(item: LabelledScores, indices: Tensor) -> Tensor:
@@ -230,15 +234,15 @@ def _gather(scores: Tensor, indices: Tensor) -> Tensor:
     return scores.gather(0, present.unsqueeze(0)).squeeze(0)
 
 
-def check_codes(codes: Tensor, raw: Tensor, used: Tensor, grid: ScoreGrid) -> None:
+def check_patterns(patterns: Tensor, raw: Tensor, used: Tensor, grid: ScoreGrid) -> None:
     """Refuse NaN and scores outside [0, 1] among the scores that are used.
 
     Raises:
         ScoreError: naming one such value and how many there are.
     """
-    wrong = (codes >= grid.size) | (codes < 0)
-    if bool((wrong & used).any()):
-        raise ScoreError(score_message(raw[wrong & used]))
+    wrong = ((patterns < 0) | (patterns > grid.top)) & used
+    if bool(wrong.any()):
+        raise ScoreError(score_message(raw[wrong]))
 
 
 def score_message(wrong: Tensor) -> str:

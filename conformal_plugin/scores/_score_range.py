@@ -20,20 +20,25 @@ def ordered(scores: Tensor) -> Tensor:
 def extremes(scores: Tensor) -> Tensor:
     """The smallest and the largest raw score, ``(2,)``; NaN where there is one."""
     values = ordered(scores)
-    if values.dtype in (torch.float16, torch.bfloat16):  # not every torch has these on a CPU
+    halves = values.dtype in (torch.float16, torch.bfloat16)
+    if halves and values.device.type == "cpu":  # not every torch has these there
         values = values.float()
     return torch.stack(values.aminmax())
 
 
-def check_range(bounds: Tensor, scores: Tensor, grid: ScoreGrid) -> None:
-    """Refuse scores outside the grid's range, given their :func:`extremes`, ``(..., 2)``.
+def check_range(bounds: Tensor, scores: Tensor, grid: ScoreGrid) -> float:
+    """Refuse scores outside the grid's range, given their :func:`extremes`, ``(2,)``.
+
+    Returns:
+        The smallest raw score.
 
     Raises:
         ScoreError: NaN, or a value outside [0, 1].
     """
     top = int(grid.top) if grid.is_integer else 1
-    if bool(((bounds >= 0) & (bounds <= top)).all()):
-        return
+    low, high = bounds.tolist()  # the one wait for the device
+    if low >= 0 and high <= top:
+        return float(low)
     comparable = ordered(scores)
     wrong = comparable[~((comparable >= 0) & (comparable <= top))]
     raise ScoreError(score_message(wrong))

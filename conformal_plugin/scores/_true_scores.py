@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from conformal_plugin.scores._arrays import as_tensor
+from conformal_plugin.scores._arrays import as_tensor, in_cpu_memory
 from conformal_plugin.scores._grid import ScoreGrid
 from conformal_plugin.scores._inputs import (
     LabelledScores,
-    check_codes,
+    check_patterns,
     class_indices,
     true_scores,
 )
@@ -78,7 +78,7 @@ def read_true_scores(item: LabelledScores, ignore_index: int, grid: ScoreGrid) -
         ScoreError: NaN, or a score outside [0, 1], among those that are not ignored.
     """
     num_classes = item.scores.shape[0]
-    if item.scores.device.type == "cpu" and num_classes < _LARGEST_SMALL:
+    if in_cpu_memory(item.scores) and num_classes < _LARGEST_SMALL:
         loops = loops_for("reading", item.scores.numel())
         if loops is not None:
             read = loops.read_true_scores(
@@ -95,10 +95,11 @@ def read_true_scores(item: LabelledScores, ignore_index: int, grid: ScoreGrid) -
     indices = class_indices(item, ignore_index)
     used = indices < num_classes
     raw = true_scores(item, indices)
-    check_codes(grid.codes(raw), raw, used, grid)
+    patterns = grid.patterns(raw)
+    check_patterns(patterns, raw, used, grid)
     classes = indices.flatten()
     pixels = torch.bincount(classes, minlength=num_classes + 1)[:num_classes]
-    patterns = torch.where(used, grid.patterns(raw), grid.beyond).flatten()
+    patterns = patterns.masked_fill(~used, grid.beyond).flatten()
     return TrueScores(patterns, classes, pixels.cpu().numpy(), item.points)
 
 

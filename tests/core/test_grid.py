@@ -28,7 +28,7 @@ SMALL += ["uint16"] if hasattr(torch, "uint16") else []  # torch 2.3 has it
 def test_small_dtypes_have_one_code_per_score(name: str) -> None:
     scores = all_scores(name)
     grid = grid_of(scores)
-    assert torch.equal(grid.codes(scores).long(), torch.arange(grid.size))
+    assert torch.equal(grid.codes_of(grid.patterns(scores)).long(), torch.arange(grid.size))
     edges = np.array([grid.lower_edge(code) for code in range(grid.size)])
     expected = (
         scores.double().numpy()
@@ -60,17 +60,18 @@ def test_bins_are_ordered_narrow_and_tile_the_interval(name: str) -> None:
 def test_codes_hold_their_scores(name: str, scores: list[float]) -> None:
     grid = grid_named(name)
     tensor = torch.tensor(scores, dtype=getattr(torch, name))
-    for score, code in zip(tensor.double().tolist(), grid.codes(tensor).tolist()):
+    codes = grid.codes_of(grid.patterns(tensor)).tolist()
+    for score, code in zip(tensor.double().tolist(), codes):
         first, last = grid.pattern_range(code)
         assert grid.value(first) <= score <= grid.value(last)
 
 
 @pytest.mark.parametrize("name", ["float16", "bfloat16", "float32", "float64"])
-def test_invalid_scores_have_no_code(name: str) -> None:
+def test_invalid_scores_have_patterns_beyond(name: str) -> None:
     grid = grid_named(name)
     bad = [float("nan"), -1e-6, -1.0, float("inf"), -float("inf"), 1.01, 300.0]
-    codes = grid.codes(torch.tensor(bad, dtype=getattr(torch, name)))
-    assert ((codes < 0) | (codes >= grid.size)).all()
+    patterns = grid.patterns(torch.tensor(bad, dtype=getattr(torch, name)))
+    assert ((patterns < 0) | (patterns > grid.top)).all()
 
 
 @pytest.mark.parametrize("name", ["float16", "bfloat16", "uint8", "int16"])
