@@ -125,11 +125,11 @@ def _foreground_first(
     alone = _inside(scores[background], bounds[background])
     np.greater(alone, found, out=alone)
     # By arithmetic: filling in where a mask says so takes many times longer on scattered pixels.
-    out *= found
+    out *= found.view(np.uint8)  # flags as bytes, which NumPy need not convert
     if background:
-        out += alone * out.dtype.type(background)
+        out += alone.view(np.uint8) * out.dtype.type(background)
     neither = np.equal(found, alone, out=found)
-    out += neither * out.dtype.type(ignore_index)
+    out += neither.view(np.uint8) * out.dtype.type(ignore_index)
     return max(highest, int(scores[background].max()))
 
 
@@ -137,8 +137,8 @@ def _most_probable(
     scores: Patterns, bounds: Bounds, out: np.ndarray[Any, Any], background: int, ignore_index: int
 ) -> int:
     found, highest = _most_probable_of(scores, bounds, list(range(len(scores))), out)
-    out *= found
-    out += ~found * out.dtype.type(ignore_index)
+    out *= found.view(np.uint8)
+    out += np.logical_not(found, out=found).view(np.uint8) * out.dtype.type(ignore_index)
     return highest
 
 

@@ -43,8 +43,9 @@ def in_parallel(
     remaining = iter(items)
     first = list(islice(remaining, 2))
     threads = torch.get_num_threads()
-    workers = min(threads, os.cpu_count() or 1)
-    if len(first) < 2 or workers < 2 or any(map(here, first)):
+    # Asking the system for its cores takes microseconds, many for one small image.
+    workers = min(threads, os.cpu_count() or 1) if len(first) > 1 else 1
+    if workers < 2 or any(map(here, first)):
         for item in chain(first, remaining):
             yield item, lambda item=item: work(item)  # type: ignore[misc]
         return

@@ -12,6 +12,7 @@ which that holds, so that membership is one exact comparison ``P >= least`` in t
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -125,16 +126,7 @@ class ScoreGrid:
 
     def least_pattern(self, qhat: float) -> int | None:
         """The pattern of :meth:`least`."""
-        if 1.0 - self.value(self.top) > qhat:
-            return None
-        low, high = 0, self.top
-        while low < high:
-            middle = (low + high) // 2
-            if 1.0 - self.value(middle) <= qhat:
-                high = middle
-            else:
-                low = middle + 1
-        return low
+        return _least_pattern(self.name, qhat)
 
     @property
     def is_integer(self) -> bool:
@@ -221,6 +213,21 @@ _GRIDS = {
         *(_integers(name) for name in ("uint8", "int8", "uint16", "int16")),
     )
 }
+
+
+@functools.lru_cache(maxsize=2**12)  # the same few thresholds, image after image
+def _least_pattern(name: str, qhat: float) -> int | None:
+    grid = _GRIDS[name]
+    if 1.0 - grid.value(grid.top) > qhat:
+        return None
+    low, high = 0, grid.top
+    while low < high:
+        middle = (low + high) // 2
+        if 1.0 - grid.value(middle) <= qhat:
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 def grid_named(name: str) -> ScoreGrid:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ __all__ = ["RecentReadings", "TrueScores", "read_true_scores"]
 
 # What is known of a part's pixels takes little memory beside maps of many classes, and threads that
 # read different images seldom wait for Python's lock.
-_PART_PIXELS = 2**18
+_PART_PIXELS = 2**16
 
 _LARGEST_SMALL = 255
 
@@ -123,17 +124,15 @@ def _small_labels(
         small = given.astype(np.uint8)
         if low < 0:
             ignore_index = _LARGEST_SMALL
-    counts = torch.bincount(torch.from_numpy(small.ravel()), minlength=_LARGEST_SMALL + 1)
-    known = torch.zeros(len(counts), dtype=torch.bool)
-    known[:num_classes] = True
-    if 0 <= ignore_index <= _LARGEST_SMALL:
-        known[ignore_index] = True
-    if bool(counts[~known].any()):
+    counts = torch.bincount(torch.from_numpy(small.ravel()), minlength=_LARGEST_SMALL + 1).numpy()
+    pixels = counts[:num_classes]
+    ignored = counts[ignore_index] if 0 <= ignore_index <= _LARGEST_SMALL else 0
+    if pixels.sum() + ignored < small.size:
         return None
     # All that is no class is ignored: as K, the lowest number that is none. NumPy compares with
     # an array many times faster than with a number.
     highest = np.full(small.shape, num_classes, dtype=np.uint8)
-    return np.minimum(small, highest, out=highest), counts[:num_classes].numpy()
+    return np.minimum(small, highest, out=highest), pixels
 
 
 def _on_cpu(
@@ -144,18 +143,25 @@ def _on_cpu(
 ) -> TrueScores | None:
     """None where a score that is not ignored is no score, or is -0.0."""
     num_classes = item.scores.shape[0]
-    maps = as_tensor(patterns_of(item.scores.reshape(num_classes, -1)))
+    maps = item.scores.reshape(num_classes, -1)
     classes = classes.ravel()
+    # All that they reach in memory, as one dimension: NumPy's `take` along it looks at many places
+    # at once, where torch's `gather` waits for one after the other.
+    by_class, by_pixel = maps.stride()
+    reach = 1 + (num_classes - 1) * by_class + (len(classes) - 1) * by_pixel
+    line = patterns_of(maps.as_strided((reach,), (1,)))
     some_ignored = int(pixels.sum()) < len(classes)
     parts = []
     for start in range(0, len(classes), _PART_PIXELS):
-        part = slice(start, start + _PART_PIXELS)
-        index = torch.from_numpy(classes[part]).clamp(max=num_classes - 1).long()
-        gathered = maps[:, part].gather(0, index[None])[0].numpy()
-        found = gathered.view(f"u{gathered.itemsize}")
+        true = classes[start : start + _PART_PIXELS]
+        place = true.astype(np.intp)
+        place *= by_class
+        place += _multiples(by_pixel)[: len(true)]
+        # Those of ignored pixels may lie beyond the end.
+        found = line[start * by_pixel :].take(place, mode="clip")
         if grid.is_integer:  # such maps have no pattern left for "ignored" in their own bytes
             found = found.astype(np.uint32)
-        ignored = classes[part] == num_classes
+        ignored = true == num_classes
         highest = int(found.max())
         if some_ignored and highest > grid.top:  # an ignored pixel may hold anything
             found *= ~ignored
@@ -167,3 +173,13 @@ def _on_cpu(
         parts.append(found)
     patterns = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return TrueScores(patterns, classes, pixels, item.points)
+
+
+@functools.lru_cache(
+    maxsize=4
+)  # one for a memory layout; made anew they take as long as the scores
+def _multiples(step: int) -> np.ndarray[Any, Any]:
+    """0, ``step``, twice ``step`` and so on for the pixels of a part."""
+    multiples = np.arange(_PART_PIXELS, dtype=np.intp) * step
+    multiples.flags.writeable = False
+    return multiples
