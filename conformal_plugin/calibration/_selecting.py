@@ -66,11 +66,12 @@ def _select_near(
 
 
 def _order_statistic(arrays: Sequence[Any], index: int) -> int:
-    values = torch.cat([as_tensor(array) for array in arrays])
-    if not in_cpu_memory(values):
-        # On a GPU many times faster than kthvalue, of which one multiprocessor does all the work.
-        return int(values.sort().values[index])
-    numbers = values.numpy()
+    tensors = [as_tensor(array) for array in arrays]
+    if not all(map(in_cpu_memory, tensors)):
+        # On a GPU kthvalue takes many times as long as a sort (pytorch issue 75599).
+        return int(torch.cat(tensors).sort().values[index])
+    # NumPy's: torch's threads would wait for each other on a busy machine.
+    numbers = np.concatenate([tensor.numpy() for tensor in tensors])
     numbers.partition(index)  # several times faster than torch's kthvalue
     return int(numbers[index])
 
