@@ -54,6 +54,10 @@ class Report:
         """Note a time; ``more`` is what a :class:`Row` holds beside it."""
         self._send(Row(what, "measured", milliseconds, **more))
 
+    def counted(self, what: str, note: str) -> None:
+        """Note what has been counted."""
+        self._send(Row(what, "measured", note=note))
+
     def not_run(self, what: str, why: str) -> None:
         """Note what could not be tried here."""
         self._send(Row(what, "not run", note=why))

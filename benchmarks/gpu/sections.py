@@ -41,6 +41,7 @@ SECTIONS = (
     Section("the machine", "machine", 40),
     Section("equal to the CPU", "equality", 75),
     Section("no wait in a step", "no_wait", 40),
+    Section("asked for", "asked_for", 30, decides=False),
     Section("speed", "core_speed", 90, decides=False),
     Section("mixed precision", "mixed_precision", 40),
     Section("ranks", "one_rank", 45),

@@ -148,21 +148,26 @@ def _most_probable_of(
     candidates = ordered(scores)
     if not common:  # with one threshold, comparing the winner alone is enough
         candidates = torch.where(members(scores, least), candidates, -1)
-    best, labels = _first_maximum(candidates, classes)
+    dtype = label_dtype(scores.shape[1], ignore_index)
+    best, labels = _first_maximum(candidates, classes, dtype)
     found = in_set(best, least[classes[0]]) if common else best >= 0
-    labels = labels.to(label_dtype(scores.shape[1], ignore_index))
     return labels.masked_fill_(~found, ignore_index), found
 
 
-def _first_maximum(candidates: Tensor, classes: list[int]) -> tuple[Tensor, Tensor]:
+def _first_maximum(
+    candidates: Tensor, classes: list[int], dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
     """The largest of the candidates of ``classes``, and the lowest class that has it."""
     gap = next((i for i, c in enumerate(classes) if c != classes[0] + i), len(classes))
     runs = [run for run in (classes[:gap], classes[gap:]) if run]
-    found = [candidates[:, run[0] : run[-1] + 1].max(dim=1) for run in runs]
-    best, labels = found[0].values, found[0].indices + runs[0][0]
-    for run, (values, indices) in zip(runs[1:], found[1:]):
+    found = []
+    for run in runs:
+        values, indices = candidates[:, run[0] : run[-1] + 1].max(dim=1)
+        found.append((values, indices.to(dtype).add_(run[0])))
+    best, labels = found[0]
+    for values, names in found[1:]:
         # A NaN is no score: where it wins, no class is in the set.
-        labels = torch.where(values > best, indices + run[0], labels)
+        labels = torch.where(values > best, names, labels)
         best = torch.maximum(best, values)
     return best, labels
 

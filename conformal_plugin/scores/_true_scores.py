@@ -145,8 +145,8 @@ def _on_cpu(
     num_classes = item.scores.shape[0]
     maps = item.scores.reshape(num_classes, -1)
     classes = classes.ravel()
-    # All that they reach in memory, as one dimension: along it NumPy's `take` needs two thirds of the
-    # time of torch's `gather`.
+    # All that they reach in memory, as one dimension: along it NumPy's `take` needs two thirds of
+    # the time of torch's `gather`.
     by_class, by_pixel = maps.stride()
     reach = 1 + (num_classes - 1) * by_class + (len(classes) - 1) * by_pixel
     line = patterns_of(maps.as_strided((reach,), (1,)))

@@ -33,8 +33,8 @@ def test_all_that_needs_no_gpu_runs_without_one(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "found.json").read_text("utf-8"))
     sections = {section["name"]: section for section in found["sections"]}
     assert list(sections) == [
-        "the machine", "equal to the CPU", "no wait in a step", "speed", "mixed precision",
-        "ranks", "share of a step", "torch.compile",
+        "the machine", "equal to the CPU", "no wait in a step", "asked for", "speed",
+        "mixed precision", "ranks", "share of a step", "torch.compile",
     ]  # fmt: skip
     assert {name: section["status"] for name, section in sections.items()} == {
         name: "not run" if name == "no wait in a step" else "ok" for name in sections
@@ -46,6 +46,9 @@ def test_all_that_needs_no_gpu_runs_without_one(tmp_path: Path) -> None:
         f"{dtype}, 21 classes" for dtype in ("float32", "float16", "bfloat16")
     }
     assert {row["result"] for row in equal} == {"ok"}
+    readings = {row["what"]: float(row["note"].split()[0]) for row in sections["asked for"]["rows"]}
+    # One reading finds the best class, another what is no score; the rest are labels.
+    assert readings["filter, float32, 150 classes"] < 2.2
     for row in sections["speed"]["rows"]:
         assert row["milliseconds"] > 0
         assert "goal" not in row["note"]
