@@ -276,7 +276,7 @@ def test_undo_loads_nothing_heavy(fork) -> None:
     for arguments in ([str(fork), "--undo"], ["--print-config"]):
         done = subprocess.run(
             [sys.executable, "-c", program, "patch", *arguments],
-            capture_output=True, text=True, timeout=60, check=True,
+            capture_output=True, text=True, timeout=300, check=True,
         )  # fmt: skip
         assert done.stdout.splitlines()[-1] == "[]"
 
@@ -304,7 +304,7 @@ def test_killed_while_writing_nothing_is_lost(fork, run, calls) -> None:
     """Two backups and two scripts: killed at the second backup, and between the two scripts."""
     before = tree(fork)
     program = [sys.executable, "-c", KILLED, str(fork), str(calls)]
-    assert subprocess.run(program, check=False, timeout=60).returncode == -signal.SIGKILL
+    assert subprocess.run(program, check=False, timeout=300).returncode == -signal.SIGKILL
     left = tree(fork)
     assert any(name.endswith(".tmp") for name in left)  # half a file is there
     assert sum(left[name] != content for name, content in before.items()) == calls // 3
@@ -328,6 +328,6 @@ def test_help_has_examples_that_parse_and_loads_nothing_heavy(command, run) -> N
     )
     done = subprocess.run(
         [sys.executable, "-c", program, command, "--help"],
-        capture_output=True, text=True, timeout=60, check=True,
+        capture_output=True, text=True, timeout=300, check=True,
     )  # fmt: skip
     assert done.stdout.splitlines()[-1] == "[]"

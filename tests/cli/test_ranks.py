@@ -7,12 +7,12 @@ import io
 import json
 import os
 import shutil
-import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 
 from conformal_plugin.cli import main
 
@@ -26,7 +26,7 @@ def work(rank: int, world: int, folder: Path, commands: list[tuple[int, list[str
     if world > 1:
         ranks = {"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": rank}
         os.environ.update({name: str(number) for name, number in ranks.items()})
-        os.environ["MASTER_ADDR"] = "127.0.0.1"
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_USE_AGENT_STORE": "True"}
     said = []
     for port, argv in commands:
         os.environ["MASTER_PORT"] = str(port)
@@ -41,18 +41,15 @@ def work(rank: int, world: int, folder: Path, commands: list[tuple[int, list[str
     Path(f"{folder}-{rank}.json").write_text(json.dumps(said), encoding="utf-8")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def said_by_ranks(
     start_ranks, folder: Path, world: int, commands: list[list[str]]
 ) -> list[list[list]]:
     """What each of ``world`` processes in ``folder`` said: code, stdout, stderr per command."""
     folder.mkdir()
-    start_ranks(work, (world, folder, [(free_port(), argv) for argv in commands]), world)
+    # As torchrun does: the ranks meet at a store that is there before them, on a port that is held.
+    stores = [dist.TCPStore("127.0.0.1", 0, is_master=True) for _ in commands]
+    numbered = [(store.port, argv) for store, argv in zip(stores, commands)]
+    start_ranks(work, (world, folder, numbered), world)
     answers = [Path(f"{folder}-{rank}.json") for rank in range(world)]
     return [json.loads(path.read_text(encoding="utf-8")) for path in answers]
 

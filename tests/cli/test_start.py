@@ -26,7 +26,7 @@ def test_nothing_heavy_is_imported(arguments):
         [sys.executable, "-c", program, *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
     )
     assert done.stdout.splitlines()[-1] == "heavy: []"

@@ -299,8 +299,10 @@ def late(rank: int, folder: str) -> None:
         init_method=f"file://{folder}/meeting",
         rank=rank,
         world_size=2,
-        timeout=timedelta(seconds=2),
+        timeout=timedelta(seconds=40),
     )
+    dist.barrier()  # both are here; the short wait begins now
+    group = dist.new_group(timeout=timedelta(seconds=3))
     meeting = Path(folder, "done")
     if rank == 1:  # alive, but not coming
         while not meeting.exists():
@@ -310,7 +312,7 @@ def late(rank: int, folder: str) -> None:
     words: list[str] = []
     ranks._logger.warning = lambda text, *values: words.append(text % values)  # type: ignore
     try:
-        Calibrator().all_reduce()
+        Calibrator().all_reduce(group=group)
     except RuntimeError as error:
         words.append(f"ended: {error}")
     Path(folder, "words.json").write_text(json.dumps(words), encoding="utf-8")
