@@ -158,7 +158,7 @@ def test_the_csv_has_the_labels_of_every_row_and_the_students_of_the_trained(out
         assert (line["precision"] == "") == (line["kept"] in ("", "0.0000"))
         if line["group"] == "main":
             assert 0 <= float(line["student_core_miou"]) <= 1
-            assert float(line["seconds"]) > 0
+            assert re.fullmatch(r"\d+\.\d", line["seconds"])  # a fast machine's may be 0.0
     # Two images of four are too few for image-level alpha .05, and the row says so.
     refused = [line for line in lines if line["labelling"] == "image-level"]
     assert refused
