@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import runpy
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from conformal_plugin.annotators import class_list
 from conformal_plugin.files import voc_palette
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+FIGURE = ROOT / "benchmarks" / "background_figure.py"
 SMALL = {
     "annotate_time.py": ["--tiny", "--photos", "2", "--batch", "1"],
     "betting_failures.py": ["--runs", "2000"],
@@ -31,34 +32,28 @@ SMALL = {
 
 NEEDED = {"annotate_time.py": ["transformers"], "speed_compiled.py": ["numba"]}
 
-
-def run(script: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    path = ROOT / "benchmarks" / script
-    monkeypatch.setattr(sys, "argv", [str(path), *arguments])
-    runpy.run_path(str(path), run_name="__main__")
+RunScript = Callable[..., dict[str, Any]]
 
 
 @pytest.mark.parametrize("script", SMALL)
-def test_they_run(
-    script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_they_run(script: str, run_script: RunScript, capsys: pytest.CaptureFixture[str]) -> None:
     for package in NEEDED.get(script, ()):
         pytest.importorskip(package)
-    run(script, SMALL[script], monkeypatch)
+    run_script(ROOT / "benchmarks" / script, *SMALL[script])
     assert len(re.findall(r"\d\.\d{2}", capsys.readouterr().out)) > 5
 
 
 def test_the_background_figure_has_a_row_a_photo(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    run_script: RunScript, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    run("background_figure.py", ["--steps", "2", "--out", str(tmp_path / "f.png")], monkeypatch)
+    run_script(FIGURE, "--steps", "2", "--out", tmp_path / "f.png")
     with Image.open(tmp_path / "f.png") as picture:
         assert picture.size == (5 * 160 + 6 * 6, 18 + 3 * 160 + 4 * 6)
     assert len(re.findall(r"\d\.\d % right", capsys.readouterr().out)) == 9
 
 
 def test_the_background_figure_of_one_photo(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    run_script: RunScript, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """What is printed of each rule is what its column shows."""
     pytest.importorskip("efficientnet_lite_pytorch")
@@ -74,8 +69,7 @@ def test_the_background_figure_of_one_photo(
             Image.fromarray(pixels[..., 0] // 16).save(data / "labels" / f"{name}.png")
     photo, out = tmp_path / "photo.png", tmp_path / "f.png"
     Image.fromarray(rng.integers(0, 256, (120, 240, 3), dtype=np.uint8)).save(photo)
-    arguments = ["--data", str(data), "--photo", str(photo), "--out", str(out), "--steps", "1"]
-    run("background_figure.py", arguments, monkeypatch)
+    run_script(FIGURE, "--data", data, "--photo", photo, "--out", out, "--steps", "1")
     lines = capsys.readouterr().out.splitlines()
     with Image.open(out) as picture:
         shown = np.asarray(picture.convert("RGB"))
@@ -93,9 +87,9 @@ def test_the_background_figure_of_one_photo(
             assert float(share) == pytest.approx(100 * there, abs=0.06), (rule, name)
 
 
-def test_the_background_rules_of_the_figure() -> None:
+def test_the_background_rules_of_the_figure(run_script: RunScript) -> None:
     """Left of the middle background wins, right of it a cat with less than one half."""
-    figure = runpy.run_path(str(ROOT / "benchmarks" / "background_figure.py"))
+    figure = run_script(FIGURE, run_name="figure")
     scores = torch.zeros(21, 1, 4)
     scores[0] = torch.tensor([0.7, 0.6, 0.3, 0.0])
     scores[8] = torch.tensor([0.3, 0.4, 0.4, 1.0])

@@ -30,7 +30,6 @@ def test_python_snippets(number: int, capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.fixture
 def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that the README has examples/demo_data.py write, of fewer scenes."""
-    monkeypatch.syspath_prepend(ROOT / "examples")
     folder = tmp_path / "demo"
     script = importlib.import_module("demo_data")
     assert script.main([str(folder), "--scenes=20", "--steps=60"]) == 0
