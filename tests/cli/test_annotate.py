@@ -51,10 +51,11 @@ def work(tmp_path, monkeypatch):
     (tmp_path / "my_annotator.py").write_text(ANNOTATOR)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "my_annotator", raising=False)
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
-    return argparse.Namespace(root=tmp_path, photos=photos)
+    yield argparse.Namespace(root=tmp_path, photos=photos)
+    for name in ("my_annotator", "own_annotator", "wrong_annotator"):
+        sys.modules.pop(name, None)
 
 
 def arguments(*more, out="maps"):
@@ -240,7 +241,8 @@ def test_under_torchrun(work, run):
     program = Path(sys.executable).with_name("conformal-plugin")
     if not program.exists():
         pytest.skip(f"the command is not installed beside {sys.executable}")
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    # On a port of its own.
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command = [*launch, "--no-python", program, *arguments("--batch-size", 2, out="shared")]
     done = subprocess.run(
         [str(part) for part in command], capture_output=True, text=True, timeout=300, check=False
@@ -356,6 +358,6 @@ def test_help_imports_nothing_heavy():
         "print([m for m in ('torch', 'numpy', 'PIL', 'transformers') if m in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
