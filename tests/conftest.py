@@ -57,7 +57,10 @@ def start_ranks() -> Callable[..., None]:
         forkserver.ensure_running()
 
     def start(work: Callable[..., None], args: tuple[Any, ...], world: int) -> None:
-        mp.start_processes(work, args=args, nprocs=world, start_method=method)
+        with pytest.MonkeyPatch.context() as patched:
+            # There `work` is imported by name, in whatever folder pytest was started.
+            patched.setattr(sys, "path", [*sys.path, str(ROOT)])
+            mp.start_processes(work, args=args, nprocs=world, start_method=method)
 
     return start
 
