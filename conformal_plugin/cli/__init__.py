@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -29,6 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(leaving.code or 0)
     # A command's module imports torch; the help must not wait for that.
     command = importlib.import_module(f"conformal_plugin.cli._{arguments.command}_command")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A pipe or file on Windows may lack letters of a class's name: no reason to end there.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         command.run(arguments)
         sys.stdout.flush()

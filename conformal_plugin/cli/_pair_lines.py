@@ -26,10 +26,10 @@ def pair_lines(
         OptionError: a root that does not hold both, or a path with a space.
     """
     folders = (arguments.photos.absolute(), arguments.out.absolute())
-    root = (arguments.root or Path(os.path.commonpath(folders))).absolute()
+    root = (arguments.root or _in_common(folders)).absolute()
     lines = []
     for pair in zip(photos, labels):
-        relative = [os.path.relpath(path.absolute(), root) for path in pair]
+        relative = [_relative(path.absolute(), root) for path in pair]
         if root == Path(root.anchor):  # nothing in common: absolute paths join to any data root
             relative = [str(path.absolute()) for path in pair]
         elif any(path.startswith(os.pardir) for path in relative):
@@ -44,3 +44,20 @@ def pair_lines(
             )
         lines.append(" ".join(Path(path).as_posix() for path in relative))
     return lines
+
+
+# Windows has paths on several drives, which are not relative to one another.
+
+
+def _in_common(folders: Sequence[Path]) -> Path:
+    try:
+        return Path(os.path.commonpath(folders))
+    except ValueError:
+        return Path(folders[0].anchor)
+
+
+def _relative(path: Path, root: Path) -> str:
+    try:
+        return os.path.relpath(path, root)
+    except ValueError:
+        return os.pardir

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 import pickle
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,9 @@ from torch.utils.data import DataLoader, DistributedSampler, Subset
 
 from conformal_plugin import errors
 from conformal_plugin.adapters.labels import AlignedPseudoLabels
+
+# Windows has no fork.
+STARTS = [start for start in ("fork", "spawn") if start in multiprocessing.get_all_start_methods()]
 
 
 def seed(number: int) -> None:
@@ -95,7 +99,7 @@ def test_the_host_draws_the_same_samples_with_and_without(host_dataset, data):
         assert all(map(torch.equal, host_sample, sample[:-1]))
 
 
-@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.parametrize("start", STARTS)
 def test_worker_processes(host_dataset, data, start):
     def load(dataset):
         torch.manual_seed(3)
@@ -115,7 +119,7 @@ def test_worker_processes(host_dataset, data, start):
 def test_labels_are_aligned_in_worker_processes(nearest, host_dataset, data):
     aligned = AlignedPseudoLabels(host_dataset, data.pseudo)
     loader = DataLoader(
-        aligned, batch_size=2, num_workers=2, multiprocessing_context="fork", timeout=120
+        aligned, batch_size=2, num_workers=2, multiprocessing_context=STARTS[0], timeout=120
     )
     for batch in loader:
         assert_aligned(batch)
@@ -304,4 +308,4 @@ def test_an_error_in_a_worker_arrives_with_its_type(host_dataset, data):
     Image.new("L", (31, 40)).save(data.pseudo / "p0.png")
     aligned = AlignedPseudoLabels(host_dataset, data.pseudo)
     with pytest.raises(errors.SourceFileError, match="30 x 40 and 31 x 40"):
-        list(DataLoader(aligned, num_workers=1, multiprocessing_context="fork", timeout=120))
+        list(DataLoader(aligned, num_workers=1, multiprocessing_context=STARTS[0], timeout=120))

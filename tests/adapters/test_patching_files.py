@@ -50,6 +50,7 @@ def test_all_are_written_with_a_backup_each(scripts, tmp_path) -> None:
     }
 
 
+@pytest.mark.skipif(os.name == "nt", reason="files have no such modes on Windows")
 def test_the_mode_is_kept(scripts) -> None:
     scripts[0].chmod(0o755)
     scripts[1].chmod(0o440)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -253,6 +254,7 @@ def test_under_torchrun(work, run):
     assert contents("shared") == contents("maps")
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="each killed run is a fork")
 def test_fifty_kills_at_random_moments(root):
     program = root / "benchmarks" / "kill_annotate.py"
     command = [sys.executable, program, "--kills", "50", "--photos", "600"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -75,6 +76,24 @@ def test_lines_of_photo_and_label(data, run):
     first = (data.root / "out" / "pseudo_labels.txt").read_text().splitlines()[0]
     assert first == "data/photos/im0000.jpg data/out/im0000.png"
     done = run(*arguments(data, "--qhat", 0.4, *root, data.maps))
+    assert done.code == 2
+    assert "does not hold both" in done.err
+
+
+def test_photos_and_labels_on_different_drives(data, run, monkeypatch):
+    """As on Windows, where such paths have nothing in common and none leads to the other."""
+
+    def refuse(*paths):
+        raise ValueError("Paths don't have the same drive")
+
+    monkeypatch.setattr(os.path, "commonpath", refuse)
+    assert run(*arguments(data, "--qhat", 0.4, "--photos", photos(data))).code == 0
+    first = (data.root / "out" / "pseudo_labels.txt").read_text().splitlines()[0]
+    expected = (data.root / "photos" / "im0000.jpg", data.root / "out" / "im0000.png")
+    assert first == " ".join(path.as_posix() for path in expected)
+    monkeypatch.setattr(os.path, "relpath", refuse)
+    root = ("--photos", data.root / "photos", "--root", data.root)
+    done = run(*arguments(data, "--qhat", 0.4, *root))
     assert done.code == 2
     assert "does not hold both" in done.err
 

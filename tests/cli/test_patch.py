@@ -171,6 +171,7 @@ def test_mangled_scripts_are_refused(fork, run, old, new, reason) -> None:
     assert tree(fork) == before
 
 
+@pytest.mark.skipif(os.name == "nt", reason="files have no such modes on Windows")
 def test_crlf_tabs_and_mode_survive(fork, run) -> None:
     for name in SCRIPTS["unimatch"]:
         path = fork / name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -48,6 +49,8 @@ main(sys.argv[1:])
 
 
 def killed(program, *arguments):
+    if os.name == "nt":
+        pytest.skip("there is no SIGKILL on Windows")
     command = [sys.executable, "-c", program, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr

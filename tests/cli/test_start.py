@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -73,3 +74,19 @@ def test_a_reader_that_has_seen_enough_is_no_error(data, calibrated):
         process.stdout.close()  # before anything was printed
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+def test_letters_that_the_output_lacks_are_no_error(data):
+    """As where the output goes to a file on Windows, in a code page of few letters."""
+    program = "import sys; from conformal_plugin.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, "choose", "--maps", data.maps]
+    done = subprocess.run(
+        [*command, "--labels", data.labels, "--alpha", "0.2", "--folds", "4"],
+        env=os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert r" \xb1 " in done.stdout

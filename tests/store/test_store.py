@@ -142,6 +142,7 @@ def test_maps_of_other_classes_are_refused(tmp_path, maps):
         opened(tmp_path).write("a", maps[0][:3])
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL on Windows")
 def test_a_writer_killed_half_way_leaves_no_map(tmp_path, maps):
     opened(tmp_path)
     program = (
