@@ -13,6 +13,8 @@ import sys
 import venv
 from pathlib import Path
 
+from installing import install
+
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / ".ci" / "constraints.txt"
 # An extra that environments made for others hold as well.
@@ -25,8 +27,7 @@ def python_with(extra: str) -> str:
         sys.exit(f"Python 3.10 or newer is needed, this is {sys.version.split()[0]}")
     active = sys.prefix != sys.base_prefix
     folder = Path(sys.prefix) if active else ROOT / ".venv"
-    scripts = folder / ("Scripts" if os.name == "nt" else "bin")
-    python = sys.executable if active else str(scripts / "python")
+    python = sys.executable if active else str(interpreter(folder))
     recipe = (ROOT / "setup.cfg").read_bytes() + CONSTRAINTS.read_bytes() + str(ROOT).encode()
     of_recipe = hashlib.sha256(recipe).hexdigest()[:16]
     stamp = folder / f".conformal-plugin-{extra}-{of_recipe}"
@@ -36,19 +37,25 @@ def python_with(extra: str) -> str:
     if not active and not Path(python).exists():
         print(f"making the virtual environment {folder} (once)", file=sys.stderr)
         venv.create(folder, with_pip=True, clear=folder.exists())
-    print(f"installing conformal-plugin[{extra}] into it (about a minute)", file=sys.stderr)
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    options = []
     if not sys.dont_write_bytecode:
         # Python compiles and keeps what is imported; pip, all of the thousands of files.
-        install.append("--no-compile")
-    constrain = ["--constraint", str(CONSTRAINTS)]
-    if active and _has_torch(python):
-        constrain = []  # keep the user's own PyTorch
-    done = subprocess.run([*install, *constrain, "--editable", f"{ROOT}[{extra}]"], check=False)
-    if done.returncode:
-        sys.exit(f"pip could not install the package, see above (exit code {done.returncode})")
+        options.append("--no-compile")
+    if not (active and _has_torch(python)):  # or the user's own PyTorch is kept
+        options += ["--constraint", str(CONSTRAINTS)]
+    install(
+        python,
+        [*options, "--editable", f"{ROOT}[{extra}]"],
+        f"installing conformal-plugin[{extra}] into it (about a minute)",
+        folder / "conformal-plugin-pip.log",
+    )
     stamp.touch()
     return python
+
+
+def interpreter(folder: Path) -> Path:
+    """The interpreter of a virtual environment."""
+    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def _has_torch(python: str) -> bool:
