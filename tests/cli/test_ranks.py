@@ -27,6 +27,7 @@ def work(rank: int, world: int, folder: Path, commands: list[tuple[int, list[str
         ranks = {"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": rank}
         os.environ.update({name: str(number) for name, number in ranks.items()})
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_USE_AGENT_STORE": "True"}
+        os.environ["TORCHELASTIC_RESTART_COUNT"] = "0"
     said = []
     for port, argv in commands:
         os.environ["MASTER_PORT"] = str(port)

@@ -18,16 +18,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from conformal_plugin import compiled
-
 NOTHING = "nothing"
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     item.stash[_BEFORE] = State.now()
-    compiled._seen = 0  # as in a new process: what is small is left to NumPy
-    compiled._loaded.cache_clear()
+    if compiled := sys.modules.get("conformal_plugin.scores.compiled"):
+        compiled._seen = 0  # as in a new process: what is small is left to NumPy
+        compiled._loaded.cache_clear()
     if torch := sys.modules.get("torch"):
         # As pytest-randomly, where it is installed, does for `random` and NumPy.
         torch.manual_seed(getattr(item.config.option, "randomly_seed", 0))
