@@ -96,7 +96,13 @@ def back_to_kind(array: Any) -> Callable[[Tensor], Any]:
     namespace = _namespace(array)
 
     def convert(tensor: Tensor) -> Any:
-        return namespace.from_dlpack(tensor.contiguous())
+        lent = tensor.contiguous()
+        try:
+            return namespace.from_dlpack(lent)
+        except RuntimeError:  # torch 2.1 lends everything but bool
+            if tensor.dtype != torch.bool:
+                raise
+            return namespace.astype(namespace.from_dlpack(lent.view(torch.uint8)), namespace.bool)
 
     return convert
 

@@ -44,7 +44,7 @@ def test_flat_and_mirrored_layouts(tmp_path):
 def test_label_pngs_of_every_usual_mode(tmp_path, values, mode):
     save(tmp_path / "a.png", values, mode)
     with Image.open(tmp_path / "a.png") as image:
-        assert image.mode == mode
+        assert image.mode in {mode, "I" if mode == "I;16" else mode}  # as older Pillows read it
     read = PseudoLabelFolder(tmp_path, ["a.jpg"]).read("a.jpg")
     assert read.dtype == np.int32
     assert np.array_equal(read, values)

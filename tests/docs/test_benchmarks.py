@@ -25,7 +25,7 @@ SMALL = {
     "many_classes.py": ["--repeats", "1"],
     "speed.py": [
         *("--images", "1", "--height", "24", "--width", "24", "--rounds", "1"),
-        *("--cases", "filter, float16", "calibrate, float16"),
+        *("--cases", "filter, float16", "calibrate, float32"),
     ],
     "speed_compiled.py": ["--images", "1", "--height", "256", "--width", "256", "--rounds", "1"],
 }

@@ -216,7 +216,7 @@ def test_ids_of_a_refused_update_do_not_count_as_seen() -> None:
     maps, labels = photos(2, "float16")
     calibrator = ImageLevelCalibrator()
     with pytest.raises(ScoreError, match="image 1"):
-        calibrator.update([maps[0], np.where(maps[1] >= 0, np.float16(2), 0)], labels, ["a", "b"])
+        calibrator.update([maps[0], np.full_like(maps[1], 2)], labels, ["a", "b"])
     calibrator.update(maps, labels, ["a", "b"])
     assert calibrator.n_images == 2
     assert calibrator.result(0.5).n_repeats == 0
