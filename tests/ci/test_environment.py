@@ -22,9 +22,10 @@ print("Collecting torch")
 FAILS = WARNS + 'print("ERROR: No matching distribution found for torch")\nsys.exit(3)\n'
 HANGS = "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(600)\n"
 INSTALLS = """
-import sys
+import signal, sys
 from pathlib import Path
 from installing import install
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background ignores
 install(sys.executable, [], "installing it", Path("log.txt"))
 """
 
@@ -106,10 +107,14 @@ def test_a_pip_that_is_interrupted_does_not_go_on(root: Path, tmp_path: Path) ->
         [sys.executable, "-c", INSTALLS], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL
     )
     log = tmp_path / "log.txt"
-    while not (log.exists() and log.read_text(encoding="utf-8")):
-        assert installing.poll() is None
-        time.sleep(0.05)
-    installing.send_signal(signal.SIGINT)
-    assert installing.wait(timeout=60) != 0
+    try:
+        while not (log.exists() and log.read_text(encoding="utf-8")):
+            assert installing.poll() is None
+            time.sleep(0.05)
+        installing.send_signal(signal.SIGINT)
+        assert installing.wait(timeout=60) != 0
+    finally:
+        installing.kill()
+        installing.wait()
     with pytest.raises(ProcessLookupError):
         os.kill(int(log.read_text(encoding="utf-8")), 0)

@@ -19,6 +19,7 @@ LEAKS = {
     "module": ("import_hidden()", "sys.modules['hidden']"),
     "package": ("import_hidden('hidden_package.inside')", "sys.modules['hidden_package.inside']"),
     "lost_module": ("del sys.modules['seen']", "sys.modules['seen']"),
+    "patch": ("errors.ConformalError = None", "conformal_plugin.errors.ConformalError"),
     "signal": ("signal.signal(signal.SIGTERM, signal.SIG_IGN)", "the handler of SIGTERM"),
     "numpy": ("np.seterr(all='ignore')", "NumPy's errors"),
     "threads": ("torch.set_num_threads(7)", "torch's threads: 1 is now 7"),
@@ -31,6 +32,7 @@ import numpy as np
 import pytest
 import seen
 import torch
+from conformal_plugin import errors
 
 def import_hidden(name="hidden"):
     sys.path.insert(0, "elsewhere")

@@ -14,6 +14,7 @@ from PIL import Image
 
 from conformal_plugin.annotators import class_list
 from conformal_plugin.files import voc_palette
+from conformal_plugin.scores import compiled
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FIGURE = ROOT / "benchmarks" / "background_figure.py"
@@ -36,9 +37,16 @@ RunScript = Callable[..., dict[str, Any]]
 
 
 @pytest.mark.parametrize("script", SMALL)
-def test_they_run(script: str, run_script: RunScript, capsys: pytest.CaptureFixture[str]) -> None:
+def test_they_run(
+    script: str,
+    run_script: RunScript,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     for package in NEEDED.get(script, ()):
         pytest.importorskip(package)
+    # speed_compiled.py sets it, and it is put back afterwards.
+    monkeypatch.setattr(compiled, "_LEFT_TO_NUMPY", compiled._LEFT_TO_NUMPY)
     run_script(ROOT / "benchmarks" / script, *SMALL[script])
     assert len(re.findall(r"\d\.\d{2}", capsys.readouterr().out)) > 5
 

@@ -1,8 +1,8 @@
 """Any test may run before any other: each starts from the same seed, and leaves nothing behind.
 
 A test fails if it, or a fixture of it, leaves changed what the next test in this process would
-meet: the current folder, the environment, the import path, modules that are not for all, settings
-of torch. It is put back, so that the next test is not blamed.
+meet: the current folder, the environment, the import path, modules that are not for all, names in
+this package's own, settings of torch. It is put back, so that the next test is not blamed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-NOTHING = "nothing"
+PACKAGE = "conformal_plugin"
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -46,12 +46,15 @@ class State(NamedTuple):
     settings: dict[str, Any]
     environment: dict[str, str]
     modules: dict[str, ModuleType]
+    globals: dict[str, dict[str, Any]]
 
     @classmethod
     def now(cls) -> State:
         """The state of this process."""
         settings = {name: get() for name, (get, _) in _settings().items()}
-        return cls(settings, os.environ.copy(), sys.modules.copy())
+        modules = sys.modules.copy()
+        own = {name: vars(modules[name]).copy() for name in modules if name.startswith(PACKAGE)}
+        return cls(settings, os.environ.copy(), modules, own)
 
     def put_back(self) -> list[str]:
         """Make it so again; what was not, a line each."""
@@ -69,12 +72,20 @@ class State(NamedTuple):
             was = self.modules.get(name)
             changes.append(f"sys.modules[{name!r}]: {was!r} is now {sys.modules.get(name)!r}")
             _put(sys.modules, name, was)
+        for module, was in self.globals.items():
+            now = vars(self.modules[module])
+            for name in was.keys() - _COUNTED:
+                if now.get(name) is not was[name]:
+                    changes.append(f"{module}.{name}: {was[name]!r} is now {now.get(name)!r}")
+                    now[name] = was[name]
         return changes
 
 
 _BEFORE = pytest.StashKey[State]()
 # pytest's own, and torch's word for where it keeps what it compiles, said when it first does.
 _SET_BY_LIBRARIES = {"PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR"}
+# What has been read so far, which each test begins with at nothing.
+_COUNTED = {"_seen"}
 
 
 def _settings() -> dict[str, tuple[Callable[[], Any], Callable[[Any], object]]]:

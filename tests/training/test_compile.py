@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -58,12 +58,19 @@ def test_scores(batch: Any, rule: str, qhat: Any) -> None:
     sys.platform == "win32" or shutil.which("g++") is None,
     reason="inductor needs a C++ compiler, which on Windows is another one",
 )
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_inductor(batch: Any) -> None:
-    logits = batch.logits.detach()  # the forward pass alone: compiling C++ is slow
-    supervise = ConformalSupervision(nn.CrossEntropyLoss())
-    compiled = torch.compile(supervise, fullgraph=True)
-    torch.testing.assert_close(compiled(logits, batch.pseudo), supervise(logits, batch.pseudo))
+def test_inductor(fresh_python: Callable[..., None]) -> None:
+    """In a process of its own: it changes the import path and the environment."""
+    code = (
+        "import torch\n"
+        "from conformal_plugin import ConformalSupervision\n"
+        "logits = torch.randn(2, 5, 8, 9)\n"  # the forward pass alone: compiling C++ is slow
+        "pseudo = torch.randint(0, 5, (2, 8, 9))\n"
+        "pseudo[:, :3] = 255\n"
+        "supervise = ConformalSupervision(torch.nn.CrossEntropyLoss())\n"
+        "compiled = torch.compile(supervise, fullgraph=True)\n"
+        "torch.testing.assert_close(compiled(logits, pseudo), supervise(logits, pseudo))\n"
+    )
+    fresh_python(code)
 
 
 def test_epochs_do_not_compile_anew(batch: Any) -> None:
