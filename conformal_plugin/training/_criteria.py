@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -36,6 +37,11 @@ def without_mean(criterion: Any) -> Criterion:
             f"criterion must be an instance, got the class {criterion.__name__}; call it: "
             f"{criterion.__name__}()"
         )
+    if isinstance(criterion, functools.partial) and isinstance(
+        criterion.keywords.get("reduction"), str
+    ):
+        keywords = {**criterion.keywords, "reduction": "none"}
+        return functools.partial(criterion.func, *criterion.args, **keywords)
     if not isinstance(getattr(criterion, "reduction", None), str):
         return criterion  # type: ignore[no-any-return]
     parameters = criterion.parameters() if isinstance(criterion, nn.Module) else ()
@@ -58,7 +64,7 @@ def _may_sum(criterion: Any) -> bool:
 
 
 def ignored_label(criterion: Any, default: int) -> int:
-    """The label that the criterion skips: its attribute, its function's keyword, or ``default``.
+    """The label that the criterion skips: its attribute, its call's keyword, or ``default``.
 
     Raises:
         OptionError: the criterion has an ignore index that is no integer, so it skips nothing.
@@ -66,8 +72,10 @@ def ignored_label(criterion: Any, default: int) -> int:
     for name in ("ignore_index", "ignore_label"):
         if hasattr(criterion, name):
             return _checked(getattr(criterion, name), name, default)
+    # A module is called by way of one that takes anything.
+    called = criterion.forward if isinstance(criterion, nn.Module) else criterion
     try:
-        parameter = inspect.signature(criterion).parameters.get("ignore_index")
+        parameter = inspect.signature(called).parameters.get("ignore_index")
     except (TypeError, ValueError):  # some built-in callables show no signature
         return default
     if parameter is None or parameter.default is inspect.Parameter.empty:

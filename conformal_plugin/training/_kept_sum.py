@@ -16,7 +16,7 @@ def sum_over_kept(values: Any, keep: Tensor, n_kept: Tensor) -> Tensor:
     """What a criterion returned, as the sum over the kept pixels; a scalar is their mean.
 
     Args:
-        values: a scalar, or ``(N, H, W)``.
+        values: a scalar, ``(N, H, W)`` or ``(N, 1, H, W)``.
         keep: ``(N, H, W)`` bool.
         n_kept: how many are kept, a scalar.
 
@@ -30,11 +30,13 @@ def sum_over_kept(values: Any, keep: Tensor, n_kept: Tensor) -> Tensor:
         )
     if values.ndim == 0:
         return at_least_float32(values) * n_kept
+    if values.ndim == 4 and values.shape[1] == 1:  # a channel of its own for the value
+        values = values[:, 0]
     if values.shape != keep.shape:
         raise ShapeError(
             f"the criterion must return a scalar or one value per pixel, {tuple(keep.shape)}, "
-            f"got {tuple(values.shape)}; if it has a reduction that it applies to something "
-            f"else than pixels, wrap it: lambda logits, target: criterion(logits, target)"
+            f"got {tuple(values.shape)}; have it return the pixels in place, or the mean over "
+            f"those that it does not skip"
         )
     return at_least_float32(torch.where(keep, values, 0)).sum()
 

@@ -13,7 +13,7 @@ from conformal_plugin.labelling import check_rule, promised_rule
 from conformal_plugin.scores import check_ignore_index
 from conformal_plugin.training._batch_checks import check_logits, check_valid, checked_pseudo
 from conformal_plugin.training._criteria import Criterion, adds_up, ignored_label, without_mean
-from conformal_plugin.training._device_values import readable
+from conformal_plugin.training._device_values import compiling, readable
 from conformal_plugin.training._kept_log import STRAY_REMEDY, KeptLog
 from conformal_plugin.training._kept_sum import at_least_float32, lend, sum_over_kept, zero
 from conformal_plugin.training._map_labels import (
@@ -22,6 +22,7 @@ from conformal_plugin.training._map_labels import (
     labels_of_maps,
     least_by_dtype,
 )
+from conformal_plugin.training._probe import probe, refuse
 from conformal_plugin.training._resuming import epoch_of, saved_stage
 from conformal_plugin.training._schedule import TwoStage, check_epoch
 
@@ -40,8 +41,9 @@ class ConformalSupervision(nn.Module):
       that adds up by itself, which is the same in less time), the user's object stays as it is. The
       term is the sum over the kept pixels, divided by the denominator. Class weights thus weigh the
       sum and, other than in ``nn.CrossEntropyLoss(weight, reduction="mean")``, not the denominator.
-    - **A scalar**, such as Dice or OHEM losses. It is read as a mean over the kept pixels, which
-      are all that the criterion sees.
+    - **A scalar**, such as Dice or OHEM losses. It is read as a mean over the kept pixels. In the
+      first step a copy of the criterion is tried on a few pixels of its own: one that looks at
+      dropped pixels, counts them in its mean, or returns a sum, is refused.
 
     ``denominator="valid"``, as the hosts do, divides by the number of pixels that are not padding:
     the term grows with the share of pixels that conformal filtering keeps. A scalar is multiplied
@@ -98,6 +100,11 @@ class ConformalSupervision(nn.Module):
         >>> supervise(logits, None, epoch=60).item()
         0.0
     """
+
+    # Whether the criterion has been tried, and what it gave where that is still to be looked at; of
+    # the class, since objects pickled by earlier versions have neither.
+    _tried = False
+    _probed: Tensor | None = None
 
     def __init__(
         self,
@@ -157,7 +164,8 @@ class ConformalSupervision(nn.Module):
             LabelError: on the CPU, a label that is neither a class nor ignored.
             ScoreError: on the CPU, a score that is NaN or outside [0, 1].
             UninformativeThresholdError: on the CPU, every class is in the set of every pixel.
-            OptionError: scores without a calibration, or a schedule without an epoch.
+            OptionError: scores without a calibration, a schedule without an epoch, or, on the CPU,
+                a criterion that learns from dropped pixels.
         """
         check_logits(logits)
         if self._stage(epoch) == 2:
@@ -182,7 +190,10 @@ class ConformalSupervision(nn.Module):
             if not sums:
                 lend(target, n_kept, num_classes)
 
-        values = self.criterion(at_least_float32(logits), target)
+        given = at_least_float32(logits)
+        values = self.criterion(given, target)
+        if isinstance(values, Tensor) and values.ndim == 0 and not sums:
+            self._try_criterion(given)
         total = values if sums else sum_over_kept(values, keep, n_kept)
         divisor = n_valid if self.denominator == "valid" else n_kept
         if isinstance(divisor, Tensor):
@@ -202,11 +213,13 @@ class ConformalSupervision(nn.Module):
 
         Raises:
             LabelError: off the CPU, some labels were neither a class nor ignored.
+            OptionError: off the CPU, the criterion learns from dropped pixels.
 
         Warns:
             KeptShareWarning: next to none or next to all of the pixels were kept; each is said
                 once by this object, not at every call.
         """
+        self._refuse_criterion()
         return self._log.summary()
 
     def reset(self) -> None:
@@ -247,6 +260,20 @@ class ConformalSupervision(nn.Module):
                 "no checkpoint with one; pass supervise(logits, pseudo, epoch=epoch)"
             )
         return self.schedule.stage(current)
+
+    def _try_criterion(self, logits: Tensor) -> None:
+        """Find out, once, whether a criterion that returns a scalar leaves dropped pixels out."""
+        if self._tried or compiling():
+            return
+        self._tried = True
+        self._probed = probe(self.criterion, logits.shape[1], self._skipped, logits)
+        if readable(logits):
+            self._refuse_criterion()
+
+    def _refuse_criterion(self) -> None:
+        given, self._probed = self._probed, None
+        if given is not None:
+            refuse(given, self._skipped)
 
     def _check_classes(self, num_classes: int) -> None:
         if self.num_classes is not None and num_classes != self.num_classes:

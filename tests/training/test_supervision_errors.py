@@ -160,7 +160,7 @@ def test_options_that_only_the_logits_can_contradict() -> None:
     ("result", "error", "message"),
     [
         ((torch.zeros(()), None), InputTypeError, "must return a tensor, got tuple; wrap it"),
-        (torch.zeros(2), ShapeError, "one value per pixel, (2, 3, 4), got (2,); if it has"),
+        (torch.zeros(2), ShapeError, "one value per pixel, (2, 3, 4), got (2,); have it"),
         (torch.zeros(2, 5, 3, 4), ShapeError, "(2, 3, 4), got (2, 5, 3, 4)"),
     ],
 )

@@ -1,0 +1,101 @@
+"""Whether a criterion that returns one number leaves dropped pixels out: tried on a few pixels.
+
+A criterion that skips a label gives the same number whatever the logits are where that label
+stands. One that gives the mean over what it sees gives the same for a batch as for the batch twice,
+and the same where pixels are dropped as where they are cut off.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from conformal_plugin.errors import OptionError
+from conformal_plugin.training._criteria import Criterion
+
+__all__ = ["probe", "refuse"]
+
+_COLUMNS = 8
+
+
+def probe(criterion: Criterion, num_classes: int, skipped: int, like: Tensor) -> Tensor | None:
+    """Try the criterion on a few pixels, half of them dropped.
+
+    A copy is tried, so that what it counts or remembers stays as it is, and random numbers go on as
+    if it had not been. Nothing is read back from the device.
+
+    Args:
+        criterion: takes ``(N, K, H, W)`` logits and ``(N, H, W)`` labels, and returns a scalar.
+        num_classes: K.
+        skipped: the label of dropped pixels.
+        like: logits, whose dtype and device are used.
+
+    Returns:
+        What it gave, ``(4,)``: with half of the pixels dropped, the same with other logits there,
+        with these pixels cut off, and with all images twice. None where it takes no such batch.
+    """
+    rows = max(_COLUMNS, -(-num_classes // 4))
+    cuda = [like.device] if like.device.type == "cuda" else []
+    with torch.no_grad():
+        numbers = torch.arange(2 * num_classes * rows * _COLUMNS, device=like.device)
+        # Of any size between -2 and 2, and not alike in any two columns or classes.
+        logits = (2 * torch.sin(12.9898 * numbers)).to(like.dtype)
+        logits = logits.reshape(2, num_classes, rows, _COLUMNS)
+        labels = torch.arange(2 * rows * _COLUMNS, device=like.device) % num_classes
+        labels = labels.reshape(2, rows, _COLUMNS)
+        half = _COLUMNS // 2
+        dropped = labels.clone()
+        dropped[..., half:] = skipped
+        other = logits.clone()
+        other[..., half:] = logits[..., half:].flip(1) * 5
+        batches = (
+            (logits, dropped),
+            (other, dropped),
+            (logits[..., :half].contiguous(), labels[..., :half].contiguous()),
+            (torch.cat([logits, logits]), torch.cat([dropped, dropped])),
+        )
+        try:
+            tried = copy.deepcopy(criterion)
+            values = []
+            for batch in batches:
+                with torch.random.fork_rng(devices=cuda):  # each draws the same
+                    values.append(tried(*batch).detach().double().reshape(()))
+        except Exception:  # a user's own code, which may ask for more of a batch
+            return None
+        return torch.stack(values)
+
+
+def refuse(given: Tensor, skipped: int) -> None:
+    """Raise where what :func:`probe` gave shows a criterion that learns from dropped pixels.
+
+    Raises:
+        OptionError: it looks at dropped pixels, counts them in its mean, or returns a sum.
+    """
+    here, elsewhere, cut, twice = given.tolist()
+
+    def alike(first: float, second: float, tolerance: float = 1e-3) -> bool:
+        return abs(first - second) <= tolerance * max(abs(first), abs(second), tolerance)
+
+    if here != here or here == 0:  # NaN or nothing, of which nothing can be told
+        return
+    if not alike(here, elsewhere, 1e-5):  # rounding alone may tell them apart
+        raise OptionError(
+            f"the criterion learns from dropped pixels: with other logits at pixels labelled "
+            f"{skipped} alone it went from {here:g} to {elsewhere:g}; expected a criterion that "
+            f"skips that label. Use one that takes an ignore_index, or multiply its terms by "
+            f"(target != {skipped})"
+        )
+    if alike(twice, 2 * here):
+        raise OptionError(
+            f"the criterion returns a sum: {here:g} for a batch and {twice:g} for the same batch "
+            f"twice; expected one value per pixel (reduction='none'), or the mean over the pixels "
+            f"that are not labelled {skipped}"
+        )
+    if alike(2 * here, cut):
+        raise OptionError(
+            f"the criterion's mean counts dropped pixels: {here:g} where half of them are labelled "
+            f"{skipped}, {cut:g} where that half is cut off; expected one value per pixel "
+            f"(reduction='none'), or a sum divided by (target != {skipped}).sum()"
+        )
