@@ -47,7 +47,8 @@ def fake_pip(folder: Path, code: str) -> dict[str, str]:
 
 def make(checkout: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """As the README's commands do, started with the Python that environments are made of."""
-    command = [getattr(sys, "_base_executable", sys.executable), ".ci/environment.py", "test"]
+    names = ("python.exe",) if os.name == "nt" else ("bin", f"python3.{sys.version_info.minor}")
+    command = [str(Path(sys.base_prefix, *names)), ".ci/environment.py", "test"]
     return subprocess.run(
         command, cwd=checkout, env=environment, capture_output=True, text=True, check=False
     )

@@ -20,7 +20,8 @@ from conformal_plugin.calibration import (
 
 K = 3
 FLOATS = ("float16", "float32", "float64", "bfloat16")
-DTYPES = (*FLOATS, "uint8", "int8", "uint16", "int16")
+UINT16 = ("uint16",) if hasattr(torch, "uint16") else ()  # torch 2.3 has it
+DTYPES = (*FLOATS, "uint8", "int8", *UINT16, "int16")
 KINDS = ("float16", "float32", "float64", "uint8")  # one of each way to count
 ALPHAS = st.one_of(
     st.sampled_from([0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9]),

@@ -55,8 +55,11 @@ def casts_to(dtype: torch.dtype) -> bool:
     """Whether autocast knows this dtype on a CPU: torch 2.1 has bfloat16 alone."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with torch.autocast("cpu", dtype):
-            return torch.mm(torch.ones(1, 1), torch.ones(1, 1)).dtype == dtype
+        try:
+            with torch.autocast("cpu", dtype):
+                return torch.mm(torch.ones(1, 1), torch.ones(1, 1)).dtype == dtype
+        except RuntimeError:
+            return False
 
 
 @pytest.mark.parametrize("dtype", [dtype for dtype in HALVES if casts_to(dtype)])
