@@ -158,7 +158,8 @@ def _first_maximum(
     candidates: Tensor, classes: list[int], dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     """The largest of the candidates of ``classes``, and the lowest class that has it."""
-    gap = next((i for i, c in enumerate(classes) if c != classes[0] + i), len(classes))
+    # Classes before the one that is left out, if one is; the compiler of torch 2.1 knows no next().
+    gap = sum(c == classes[0] + i for i, c in enumerate(classes))
     runs = [run for run in (classes[:gap], classes[gap:]) if run]
     found = []
     for run in runs:
