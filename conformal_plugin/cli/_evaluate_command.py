@@ -63,10 +63,11 @@ def _what_to_measure(arguments: argparse.Namespace) -> tuple[Any, int, str | Non
 
 
 def _content(result: Evaluation, classes: list[int] | None) -> dict[str, Any]:
-    per_image = np.quantile(result.image_coverage, [0.0, 0.25, 0.5, 0.75])
+    coverage = np.sort(result.image_coverage)  # so that ranks print what one process prints
+    per_image = np.quantile(coverage, [0.0, 0.25, 0.5, 0.75])
     content = {name: value for name, value in result.to_dict().items() if name not in PER_IMAGE}
     content["image_coverage"] = {
-        "mean": result.image_coverage.mean(),
+        "mean": coverage.mean(),
         **dict(zip(("min", "quartile_1", "median", "quartile_3"), per_image)),
     }
     content["iou_per_class"] = result.iou_per_class()

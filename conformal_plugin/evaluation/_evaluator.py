@@ -147,7 +147,7 @@ class Evaluator:
         self.merge(fresh)
 
     def merge(self, other: Evaluator) -> Evaluator:
-        """Add what ``other`` has measured; returns this evaluator.
+        """Add what ``other`` has measured, its images after these; returns this evaluator.
 
         Raises:
             OptionError: the two were made with different settings.
@@ -172,7 +172,10 @@ class Evaluator:
         return self
 
     def all_reduce(self, group: Any = None) -> Evaluator:
-        """Add up what all ranks measured on each: :func:`conformal_plugin.processes.all_reduce`."""
+        """Add up what all ranks measured on each: :func:`conformal_plugin.processes.all_reduce`.
+
+        The images of rank 0 come first, then those of rank 1, and so on.
+        """
         return all_reduce(self, group)
 
     def result(self) -> Evaluation:
@@ -187,14 +190,13 @@ class Evaluator:
                 f"check ignore_index and that the label files are not blank"
             )
         pixels, covered, kept, wrong = np.array(self._tally.images, dtype=np.int64).T
-        order = np.lexsort((wrong, kept, pixels, covered / pixels))
         return Evaluation(
             confusion=self._tally.confusion.copy(),
             set_sizes=self._tally.set_sizes.copy(),
-            image_pixels=pixels[order],
-            image_covered=covered[order],
-            image_kept=kept[order],
-            image_wrong=wrong[order],
+            image_pixels=pixels,
+            image_covered=covered,
+            image_kept=kept,
+            image_wrong=wrong,
             rule=self.rule,
         )
 

@@ -25,8 +25,9 @@ class Evaluation:
         confusion: int64 ``(K, K + 1)``: pixels by true class (row) and label (column); the last
             column counts dropped pixels.
         set_sizes: int64 ``(K + 1,)``: pixels by size of their prediction set, 0 to K.
-        image_pixels: int64, each image's measured pixels; images are in ascending order of their
-            coverage, so that the order in which they came does not matter.
+        image_pixels: int64, each image's measured pixels; images are in the order in which they
+            came, which tests that bet on one image after the other rely on: sorted by what was
+            measured, an image's place would depend on it. Equality passes over the order.
         image_covered: int64, those whose true class is in the prediction set.
         image_kept: int64, those that got a label.
         image_wrong: int64, those that got a wrong one.
@@ -63,7 +64,7 @@ class Evaluation:
 
     @property
     def image_coverage(self) -> np.ndarray[Any, Any]:
-        """Each image's share of covered pixels, float64, ascending."""
+        """Each image's share of covered pixels, float64, in the order in which they came."""
         coverage: np.ndarray[Any, Any] = self.image_covered / self.image_pixels
         return coverage
 
@@ -168,10 +169,15 @@ class Evaluation:
             self.rule == other.rule
             and np.array_equal(self.confusion, other.confusion)
             and np.array_equal(self.set_sizes, other.set_sizes)
-            and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in PER_IMAGE)
+            and np.array_equal(self._sorted_images(), other._sorted_images())
         )
 
     __hash__ = None  # type: ignore[assignment]  # holds arrays
+
+    def _sorted_images(self) -> np.ndarray[Any, Any]:
+        """What was counted in each image, ``(images, 4)``, whatever the order they came in."""
+        counts = np.stack([getattr(self, name) for name in PER_IMAGE], axis=1)
+        return np.asarray(counts[np.lexsort(counts.T)])
 
     def __repr__(self) -> str:
         return (

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from conformal_plugin.precision._betting_order import (
+    betting_order as betting_order,
+)
 from conformal_plugin.precision._bounds import (
     betting_pvalue as betting_pvalue,
     check_share as check_share,

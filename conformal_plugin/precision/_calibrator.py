@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from conformal_plugin.calibration import Calibration, Guarantee, reading
 from conformal_plugin.errors import EmptyCalibrationError, OptionError, ShapeError
+from conformal_plugin.precision._betting_order import betting_order
 from conformal_plugin.precision._path import ThresholdPath
 from conformal_plugin.precision._path_counts import ImageCounts, PathCounts, count_image
 from conformal_plugin.precision._target import PrecisionTarget
@@ -245,7 +245,8 @@ class PrecisionCalibrator:
                 f"the calibration set holds no labelled pixel: every label is {self.ignore_index} "
                 f"or nothing was passed; check ignore_index and that the label files are not blank"
             )
-        names = sorted(self._images, key=_hashed)
+        arrived = list(self._images)
+        names = [arrived[i] for i in betting_order(arrived)]
         images = [self._images[name] for name in names]
         return PathCounts(
             ids=tuple(names),
@@ -388,8 +389,3 @@ def _add(images: dict[str, ImageCounts], name: str, image: ImageCounts) -> None:
             f"the id {name!r} names two images that differ; give every image an id of its own, and "
             f"calibrate on whole images without random augmentation"
         )
-
-
-def _hashed(name: str) -> bytes:
-    # Ids are often sorted by class or date; a hash breaks that up, the same way on every machine.
-    return hashlib.sha256(name.encode("utf-8")).digest()

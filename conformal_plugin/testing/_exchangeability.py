@@ -10,7 +10,9 @@ With the calibration images' losses (:func:`split_p_value`): given the bag of al
 calibration images are a random n of them, and qhat is a function of which. Since C falls in q, a
 split S has ``qhat(S) <= q`` exactly when its mean loss at q is at most c. So the share of splits
 with mean loss at most c at the observed qhat is the distribution function of qhat, at qhat: a
-permutation p-value, exact, although losses are known at that one threshold alone.
+permutation p-value, valid at every level, although losses are known at that one threshold alone.
+It is estimated from random splits such that the estimate is valid too (the observed split counts as
+one of them), which takes splits that are independent of the losses.
 
 Without them (:func:`threshold_p_value`): let T be the mean loss of the test images, t its observed
 value, and r = (n c + m t) / (n + m). If T(qhat) >= t then, at the threshold q* where the mean loss
@@ -27,6 +29,7 @@ largest when they are all 0 or 1 (and one between, rounded up).
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import Any
 
@@ -34,7 +37,13 @@ import numpy as np
 import scipy.special
 import scipy.stats
 
-__all__ = ["highest_loss", "log_chance_of_equal_halves", "split_p_value", "threshold_p_value"]
+__all__ = [
+    "highest_loss",
+    "log_chance_of_equal_halves",
+    "seed_of_bag",
+    "split_p_value",
+    "threshold_p_value",
+]
 
 _FIRST_BATCH, _LARGEST_BATCH = 32, 512
 _ROUNDING = 1e-9
@@ -87,7 +96,7 @@ def split_p_value(
     test: np.ndarray[Any, Any],
     target: float,
     level: float,
-    seed: int = 0,
+    seed: int,
 ) -> float:
     """Share of random splits of the bag whose calibration would have chosen so low a threshold.
 
@@ -97,7 +106,9 @@ def split_p_value(
         target: c, what the threshold brings the mean calibration loss down to.
         level: the level that the value will be compared with. Drawing stops when it can only lie
             above, so values above ``level`` are rough.
-        seed: seed of the random splits.
+        seed: of the random splits. They must know nothing of the losses. One seed for all bags
+            draws the same places of the bag each time, and where a place says something about its
+            loss (they came sorted) every bag's value errs to the same side: :func:`seed_of_bag`.
 
     Returns:
         ``(1 + hits) / (1 + splits)``, a valid p-value for any number of splits.
@@ -121,6 +132,16 @@ def split_p_value(
         if hits + 1 > level * (splits + 1):
             break
     return (1 + hits) / (1 + done)
+
+
+def seed_of_bag(calibration: np.ndarray[Any, Any], test: np.ndarray[Any, Any]) -> int:
+    """A seed for :func:`split_p_value`: the same for the same losses, another for any others.
+
+    A hash of the losses as they came, so that a run can be repeated to the bit, and splits are
+    drawn independently for each bag whatever its order.
+    """
+    digest = hashlib.sha256(calibration.tobytes() + b"|" + test.tobytes()).digest()
+    return int.from_bytes(digest[:16], "big")
 
 
 def log_chance_of_equal_halves(counts: Any) -> float:

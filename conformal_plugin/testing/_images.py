@@ -13,6 +13,7 @@ from conformal_plugin.errors import OptionError
 from conformal_plugin.testing._exchangeability import (
     highest_loss,
     log_chance_of_equal_halves,
+    seed_of_bag,
     split_p_value,
     threshold_p_value,
 )
@@ -84,8 +85,10 @@ def assert_exchangeable_coverage(
 ) -> None:
     """Fail when test images are covered less than chance allows, given the calibration images'.
 
-    Null hypothesis as for :func:`assert_image_coverage`. The test is a permutation test, exact for
-    any law of the losses and any correlation within images, and it adapts to how much images vary.
+    Null hypothesis as for :func:`assert_image_coverage`. The test is a permutation test, valid for
+    any law of the losses, any correlation within images and any order of the images, and it adapts
+    to how much images vary. The splits that it draws follow from the losses themselves, so that the
+    same data gives the same answer.
     Two checks need no chance at all: that the threshold does on the calibration images what
     calibration at ``alpha`` makes it do, and that the two sets are not the same images.
 
@@ -263,14 +266,15 @@ def require_exchangeable(
             n, threshold_target, m, loss, target=target, false_alarm=false_alarm, measure=measure
         )
         return
-    p_value = split_p_value(calibration, test, threshold_target, false_alarm)
+    seed = seed_of_bag(calibration, test)
+    p_value = split_p_value(calibration, test, threshold_target, false_alarm, seed)
     if p_value > false_alarm:
         return
     spread = math.sqrt(float(np.concatenate([calibration, test]).var()) * (1 / n + 1 / m))
     raise CoverageError(
         observed=measure(float(test.mean())),
         target=target,
-        lowest=measure(_highest(calibration, test, threshold_target, false_alarm)),
+        lowest=measure(_highest(calibration, test, threshold_target, false_alarm, seed)),
         p_value=p_value,
         false_alarm=false_alarm,
         n_calibration=n,
@@ -318,12 +322,13 @@ def _highest(
     test: np.ndarray[Any, Any],
     threshold_target: float,
     level: float,
+    seed: int,
 ) -> float:
     """The highest mean loss that passes when the test images' losses are scaled down."""
     low, high = 0.0, 1.0
     for _ in range(12):
         middle = (low + high) / 2
-        if split_p_value(calibration, middle * test, threshold_target, level) > level:
+        if split_p_value(calibration, middle * test, threshold_target, level, seed) > level:
             low = middle
         else:
             high = middle

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import scipy.stats
 
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.errors import OptionError
-from conformal_plugin.precision import betting_pvalue, check_share, kept_losses
+from conformal_plugin.precision import betting_order, betting_pvalue, check_share, kept_losses
 from conformal_plugin.testing._failures import PrecisionError
 from conformal_plugin.testing._laws import checked_count, checked_rate
 
@@ -23,6 +24,7 @@ def assert_precision(
     evaluation: Evaluation,
     promise: Calibration | float,
     *,
+    ids: Iterable[object] | None = None,
     false_alarm: float = 1e-3,
 ) -> None:
     """Fail when more kept labels are wrong than the promise and chance allow.
@@ -32,8 +34,11 @@ def assert_precision(
     :func:`conformal_plugin.precision.betting_pvalue` (Waudby-Smith and Ramdas, arXiv
     2010.09686) on the losses that the promise is about, see
     :func:`conformal_plugin.calibrate_precision`: a gambler who bets on high losses multiplies the
-    stake by 1 / false_alarm with probability at most false_alarm. Images are taken in a random
-    order, the same for the same images.
+    stake by 1 / false_alarm with probability at most false_alarm. That takes an order which knows
+    nothing of the losses: images are bet on by a hash of their ids or, without these, of their
+    numbers in the order in which they came, see
+    :func:`conformal_plugin.precision.betting_order`. So do not sort images by what was measured on
+    them. The alarm rate is at most the stated one, and mostly lower: a bet is a bound.
 
     A promise made with probability ``1 - delta`` over calibration sets is broken by a share
     ``delta`` of them, rightly: the alarm rate over fresh calibrations is at most ``delta +
@@ -44,6 +49,8 @@ def assert_precision(
         promise: a calibration by :func:`conformal_plugin.calibrate_precision`, with any weighting;
             or epsilon, a bound in (0, 1) on the share of wrong labels among the kept ones, every
             image counting alike (``weighting="share"``).
+        ids: one per measured image, in the order in which they were evaluated (without those that
+            have no labelled pixel); the result is then the same in whatever order they came.
         false_alarm: rate at which a threshold that keeps its promise fails, at most.
 
     Raises:
@@ -74,24 +81,32 @@ def assert_precision(
     _require(
         kept_losses(wrong, kept, pixels if largest is None else largest, epsilon, weighting),
         *_risk(wrong, kept, pixels, weighting),
+        ids=ids,
         epsilon=epsilon,
         false_alarm=false_alarm,
     )
 
 
 def assert_image_precision(
-    wrong: Any, kept: Any, *, epsilon: float, false_alarm: float = 1e-3
+    wrong: Any,
+    kept: Any,
+    *,
+    epsilon: float,
+    ids: Iterable[object] | None = None,
+    false_alarm: float = 1e-3,
 ) -> None:
     """Fail when the share of wrong labels, averaged over images, is above ``epsilon`` by no chance.
 
     Null hypothesis: images are independent draws of a population in which, at this threshold, the
     mean of ``wrong / max(kept, 1)`` is at most ``epsilon`` (``weighting="macro"``). The test is
-    that of :func:`assert_precision`, for counts of one's own.
+    that of :func:`assert_precision`, for counts of one's own: in the order in which the images came,
+    not sorted by what was counted.
 
     Args:
         wrong: integers ``(m,)``, kept pixels with a wrong label, of each image.
         kept: integers ``(m,)``, kept pixels of each image.
         epsilon: promised bound on the risk, in (0, 1).
+        ids: one per image, in step; as in :func:`assert_precision`.
         false_alarm: rate at which a threshold that keeps its promise fails, at most; what
             :func:`assert_precision` says about delta holds here too.
 
@@ -123,6 +138,7 @@ def assert_image_precision(
     _require(
         kept_losses(wrongs, keeps, keeps, bound, "macro"),
         *_risk(wrongs, keeps, keeps, "macro"),
+        ids=ids,
         epsilon=bound,
         false_alarm=false_alarm,
     )
@@ -159,12 +175,17 @@ def _risk(
 
 
 def _require(
-    losses: np.ndarray[Any, Any], risk: float, counts: str, *, epsilon: float, false_alarm: float
+    losses: np.ndarray[Any, Any],
+    risk: float,
+    counts: str,
+    *,
+    ids: Iterable[object] | None,
+    epsilon: float,
+    false_alarm: float,
 ) -> None:
     __tracebackhide__ = True
     rate = checked_rate("false_alarm", false_alarm)
-    # An order that knows neither the losses nor the order in which they came.
-    gains = 1 - np.random.default_rng(0).permutation(np.sort(losses))
+    gains = 1 - losses[betting_order(_names(ids, len(losses)))]
     p_value = float(betting_pvalue(gains, 1 - epsilon, aim=rate))
     if p_value <= rate:
         raise PrecisionError(
@@ -175,6 +196,20 @@ def _require(
             false_alarm=rate,
             n_test=len(losses),
         )
+
+
+def _names(ids: Iterable[object] | None, images: int) -> Sequence[object]:
+    """What the images are called: one id each, or their numbers."""
+    if ids is None:
+        return range(images)
+    names = list(ids)
+    if len(names) != images or len(set(map(str, names))) != images:
+        raise OptionError(
+            f"ids must be {images} different ones, one per measured image in the same order, got "
+            f"{len(names)} ({len(set(map(str, names)))} different); leave out those of images "
+            f"without a labelled pixel, and measure each image once"
+        )
+    return names
 
 
 def assert_promise_rate(broken: int, runs: int, *, delta: float, false_alarm: float = 1e-3) -> None:

@@ -10,13 +10,15 @@ import pytest
 import scipy.stats
 from hypothesis import given, settings, strategies as st
 
-from conformal_plugin.testing import correlated_scores
+from conformal_plugin.testing import CoverageError, correlated_scores
 from conformal_plugin.testing._exchangeability import (
     highest_loss,
     log_chance_of_equal_halves,
+    seed_of_bag,
     split_p_value,
     threshold_p_value,
 )
+from conformal_plugin.testing._images import require_exchangeable
 
 N, M, PIXELS, ALPHA = 3, 4, 3, 0.5
 TARGET = (ALPHA * (N + 1) - 1) / N
@@ -72,7 +74,7 @@ def test_drawn_splits_estimate_the_share_of_all(sizes: tuple[int, int]) -> None:
     bag = np.random.default_rng(0).random(n + m)
     target = float(np.quantile(bag, 0.4))
     share = np.mean([bag[list(c)].mean() <= target for c in combinations(range(n + m), n)])
-    estimate = split_p_value(bag[:n], bag[n:], target, 0.999)
+    estimate = split_p_value(bag[:n], bag[n:], target, 0.999, seed=0)
     low, high = scipy.stats.binom.interval(1 - 1e-6, 9999, share)
     assert low / 10_000 <= estimate <= (high + 1) / 10_000
 
@@ -80,10 +82,26 @@ def test_drawn_splits_estimate_the_share_of_all(sizes: tuple[int, int]) -> None:
 def test_drawing_stops_early_only_above_the_level() -> None:
     rng = np.random.default_rng(1)
     calibration, test = rng.random(30), rng.random(30)
-    full = split_p_value(calibration, test, float(calibration.mean()), 0.999)
+    target = float(calibration.mean())
+    full = split_p_value(calibration, test, target, 0.999, seed=0)
     assert full > 0.01
-    assert split_p_value(calibration, test, float(calibration.mean()), 0.01) > 0.01
-    assert split_p_value(calibration, test + 1, float(calibration.mean()), 0.01) == 1e-4
+    assert split_p_value(calibration, test, target, 0.01, seed=0) > 0.01
+    assert split_p_value(calibration, test + 1, target, 0.01, seed=0) == 1e-4
+
+
+def test_the_splits_of_two_bags_have_nothing_in_common() -> None:
+    """Drawn with one seed from sorted bags, the values would all err by the same amount."""
+    rng = np.random.default_rng(2)
+    calibration, test = np.sort(rng.random(20)), np.sort(rng.random(20) + 0.18)
+    raised: set[str] = set()
+    for hair in 1e-9 * np.arange(8):  # too little to change any split's hit
+        with pytest.raises(CoverageError) as caught:
+            require_exchangeable(
+                calibration, float(calibration.mean()), test + hair, target=0.9, false_alarm=0.3
+            )
+        raised.add(f"{caught.value.p_value:.4f}")
+    assert len(raised) > 3
+    assert seed_of_bag(calibration, test) == seed_of_bag(calibration.copy(), test.copy())
 
 
 def test_the_bound_is_the_hypergeometric_tail_or_more() -> None:

@@ -39,16 +39,59 @@ def test_a_promise_that_holds_passes_and_a_broken_one_fails() -> None:
         assert part in str(error)
 
 
-def test_the_order_of_images_does_not_matter() -> None:
+def test_with_ids_the_order_of_images_does_not_matter() -> None:
     rng = np.random.default_rng(1)
     wrong, kept = counts(100, 2.5 * EPSILON, rng)
+    names = np.array([f"photo-{i}" for i in range(100)])
     p_values = set()
     for _ in range(3):
         order = rng.permutation(100)
         with pytest.raises(PrecisionError) as caught:
-            assert_image_precision(wrong[order], kept[order], epsilon=EPSILON, false_alarm=0.05)
+            assert_image_precision(
+                wrong[order], kept[order], epsilon=EPSILON, ids=names[order], false_alarm=0.05
+            )
         p_values.add(caught.value.p_value)
     assert len(p_values) == 1
+
+
+def test_ids_name_each_measured_image_once() -> None:
+    settings = {"epsilon": EPSILON}
+    assert_image_precision([0, 1], [9, 9], ids=["a", "b"], **settings)
+    for ids in (["a"], ["a", "a"], ["a", "b", "c"]):
+        with pytest.raises(OptionError, match="ids must be 2 different ones"):
+            assert_image_precision([0, 1], [9, 9], ids=ids, **settings)
+    with pytest.raises(OptionError, match="ids must be 200 different ones"):
+        assert_precision(evaluate(*labelled(0.05), 0.5), EPSILON, ids=range(199))
+
+
+@pytest.mark.parametrize(("images", "epsilon", "repeats"), [(5, 0.3, 2000), (93, 0.1, 3000)])
+def test_losses_have_no_say_in_the_order(images: int, epsilon: float, repeats: int) -> None:
+    """Whole images right or wrong: an order that begins with sorted losses alarms too often."""
+    rng, rate = np.random.default_rng(images), 0.1
+    kept = np.full(images, 16)
+    alarms = 0
+    for _ in range(repeats):
+        try:
+            wrong = 16 * (rng.random(images) < epsilon)
+            assert_image_precision(wrong, kept, epsilon=epsilon, false_alarm=rate)
+        except PrecisionError:
+            alarms += 1
+    assert alarms <= scipy.stats.binom.isf(1e-5, repeats, rate)
+
+
+def test_evaluations_keep_the_order_of_arrival_for_the_bets() -> None:
+    """As above from maps to alarm: nothing on the way may sort images by what is measured."""
+    rng, rate, repeats, images = np.random.default_rng(6), 0.1, 1500, 5
+    labels = np.zeros((images, 1, 2), dtype=int)
+    alarms = 0
+    for _ in range(repeats):
+        shown = rng.random((images, 1, 1)) < 0.3
+        maps = np.stack([0.9 - 0.8 * shown, 0.1 + 0.8 * shown], axis=1).repeat(2, axis=3)
+        try:
+            assert_precision(evaluate(maps, labels, 0.5), 0.3, false_alarm=rate)
+        except PrecisionError:
+            alarms += 1
+    assert alarms <= scipy.stats.binom.isf(1e-5, repeats, rate)
 
 
 def test_false_alarms_stay_below_the_stated_rate() -> None:
