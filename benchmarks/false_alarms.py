@@ -1,11 +1,12 @@
 """How often the assertions of conformal_plugin.testing fail a sound calibration, and a broken one.
 
-    python benchmarks/false_alarms.py [--runs 10000] [--seed 0]
+    python benchmarks/false_alarms.py [--runs 30000] [--seed 0] [--only PART] [--honest | --broken]
 
 Each honest run draws calibration and test data afresh, calibrates soundly and asserts at stated
-rates of 1e-3 and 1e-2. "Most by chance" is the 99.9 % point of Binomial(runs, rate): a test whose
-level holds stays at or below it in 999 of 1000 runs of this script. Broken runs have one fault
-each.
+rates of 1e-3, 1e-2 and 1e-1. "Most by chance" is the 99.9 % point of Binomial(runs, rate): a test
+whose level holds stays at or below it in 999 of 1000 runs of this script. Broken runs have one
+fault each. The bets of many runs are taken at once, with the assertion's own p-values and order of
+images; the first runs of each case go through the assertion itself and must agree.
 """
 
 from __future__ import annotations
@@ -13,81 +14,197 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.stats
 
-from conformal_plugin import Evaluation, calibrate, evaluate
-from conformal_plugin.calibration import conformal_rank
+from conformal_plugin import Calibration, Evaluation, calibrate, evaluate
+from conformal_plugin.calibration import Guarantee, conformal_rank
+from conformal_plugin.precision import betting_order, betting_pvalue, kept_losses
 from conformal_plugin.testing import (
     assert_coverage,
     assert_exchangeable_coverage,
     assert_image_coverage,
     assert_image_precision,
+    assert_image_wise_coverage,
     assert_point_coverage,
     assert_precision,
+    assert_promise_rate,
     assert_threshold_rule,
     correlated_scores,
 )
 
-RATES = (1e-3, 1e-2)
+RATES = (1e-3, 1e-2, 1e-1)
 ALPHA = 0.1
 PIXELS = 64
 CORRELATION = 0.3
+AT_ONCE = 2000
+CHECKED = 200  # runs whose bets are taken by the assertion as well
 
 Draw = Callable[[np.random.Generator], Callable[[float], None]]
+Count = Callable[[int, int], list[int]]
+"""Alarms at each rate, from a number of runs and a seed."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=10_000, help="honest runs of each case")
+    parser.add_argument("--runs", type=int, default=30_000, help="honest runs of each case")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="cases whose name or data holds this text")
+    parts = parser.add_mutually_exclusive_group()
+    parts.add_argument("--honest", action="store_true", help="no broken runs")
+    parts.add_argument("--broken", action="store_true", help="no honest runs")
     arguments = parser.parse_args()
-    honest(arguments.runs, arguments.seed)
-    broken(max(1, arguments.runs // 20), arguments.seed)
+    if not arguments.broken:
+        honest(arguments.runs, arguments.seed, arguments.only)
+    if not arguments.honest:
+        broken(max(1, arguments.runs // 60), arguments.seed, arguments.only)
 
 
-def honest(runs: int, seed: int) -> None:
+def honest(runs: int, seed: int, only: str) -> None:
+    most = [int(scipy.stats.binom.isf(1e-3, runs, rate)) for rate in RATES]
     print(
         f"honest runs, alpha {ALPHA}, {runs} each; images of {PIXELS} pixels, r = {CORRELATION}\n"
     )
-    print("| assertion | data | stated rate | alarms | rate | most by chance | s |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    for number, (assertion, data, draw) in enumerate(HONEST):
+    columns = " | ".join(f"at {rate:g} (most {m})" for rate, m in zip(RATES, most))
+    print(f"| assertion | data | {columns} | s |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for number, (assertion, data, count) in enumerate(HONEST):
+        if only not in f"{assertion}, {data}":
+            continue
         start = time.perf_counter()
-        alarms = count(draw, runs, seed + number)
+        alarms = count(runs, seed + number)
+        cells = " | ".join(
+            f"{found}{'' if found <= m else ' TOO MANY'}" for found, m in zip(alarms, most)
+        )
         seconds = time.perf_counter() - start
-        for rate, number_of_alarms in zip(RATES, alarms):
-            most = int(scipy.stats.binom.isf(1e-3, runs, rate))
-            print(
-                f"| {assertion} | {data} | {rate:g} | {number_of_alarms} | "
-                f"{number_of_alarms / runs:.4f} | {most} | {seconds:.0f} |",
-                flush=True,
-            )
+        print(f"| {assertion} | {data} | {cells} | {seconds:.0f} |", flush=True)
 
 
-def broken(runs: int, seed: int) -> None:
+def broken(runs: int, seed: int, only: str) -> None:
     print(f"\nbroken runs, alpha {ALPHA}, {runs} each: share that is caught\n")
-    print("| fault | assertion | at 1e-3 | at 1e-2 |")
-    print("| --- | --- | --- | --- |")
+    print("| fault | assertion | at 0.001 | at 0.01 | at 0.1 |")
+    print("| --- | --- | --- | --- | --- |")
     for number, (fault, assertion, draw) in enumerate(BROKEN):
-        alarms = count(draw, runs, seed + 1000 + number)
+        if only not in f"{assertion}, {fault}":
+            continue
+        alarms = one_by_one(draw)(runs, seed + 1000 + number)
         shares = " | ".join(f"{number_of_alarms / runs:.3f}" for number_of_alarms in alarms)
         print(f"| {fault} | {assertion} | {shares} |", flush=True)
 
 
-def count(draw: Draw, runs: int, seed: int) -> list[int]:
-    """Runs that fail, for each rate."""
-    rng = np.random.default_rng(seed)
-    alarms = [0] * len(RATES)
-    for _ in range(runs):
-        run = draw(rng)
-        for index, rate in enumerate(RATES):
-            try:
-                run(rate)
-            except AssertionError:
-                alarms[index] += 1
-    return alarms
+def one_by_one(draw: Draw) -> Count:
+    """Counts with the assertion called for each run and rate."""
+
+    def count(runs: int, seed: int) -> list[int]:
+        rng = np.random.default_rng(seed)
+        alarms = [0] * len(RATES)
+        for _ in range(runs):
+            run = draw(rng)
+            for index, rate in enumerate(RATES):
+                alarms[index] += fails(run, rate)
+        return alarms
+
+    return count
+
+
+def fails(run: Callable[[float], None], rate: float) -> bool:
+    try:
+        run(rate)
+    except AssertionError:
+        return True
+    return False
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Counts of many runs, each ``(images, runs)``: what is measured, kept, and kept wrongly."""
+
+    pixels: np.ndarray
+    kept: np.ndarray
+    wrong: np.ndarray
+
+    def run(self, number: int) -> Evaluation:
+        """The evaluation of one run, of a single class beside the wrong ones."""
+        pixels, kept, wrong = (x[:, number] for x in (self.pixels, self.kept, self.wrong))
+        right, dropped = kept - wrong, pixels - kept
+        return Evaluation(
+            confusion=np.array([[right.sum(), wrong.sum(), dropped.sum()], [0, 0, 0]]),
+            set_sizes=np.array([dropped.sum(), kept.sum(), 0]),
+            image_pixels=pixels,
+            image_covered=right,
+            image_kept=kept,
+            image_wrong=wrong,
+            rule="most-probable",
+        )
+
+
+def bets(draw: Callable[[np.random.Generator, int], Kept], epsilon: float, weighting: str) -> Count:
+    """Counts of assert_precision, or of assert_image_precision for ``"macro"``."""
+
+    def run(counts: Kept, number: int) -> Callable[[float], None]:
+        if weighting == "share":
+            return lambda rate: assert_precision(counts.run(number), epsilon, false_alarm=rate)
+        wrong, kept = counts.wrong[:, number], counts.kept[:, number]
+        return lambda rate: assert_image_precision(wrong, kept, epsilon=epsilon, false_alarm=rate)
+
+    def count(runs: int, seed: int) -> list[int]:
+        rng = np.random.default_rng(seed)
+        alarms = [0] * len(RATES)
+        for first in range(0, runs, AT_ONCE):
+            counts = draw(rng, min(AT_ONCE, runs - first))
+            losses = kept_losses(counts.wrong, counts.kept, counts.pixels, epsilon, weighting)
+            gains = 1 - losses[betting_order(range(len(losses)))]
+            for index, rate in enumerate(RATES):
+                alarm = betting_pvalue(gains, 1 - epsilon, aim=rate) <= rate
+                for number in range(min(len(alarm), CHECKED - first)):
+                    if fails(run(counts, number), rate) != alarm[number]:
+                        raise RuntimeError(f"run {number} at {rate}: the assertion says otherwise")
+                alarms[index] += int(alarm.sum())
+        return alarms
+
+    return count
+
+
+def whole_images(m: int, epsilon: float, *, equal: bool) -> Callable[..., Kept]:
+    """As correlated as it gets: all that an image keeps is wrong, with probability epsilon."""
+
+    def draw(rng: np.random.Generator, runs: int) -> Kept:
+        pixels = kept = np.full((m, runs), PIXELS)
+        if not equal:
+            pixels = rng.integers(1, PIXELS + 1, (m, runs))
+            kept = rng.integers(1, pixels + 1)
+        return Kept(pixels, kept, kept * (rng.random((m, runs)) < epsilon))
+
+    return draw
+
+
+def varying_risks(m: int, epsilon: float) -> Callable[..., Kept]:
+    """Some pixels are dropped; of the kept ones a share is wrong that varies around epsilon."""
+
+    def draw(rng: np.random.Generator, runs: int) -> Kept:
+        kept = rng.integers(1, PIXELS + 1, (m, runs))
+        risks = rng.beta(0.5, 0.5 * (1 / epsilon - 1), (m, runs))
+        return Kept(np.full((m, runs), PIXELS), kept, rng.binomial(kept, risks))
+
+    return draw
+
+
+def promises(runs_each: int, delta: float) -> Count:
+    def count(runs: int, seed: int) -> list[int]:
+        broken = np.random.default_rng(seed).binomial(runs_each, delta, runs)
+        values, times = np.unique(broken, return_counts=True)
+
+        def run(value: int) -> Callable[[float], None]:
+            return lambda rate: assert_promise_rate(value, runs_each, delta=delta, false_alarm=rate)
+
+        return [
+            int(sum(t for v, t in zip(values.tolist(), times) if fails(run(v), rate)))
+            for rate in RATES
+        ]
+
+    return count
 
 
 def points(n: int, m: int) -> Draw:
@@ -113,65 +230,119 @@ def repeated_points(n: int, runs: int) -> Draw:
     return draw
 
 
-def image_level(n: int, m: int, *, known: bool, shift: float = 0.0, correct: bool = True) -> Draw:
+def image_level(
+    n: int,
+    m: int,
+    *,
+    known: bool,
+    equal: bool = True,
+    in_order: bool = False,
+    shift: float = 0.0,
+    correct: bool = True,
+) -> Draw:
     """Image-level conformal risk control; a shift raises the test images' scores."""
 
     def draw(rng: np.random.Generator) -> Callable[[float], None]:
         scores = correlated_scores(n + m, PIXELS, correlation=CORRELATION, seed=rng)
         scores[n:] **= 1 / (1 + shift)
-        allowed = int(np.floor((ALPHA * (n + correct) - correct) * PIXELS + 1e-9))
-        threshold = np.sort(scores[:n], axis=None)[-1 - allowed]
-        covered = (scores <= threshold).mean(axis=1)
+        shares = image_shares(rng, n + m, equal=equal)
+        # The smallest score above which at most this much of the calibration images is left.
+        allowed = (ALPHA * (n + correct) - correct) + 1e-9
+        order = np.argsort(-scores[:n], axis=None)
+        missed = np.cumsum(shares[:n].ravel()[order])
+        threshold = scores[:n].ravel()[order[np.searchsorted(missed, allowed, side="right")]]
+        covered = np.minimum(((scores <= threshold) * shares).sum(axis=1), 1.0)
+        own, test = covered[:n], covered[n:]
+        if in_order:
+            own, test = np.sort(own), np.sort(test)
         if known:
             return lambda rate: assert_exchangeable_coverage(
-                covered[n:], covered[:n], alpha=ALPHA, false_alarm=rate
+                test, own, alpha=ALPHA, false_alarm=rate
             )
         return lambda rate: assert_image_coverage(
-            covered[n:], n_calibration=n, alpha=ALPHA, false_alarm=rate
+            test, n_calibration=n, alpha=ALPHA, false_alarm=rate
         )
 
     return draw
 
 
-def precision(m: int, *, excess: float = 1.0) -> Draw:
-    """Images whose risk is epsilon, or a multiple of it, with strongly varying image risks."""
+def image_shares(rng: np.random.Generator, images: int, *, equal: bool) -> np.ndarray:
+    """What a pixel counts in its image, ``(images, PIXELS)``; 0 where it has no such pixel."""
+    sizes = np.full(images, PIXELS) if equal else rng.integers(1, PIXELS + 1, images)
+    return (np.arange(PIXELS) < sizes[:, None]) / sizes[:, None]
 
+
+def image_wise(n: int, m: int, tau: float = 0.9) -> Draw:
     def draw(rng: np.random.Generator) -> Callable[[float], None]:
-        risks = rng.beta(0.5, 0.5 * (1 / (ALPHA * excess) - 1), m)
-        kept = rng.integers(1, PIXELS + 1, m)
-        wrong = rng.binomial(kept, risks)
-        return lambda rate: assert_image_precision(wrong, kept, epsilon=ALPHA, false_alarm=rate)
-
-    return draw
-
-
-def evaluated_precision(m: int, *, excess: float = 1.0) -> Draw:
-    """Images of which some pixels are dropped; of the kept ones a varying share is wrong."""
-
-    def draw(rng: np.random.Generator) -> Callable[[float], None]:
-        kept = rng.integers(1, PIXELS + 1, m)
-        # As correlated as it gets: all that an image keeps is wrong, or none of it.
-        wrong = kept * (rng.random(m) < ALPHA * excess)
-        right, dropped = kept - wrong, PIXELS - kept
-        evaluation = Evaluation(
-            confusion=np.array([[right.sum(), wrong.sum(), dropped.sum()], [0, 0, 0]]),
-            set_sizes=np.array([dropped.sum(), kept.sum(), 0]),
-            image_pixels=np.full(m, PIXELS),
-            image_covered=right,
-            image_kept=kept,
-            image_wrong=wrong,
-            rule="most-probable",
+        scores = np.sort(correlated_scores(n + m, PIXELS, correlation=CORRELATION, seed=rng))
+        needed = scores[:n, int(np.ceil(tau * PIXELS - 1e-9)) - 1]
+        threshold = np.sort(needed)[conformal_rank(n, ALPHA) - 1]
+        coverage = (scores[n:] <= threshold).mean(axis=1)
+        return lambda rate: assert_image_wise_coverage(
+            coverage, n_calibration=n, alpha=ALPHA, tau=tau, false_alarm=rate
         )
-        return lambda rate: assert_precision(evaluation, ALPHA, false_alarm=rate)
 
     return draw
 
 
-def rule(threshold: Callable[[np.ndarray, float], float], n: int) -> Draw:
+def evaluated(n: int, m: int, *, known: bool) -> Draw:
+    """The paper's threshold on pooled pixels, images of unequal sizes, by assert_coverage."""
+
+    def draw(rng: np.random.Generator) -> Callable[[float], None]:
+        scores = correlated_scores(n + m, PIXELS, correlation=CORRELATION, seed=rng)
+        sizes = rng.integers(1, PIXELS + 1, n + m)
+        scores[np.arange(PIXELS) >= sizes[:, None]] = np.inf
+        pooled = np.sort(scores[:n], axis=None)[: sizes[:n].sum()]
+        threshold = pooled[conformal_rank(len(pooled), ALPHA) - 1]
+        covered = (scores <= threshold).sum(axis=1)
+        calibration = Calibration(
+            qhat=threshold,
+            alpha=ALPHA,
+            guarantee=Guarantee("pixel-marginal", "pixel", False, ""),
+            ignore_index=255,
+            n_pixels=len(pooled),
+            n_images=n,
+            pixels_per_class=np.array([len(pooled)]),
+            images_per_class=np.array([n]),
+        )
+        own, test = (
+            Evaluation(
+                confusion=np.array([[size.sum(), 0]]),
+                set_sizes=np.array([(size - hit).sum(), hit.sum()]),
+                image_pixels=size,
+                image_covered=hit,
+                image_kept=size,
+                image_wrong=0 * size,
+                rule="most-probable",
+            )
+            for size, hit in ((sizes[:n], covered[:n]), (sizes[n:], covered[n:]))
+        )
+        more = {"calibration_evaluation": own} if known else {"largest_image": PIXELS}
+        return lambda rate: assert_coverage(test, calibration, false_alarm=rate, **more)
+
+    return draw
+
+
+def excess_precision(
+    draw: Callable[[np.random.Generator, int], Kept], epsilon: float, weighting: str
+) -> Draw:
+    """Broken runs: ``draw`` is wrong more often than the epsilon that is tested."""
+
+    def one(rng: np.random.Generator) -> Callable[[float], None]:
+        counts = draw(rng, 1)
+        if weighting == "share":
+            return lambda rate: assert_precision(counts.run(0), epsilon, false_alarm=rate)
+        wrong, kept = counts.wrong[:, 0], counts.kept[:, 0]
+        return lambda rate: assert_image_precision(wrong, kept, epsilon=epsilon, false_alarm=rate)
+
+    return one
+
+
+def rule(threshold: Callable[[np.ndarray, float], float], n: int, runs: int = 200) -> Draw:
     def draw(rng: np.random.Generator) -> Callable[[float], None]:
         seed = int(rng.integers(2**32))
         return lambda rate: assert_threshold_rule(
-            threshold, n_calibration=n, alpha=ALPHA, runs=200, seed=seed, false_alarm=rate
+            threshold, n_calibration=n, alpha=ALPHA, runs=runs, seed=seed, false_alarm=rate
         )
 
     return draw
@@ -187,6 +358,10 @@ def on_the_calibration_images(n: int) -> Draw:
         )
 
     return draw
+
+
+def corrected(scores: np.ndarray, alpha: float) -> float:
+    return float(np.sort(scores)[conformal_rank(len(scores), alpha) - 1])
 
 
 def uncorrected(scores: np.ndarray, alpha: float) -> float:
@@ -211,16 +386,49 @@ def shifted_labels(n: int, m: int) -> Draw:
     return draw
 
 
-HONEST: list[tuple[str, str, Draw]] = [
-    ("assert_point_coverage", "500 and 2000", points(500, 2000)),
-    ("assert_point_coverage", "100 runs of 20 and 50", repeated_points(20, 100)),
-    ("assert_exchangeable_coverage", "92 and 245 images", image_level(92, 245, known=True)),
-    ("assert_exchangeable_coverage", "20 and 100 images", image_level(20, 100, known=True)),
-    ("assert_image_coverage", "92 and 245 images", image_level(92, 245, known=False)),
-    ("assert_image_coverage", "20 and 100 images", image_level(20, 100, known=False)),
-    ("assert_image_precision", "245 images", precision(245)),
-    ("assert_precision", "245 images", evaluated_precision(245)),
-    ("assert_precision", "100 images", evaluated_precision(100)),
+HONEST: list[tuple[str, str, Count]] = [
+    ("assert_point_coverage", "500 and 2000 points", one_by_one(points(500, 2000))),
+    ("assert_point_coverage", "20 and 5 points", one_by_one(points(20, 5))),
+    ("assert_point_coverage", "100 runs of 20 and 50", one_by_one(repeated_points(20, 100))),
+    ("assert_threshold_rule", "50 runs, n = 20", one_by_one(rule(corrected, 20, runs=50))),
+    ("assert_promise_rate", "1000 runs, delta 0.1", promises(1000, 0.1)),
+    ("assert_image_wise_coverage", "92 and 245 images, tau 0.9", one_by_one(image_wise(92, 245))),
+    *(
+        (name, f"{n} and {m} images, {'equal' if equal else 'unequal'} sizes", one_by_one(draw))
+        for name, known in (
+            ("assert_image_coverage", False),
+            ("assert_exchangeable_coverage", True),
+        )
+        for n, m, equal in ((20, 5, True), (20, 100, False), (92, 245, True), (92, 245, False))
+        for draw in (image_level(n, m, known=name != "assert_image_coverage", equal=equal),)
+    ),
+    (
+        "assert_exchangeable_coverage",
+        "92 and 245 images, sorted by coverage",
+        one_by_one(image_level(92, 245, known=True, in_order=True)),
+    ),
+    *(
+        (
+            "assert_coverage",
+            f"92 and 100 images of unequal sizes, pixels, calibration images {known}",
+            one_by_one(evaluated(92, 100, known=known == "known")),
+        )
+        for known in ("known", "unknown")
+    ),
+    *(
+        (name, f"{m} images{details}, epsilon {epsilon:g}", bets(draw, epsilon, weighting))
+        for m, epsilon in ((5, 0.3), (20, 0.1), (93, 0.1), (245, 0.05), (300, 0.1), (780, 0.1))
+        for name, weighting in (("assert_precision", "share"), ("assert_image_precision", "macro"))
+        for details, draw in (
+            ("", whole_images(m, epsilon, equal=True)),
+            (" of unequal sizes", whole_images(m, epsilon, equal=False)),
+        )
+    ),
+    *(
+        ("assert_image_precision", f"{m} images, risks vary, epsilon 0.1", varying)
+        for m in (5, 245)
+        for varying in (bets(varying_risks(m, ALPHA), ALPHA, "macro"),)
+    ),
 ]
 
 BROKEN: list[tuple[str, str, Draw]] = [
@@ -242,8 +450,16 @@ BROKEN: list[tuple[str, str, Draw]] = [
         for shift in (0.5, 1.0, 2.0)
         for known in (True, False)
     ),
-    ("twice epsilon wrong", "assert_image_precision, 245", precision(245, excess=2.0)),
-    ("twice epsilon wrong", "assert_precision, 245", evaluated_precision(245, excess=2.0)),
+    (
+        "twice epsilon wrong",
+        "assert_image_precision, 245",
+        excess_precision(varying_risks(245, 2 * ALPHA), ALPHA, "macro"),
+    ),
+    (
+        "twice epsilon wrong, whole images at once",
+        "assert_precision, 245",
+        excess_precision(whole_images(245, 2 * ALPHA, equal=True), ALPHA, "share"),
+    ),
 ]
 
 

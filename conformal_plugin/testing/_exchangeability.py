@@ -115,7 +115,8 @@ def split_p_value(
     """
     bag = np.concatenate([calibration, test])
     n, smaller = len(calibration), min(len(calibration), len(test))
-    splits = max(9999, math.ceil(10 / level) - 1)
+    # A hundred of them at the level itself, or what ten thousand give.
+    splits = max(999, min(9999, math.ceil(100 / level) - 1), math.ceil(10 / level) - 1)
     bound = n * target + _ROUNDING
     if smaller < n:
         bound = bag.sum() - bound  # the test images' loss is drawn instead, and is at least this

@@ -99,8 +99,8 @@ def assert_image_precision(
 
     Null hypothesis: images are independent draws of a population in which, at this threshold, the
     mean of ``wrong / max(kept, 1)`` is at most ``epsilon`` (``weighting="macro"``). The test is
-    that of :func:`assert_precision`, for counts of one's own: in the order in which the images came,
-    not sorted by what was counted.
+    that of :func:`assert_precision`, for counts of one's own, in the order in which the images
+    came: not sorted by what was counted.
 
     Args:
         wrong: integers ``(m,)``, kept pixels with a wrong label, of each image.
