@@ -10,6 +10,7 @@ import numpy as np
 
 from conformal_plugin.calibration import conformal_rank, exact_alpha
 from conformal_plugin.errors import OptionError
+from conformal_plugin.testing._disjoint import require_disjoint
 from conformal_plugin.testing._exchangeability import log_chance_of_equal_halves
 from conformal_plugin.testing._failures import CoverageError, SameDataError
 from conformal_plugin.testing._images import (
@@ -44,7 +45,7 @@ def assert_coverage(
     threshold is the one that the calibration's rule gives. What is a unit, and so which test, is
     read off ``calibration.guarantee``:
 
-    - points (``"marginal"``): the beta-binomial law of the covered points, exact;
+    - points (``"marginal"``): the beta-binomial law of the covered points;
     - images at image level: :func:`assert_image_coverage`, which holds for every law and any
       correlation within images, or, with ``calibration_evaluation``,
       :func:`assert_exchangeable_coverage`, which sees much smaller failures;
@@ -53,23 +54,27 @@ def assert_coverage(
       ``alpha + (missed - alpha * valid) / largest_image`` as each image's loss.
 
     Calibration on the test data makes coverage look nominal, so coverage itself cannot show it.
-    It is found by ids, where both lists are given; by ``calibration_evaluation``, when the images
-    have one by one the same coverage; and otherwise when all counts that both sides hold agree
-    (pixels of every class, images) and chance cannot explain it. Where every image holds the same
-    classes, only the first two can tell.
+    It is found by ids, where both lists are given; and whatever the ids say by the content: with
+    ``calibration_evaluation``, when the images have one by one the same coverage; otherwise when
+    all counts that both sides hold agree (pixels of every class, images) and chance cannot explain
+    it. Where every image holds the same classes, only ids and ``calibration_evaluation`` can tell.
+    Test images of which only some are calibration images are found by their ids alone.
 
     Args:
         evaluation: of test data, by :func:`conformal_plugin.evaluate` with ``calibration``.
         calibration: what is tested, with one threshold for all classes.
         calibration_evaluation: the same of the calibration data, with the same threshold.
-        calibration_ids: ids of the calibration images.
-        test_ids: ids of the test images.
+        calibration_ids: ids of the calibration images, at least as many different ones as images
+            with a labelled pixel. ``x`` and ``x.png`` are one id.
+        test_ids: ids of the test images, likewise.
         largest_image: the most labelled pixels that an image of either set can have (``H * W``
             of the largest); needed for pixel calibrations of images, without
             ``calibration_evaluation``.
         false_alarm: rate at which a sound calibration fails with CoverageError, at most. The checks
             that the sets differ add 1e-5 at most, but for images recognised by their counts alone,
-            where the chance is estimated from how many images hold each class: ids overrule that.
+            where the chance is estimated from how many images hold each class. Other images with
+            the very same counts (made ones, of one layout) pass with ids and
+            ``calibration_evaluation``.
 
     Raises:
         CoverageError: coverage too low to be chance; an ``AssertionError``.
@@ -103,11 +108,14 @@ def assert_coverage(
             f"the evaluation has {evaluation.num_classes} classes and the calibration "
             f"{calibration.num_classes}; evaluate with the annotator that was calibrated"
         )
-    known_apart = _require_disjoint(calibration_ids, test_ids)
+    named = require_disjoint(
+        calibration_ids, test_ids, calibration_images=calibration.n_images, test=evaluation.n_images
+    )
     if calibration_evaluation is not None:
         _require_same_size(calibration_evaluation, calibration)
     name = calibration.guarantee.name
-    if not known_apart:
+    # Ids may be wrong, so content is compared all the same: image by image where it can be.
+    if calibration_evaluation is None or not named:
         _require_other_counts(evaluation, calibration)
     if name == "marginal":
         _assert_points(evaluation, calibration, calibration_evaluation, rate)
@@ -253,22 +261,6 @@ def _checked_largest(
     return largest
 
 
-def _require_disjoint(
-    calibration_ids: Iterable[object] | None, test_ids: Iterable[object] | None
-) -> bool:
-    """Whether the ids show that the sets share nothing; raises when they share something."""
-    __tracebackhide__ = True
-    if calibration_ids is None and test_ids is None:
-        return False
-    if calibration_ids is None or test_ids is None:
-        raise OptionError("pass both calibration_ids and test_ids, or neither")
-    shared = tuple(sorted({str(i) for i in calibration_ids} & {str(i) for i in test_ids}))
-    if shared:
-        shown = ", ".join(shared[:5]) + (", ..." if len(shared) > 5 else "")
-        raise SameDataError(f"{len(shared)} test ids are calibration ids too: {shown}", shared)
-    return True
-
-
 def _require_same_size(calibration_evaluation: Evaluation, calibration: Calibration) -> None:
     __tracebackhide__ = True
     ours = (calibration_evaluation.n_images, calibration_evaluation.n_pixels)
@@ -316,7 +308,8 @@ def _require_other_counts(evaluation: Evaluation, calibration: Calibration) -> N
     same = (
         evaluation.n_images == n
         and np.array_equal(evaluation.confusion.sum(axis=1), calibration.pixels_per_class)
-        and evaluation.coverage >= 1 - calibration.alpha - 1 / n
+        and max(evaluation.coverage, evaluation.image_coverage.mean())
+        >= 1 - calibration.alpha - 1 / n
     )
     if not same:
         return
@@ -329,8 +322,8 @@ def _require_other_counts(evaluation: Evaluation, calibration: Calibration) -> N
         raise SameDataError(
             f"the {n} test {'points' if calibration.n_pixels == n else 'images'} have exactly the "
             f"calibration data's number of labelled pixels of every class "
-            f"({evaluation.n_pixels} in all); if they are other data, show it with calibration_ids "
-            f"and test_ids"
+            f"({evaluation.n_pixels} in all); if they are other data, pass calibration_ids and "
+            f"test_ids, and calibration_evaluation, which compares image by image"
         )
 
 

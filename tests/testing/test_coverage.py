@@ -220,15 +220,71 @@ def test_calibration_on_the_test_points_is_caught() -> None:
     assert_coverage(evaluate(scores[:20], labels[:20] % 2, few), few)
 
 
-def test_ids_that_show_two_sets_overrule_counts_that_agree() -> None:
+@pytest.mark.parametrize("known", [False, True])
+def test_other_ids_do_not_make_the_same_images_others(known: bool) -> None:
     data = images(40)
     calibration = calibrate_image_level(data.maps, data.labels, ALPHA)
-    assert_coverage(
-        measured(data, calibration),
-        calibration,
-        calibration_ids=range(40),
-        test_ids=range(40, 80),
-    )
+    same = measured(data, calibration)
+    more = {"calibration_evaluation": same} if known else {}
+    with pytest.raises(SameDataError, match="exactly the"):
+        assert_coverage(
+            same, calibration, calibration_ids=range(40), test_ids=range(40, 80), **more
+        )
+
+
+def test_other_images_of_the_same_counts_pass_with_ids_and_image_by_image() -> None:
+    data = images(80)
+    data.labels[40:] = data.labels[:40]
+    scores = correlated_scores(80, LARGEST, seed=5).reshape(80, SIDE, SIDE) / 2
+    data = Images(maps_from_scores(scores, data.labels, CLASSES), data.labels)
+    calibration = calibrate_image_level(data[:40].maps, data[:40].labels, ALPHA)
+    own, test = measured(data[:40], calibration), measured(data[40:], calibration)
+    ids = {"calibration_ids": range(40), "test_ids": range(40, 80)}
+    with pytest.raises(SameDataError, match="calibration_evaluation, which compares image by"):
+        assert_coverage(test, calibration, **ids)
+    assert_coverage(test, calibration, calibration_evaluation=own, **ids)
+
+
+def test_an_id_is_the_same_with_and_without_its_extension() -> None:
+    data = images(80)
+    calibration = calibrate_image_level(data[:40].maps, data[:40].labels, ALPHA)
+    test = measured(data[40:], calibration)
+    ids = [f"2007/{i:06}" for i in range(80)]
+    for written in ("{}.png", "{}.JPG", " ./{}"):
+        with pytest.raises(SameDataError, match="1 test ids are calibration ids too: 2007/000039"):
+            assert_coverage(
+                test,
+                calibration,
+                calibration_ids=ids[:40],
+                test_ids=[written.format(name) for name in ids[39:79]],
+            )
+
+
+def test_every_image_needs_an_id_of_its_own() -> None:
+    data = images(80)
+    calibration = calibrate_image_level(data[:40].maps, data[:40].labels, ALPHA)
+    test = measured(data[40:], calibration)
+    for test_ids in (["one"], ["one"] * 40, [f"{i}.png" for i in range(40, 60)] * 2):
+        with pytest.raises(OptionError, match=r"test_ids names \d+ different images"):
+            assert_coverage(test, calibration, calibration_ids=range(40), test_ids=test_ids)
+    with pytest.raises(OptionError, match="calibration_ids names 1 different"):
+        assert_coverage(test, calibration, calibration_ids=["a"], test_ids=range(40))
+    with pytest.raises(OptionError, match="test_ids must be one id per image, got the single"):
+        assert_coverage(test, calibration, calibration_ids=range(40), test_ids="abc")
+    # Images without a labelled pixel have an id and are not counted; hosts repeat labelled ids.
+    assert_coverage(test, calibration, calibration_ids=[*range(40)] * 2, test_ids=range(40, 90))
+
+
+def test_the_same_images_are_told_where_large_ones_are_covered_worse() -> None:
+    """Image level speaks of the mean over images; the pooled pixels then lie below 1 - alpha."""
+    data = images(40)
+    data.labels[10:, 1:] = 255  # one row of labels; the ten others are whole, and harder
+    data.maps[:10] *= 0.6
+    calibration = calibrate_image_level(data.maps, data.labels, ALPHA)
+    same = measured(data, calibration)
+    assert same.coverage < 0.8 < 0.9 <= same.image_coverage.mean()
+    with pytest.raises(SameDataError, match="number of labelled pixels of every class"):
+        assert_coverage(same, calibration)
 
 
 def test_one_shared_id_is_enough() -> None:
