@@ -46,3 +46,7 @@ from conformal_plugin.calibration._saved_state import (
 from conformal_plugin.calibration._span import (
     index_from_top as index_from_top,
 )
+from conformal_plugin.calibration._wording import (
+    shortage as shortage,
+    slack as slack,
+)

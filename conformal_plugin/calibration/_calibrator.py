@@ -203,5 +203,6 @@ def _guarantee(alpha: float, *, points: bool) -> Guarantee:
         False,
         f"On average over calibration sets about {share} of pixels have their true class in the "
         f"prediction set. Heuristic: the pixels of one image are not independent, so the spread "
-        f"is that of the number of images, not of pixels.",
+        f"is that of the number of images, not of pixels, and with few images the average mostly "
+        f"lies a little below.",
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from conformal_plugin.calibration._quantile import exact_alpha, images_needed
 
-__all__ = ["class_list", "coverage_share", "shortage"]
+__all__ = ["class_list", "coverage_share", "shortage", "slack"]
 
 
 def coverage_share(alpha: Any) -> str:
@@ -22,6 +22,18 @@ def shortage(alpha: float, images: int) -> str:
     return (
         f" Here q-hat is infinite: alpha {alpha:g} needs at least {needed} images, and there are "
         f"{images}."
+    )
+
+
+def slack(alpha: float, images: int) -> str:
+    """What image level lets the calibration images miss, where that is far below alpha."""
+    allowed = (exact_alpha(alpha) * (images + 1) - 1) / images
+    if allowed < 0 or 2 * allowed >= exact_alpha(alpha):
+        return ""
+    return (
+        f" With {images} images q-hat may miss only {100 * float(allowed):.3g} % of their pixels "
+        f"on average, not {100 * alpha:g} %: it is then mostly so large that it filters little or "
+        f"nothing."
     )
 
 

@@ -46,6 +46,8 @@ class _Calibrating:
         ids = listed_ids(arguments)
         self._mine = _Images(arguments, ranks.share(ids))
         self._task = chosen(arguments, _clustering(arguments, ids))
+        for prospect in self._task.prospects(len(ids)):
+            note(prospect, quiet=arguments.quiet)
         settings = {
             "maps": str(arguments.maps.resolve()),
             "labels": str(arguments.labels.resolve()),

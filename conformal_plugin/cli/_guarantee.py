@@ -18,9 +18,15 @@ from conformal_plugin.calibration import (
     ImageWiseCalibrator,
     ScoreCounter,
     exact_alpha,
+    shortage,
+    slack,
 )
 from conformal_plugin.errors import OptionError
-from conformal_plugin.precision import PrecisionCalibrator, PrecisionTarget
+from conformal_plugin.precision import (
+    PrecisionCalibrator,
+    PrecisionTarget,
+    precision_images_needed,
+)
 
 __all__ = ["Task", "chosen"]
 
@@ -41,6 +47,10 @@ class Task(ABC):
         self.calibrator = calibrator
         self.settings = dict(settings)
         self.levels = list(dict.fromkeys(levels))
+
+    @abstractmethod
+    def prospects(self, images: int) -> list[str]:
+        """What is known of the results before any map is read, from the number of images."""
 
     @abstractmethod
     def results(
@@ -103,6 +113,17 @@ def chosen(
 
 
 class _Coverage(Task):
+    def prospects(self, images: int) -> list[str]:
+        if self.settings["guarantee"] not in _PER_IMAGE:
+            return []
+        told = []
+        for alpha in self.levels:
+            few = shortage(alpha, images)
+            if not few and self.settings["guarantee"] == "image-level":
+                few = slack(alpha, images)
+            told += [few.strip()] if few else []
+        return told
+
     def results(
         self,
         counted: ScoreCounter,
@@ -144,6 +165,28 @@ class _Precision(Task):
             "ignore_index": ignore_index,
         }
         super().__init__(calibrator, settings, arguments.epsilon)
+        self._path = calibrator.path
+
+    def prospects(self, images: int) -> list[str]:
+        told = []
+        for epsilon in self.levels:
+            all_kept, half_kept = (
+                precision_images_needed(
+                    epsilon,
+                    self._options["delta"],
+                    kept=kept,
+                    test=self._options["test"],
+                    path=self._path,
+                )
+                for kept in (1.0, 0.5)
+            )
+            verdict = "so nothing can be kept" if images < all_kept else "each error asks for more"
+            told.append(
+                f"epsilon {epsilon:g} at delta {self._options['delta']:g} takes at least "
+                f"{all_kept} images without a wrong label among them where all labels are kept "
+                f"({half_kept} where half are); the list has {images}, {verdict}"
+            )
+        return told
 
     def results(
         self,
@@ -155,6 +198,7 @@ class _Precision(Task):
         return [counted.result(epsilon, **self._options) for epsilon in self.levels]
 
 
+_PER_IMAGE = ("image-level", "image-wise")  # others depend on which images hold a class
 _COVERAGE = tuple(name for name in GUARANTEES if name != "precision")
 _OWNERS: dict[str, tuple[str, ...]] = {
     "alpha": _COVERAGE,

@@ -16,6 +16,10 @@ from conformal_plugin.precision._calibrator import (
 from conformal_plugin.precision._path import (
     ThresholdPath as ThresholdPath,
 )
+from conformal_plugin.precision._prospects import (
+    precision_images_needed as precision_images_needed,
+    realised_share as realised_share,
+)
 from conformal_plugin.precision._target import (
     PrecisionTarget as PrecisionTarget,
     kept_losses as kept_losses,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ __all__ = ["PrecisionCalibrator", "calibrate_precision"]
 
 _STATE_VERSION = 1
 _PATH_PARTS = ("background", "foreground", "starts", "shares")
+_FOREGROUND = ("kept_foreground", "wrong_foreground")
 
 
 def calibrate_precision(
@@ -41,10 +42,16 @@ def calibrate_precision(
     """The loosest thresholds whose kept labels are wrong at most a share ``epsilon``.
 
     Exact: with probability at least ``1 - delta`` over the calibration images, the labels that
-    :func:`conformal_plugin.filter` keeps at the returned thresholds on new images are wrong at most
-    a share ``epsilon`` (see ``weighting`` for the average that is meant), if calibration and new
-    images are independent draws of one distribution, however correlated the pixels of an image
-    are. Learn then Test (arXiv 2110.01052): every place of a ``path`` that was fixed beforehand
+    :func:`conformal_plugin.filter` keeps at the returned thresholds are wrong at most a share
+    ``epsilon`` in the population of images (see ``weighting`` for the average that is meant), if
+    calibration and new images are independent draws of one distribution, however correlated the
+    pixels of an image are. On some new images the share itself scatters around the population's,
+    see :func:`conformal_plugin.precision.realised_share`. Most pixels are background, so that the
+    share of wrong labels among the kept *foreground* is mostly well above epsilon: the statement
+    says what it is on the calibration images. How many images it takes at least is
+    :func:`conformal_plugin.precision.precision_images_needed`.
+
+    Learn then Test (arXiv 2110.01052): every place of a ``path`` that was fixed beforehand
     gets a p-value with one observation per image, and a sequential test certifies places such that
     the probability of certifying any wrong one is at most delta; of these the one that keeps most
     is returned. The risk need not be monotone, and under the foreground-first rule it is not: a
@@ -72,8 +79,9 @@ def calibrate_precision(
             over images of each image's own share; an image with nothing kept counts as faultless,
             one with few kept labels as much as one with many.
         max_pixels: for ``"pixel"``, a bound on the labelled pixels of any image, calibration or
-            new; None takes height times width of the largest calibration image. The nearer it is
-            to the usual size, the more can be certified.
+            new, known beforehand. None takes height times width of the largest calibration image;
+            the promise is then a heuristic, and says so. The nearer it is to the usual size, the
+            more can be certified.
         test: ``"betting"``, see :func:`conformal_plugin.precision.betting_pvalue`, or
             ``"hoeffding-bentkus"``.
         path: the thresholds to test; None for ``ThresholdPath.foreground_first()``, or
@@ -114,7 +122,7 @@ def calibrate_precision(
 class PrecisionCalibrator:
     """Counts kept and wrong labels at each place of a path, image by image, in one reading.
 
-    Memory is ``images x places x 16`` bytes, 1.2 kB an image with the default path, whatever the
+    Memory is ``images x places x 32`` bytes, 2.4 kB an image with the default path, whatever the
     number of pixels. One count serves every epsilon, delta, weighting and test.
 
     Args:
@@ -255,6 +263,7 @@ class PrecisionCalibrator:
             pixels=np.array([int(image.classes.sum()) for image in images], dtype=np.int64),
             areas=np.array([image.area for image in images], dtype=np.int64),
             classes=np.stack([image.classes for image in images]),
+            **{name: _stacked(images, name) for name in _FOREGROUND},
         )
 
     def result(
@@ -281,11 +290,11 @@ class PrecisionCalibrator:
             statement = target.nothing(counts, self.path)
         else:
             qhat = self.path.qhat(place, counts.classes.shape[1], self.background)
-            statement = target.promise(counts, self.rule)
+            statement = target.promise(counts, self.rule, place)
         return Calibration(
             qhat=qhat,
             alpha=target.epsilon,
-            guarantee=Guarantee(f"precision-{weighting}", "image", True, statement),
+            guarantee=Guarantee(f"precision-{weighting}", "image", target.exact, statement),
             ignore_index=self.ignore_index,
             n_pixels=int(counts.pixels.sum()),
             n_images=len(counts.ids),
@@ -304,6 +313,8 @@ class PrecisionCalibrator:
             name: np.array([getattr(image, name) for image in images], dtype=np.int64)
             for name in ("kept", "wrong", "classes", "area")
         }
+        foreground = {name: _stacked(images, name) for name in _FOREGROUND}
+        columns |= {name: column for name, column in foreground.items() if column is not None}
         return {
             "version": np.array(_STATE_VERSION),
             "kind": np.array(type(self).__name__),
@@ -339,10 +350,12 @@ class PrecisionCalibrator:
                     shares=tuple(path["shares"]),
                 ),
             )
-            columns = zip(*(np.asarray(state[n]) for n in ("kept", "wrong", "classes", "area")))
+            # States of release 0.1.0 do not know the foreground.
+            known = [n for n in ("kept", "wrong", "classes", *_FOREGROUND) if n in state]
+            columns = zip(*(np.asarray(state[name]) for name in known))
             images = {
-                str(name): ImageCounts(kept, wrong, classes, int(area))
-                for name, (kept, wrong, classes, area) in zip(state["ids"], columns)
+                str(name): ImageCounts(**dict(zip(known, row)), area=int(area))
+                for name, area, row in zip(state["ids"], np.asarray(state["area"]), columns)
             }
             calibrator._merge(images, named=bool(state["named"]))
             calibrator._seen = int(state["seen"])
@@ -365,6 +378,12 @@ class PrecisionCalibrator:
             _add(together, name, image)
         self._images = together
         self._named = named
+
+
+def _stacked(images: Sequence[ImageCounts], name: str) -> np.ndarray[Any, Any] | None:
+    """One row per image; None without images, or where one of them does not know."""
+    rows = [getattr(image, name) for image in images]
+    return np.stack(rows) if rows and not any(row is None for row in rows) else None
 
 
 def _next_id(ids: Iterator[Any], position: int) -> str:

@@ -81,10 +81,12 @@ class ThresholdPath:
 
     @classmethod
     def foreground_first(cls) -> ThresholdPath:
-        """The default for the foreground-first rule: background must be surer than foreground.
+        """The default for the foreground-first rule: a lower threshold for background.
 
-        An object that the annotator missed leaves pixels whose background probability is high, and
-        a whole image of wrong labels; a low threshold for background alone drops them. Up to 1/2
+        With most annotators an object that was missed leaves a whole image of wrong background
+        labels, whose scores are a little less sure than those of true background; a low threshold
+        for background alone drops them. With others it is the foreground that must be surer, and
+        ``one_threshold`` or a path of your own certifies more. Up to 1/2
         the background threshold is the fourth power of the foreground threshold t; beyond, the
         foreground threshold rises half as fast and the background threshold goes to 0.9. Testing
         starts at t = 0.2 with 95 % of delta and, for annotators that are wrong there already, at

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
@@ -41,6 +41,9 @@ class PathCounts:
         pixels: int64 ``(n,)``, labelled pixels.
         areas: int64 ``(n,)``, height times width.
         classes: int64 ``(n, K)``, pixels by true class.
+        kept_foreground: int64 ``(n, G)``, pixels that get a label other than the background; None
+            where a state of release 0.1.0 did not count them.
+        wrong_foreground: int64 ``(n, G)``, those of them that get a wrong one; likewise.
     """
 
     ids: tuple[str, ...]
@@ -49,6 +52,8 @@ class PathCounts:
     pixels: np.ndarray[Any, Any]
     areas: np.ndarray[Any, Any]
     classes: np.ndarray[Any, Any]
+    kept_foreground: np.ndarray[Any, Any] | None = None
+    wrong_foreground: np.ndarray[Any, Any] | None = None
 
     def subset(self, ids: Iterable[Any]) -> PathCounts:
         """The counts of the images with these ids, in the same order as here.
@@ -64,12 +69,10 @@ class PathCounts:
                 f"images with PrecisionCalibrator.update first"
             )
         rows = np.array([name in wanted for name in self.ids], dtype=bool)
+        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "ids"}
         return PathCounts(
             tuple(name for name in self.ids if name in wanted),
-            *(
-                getattr(self, name)[rows]
-                for name in ("kept", "wrong", "pixels", "areas", "classes")
-            ),
+            **{name: None if column is None else column[rows] for name, column in columns.items()},
         )
 
 
@@ -82,20 +85,26 @@ class ImageCounts:
         wrong: int64 ``(G,)``, pixels that get a wrong one.
         classes: int64 ``(K,)``, pixels by true class.
         area: height times width.
+        kept_foreground, wrong_foreground: the same of labels other than the background; None where
+            a state of release 0.1.0 did not count them.
     """
 
     kept: np.ndarray[Any, Any]
     wrong: np.ndarray[Any, Any]
     classes: np.ndarray[Any, Any]
     area: int
+    kept_foreground: np.ndarray[Any, Any] | None = None
+    wrong_foreground: np.ndarray[Any, Any] | None = None
 
     def same(self, other: ImageCounts) -> bool:
-        """Whether the two agree in everything."""
+        """Whether the two agree in all that both have counted."""
         return (
             self.area == other.area
             and np.array_equal(self.kept, other.kept)
             and np.array_equal(self.wrong, other.wrong)
             and np.array_equal(self.classes, other.classes)
+            and _same_where_known(self.kept_foreground, other.kept_foreground)
+            and _same_where_known(self.wrong_foreground, other.wrong_foreground)
         )
 
 
@@ -124,8 +133,10 @@ def count_image(
     classes = torch.bincount(truth[used], minlength=num_classes).cpu().numpy()
     if not classes.any():
         return None
-    kept, wrong = _curves(_CHANGES[rule](scores, path, grid, background), truth, used, len(path))
-    return ImageCounts(kept, wrong, classes, truth.numel())
+    changes = _CHANGES[rule](scores, path, grid, background)
+    curves = _curves(changes, truth, used, len(path), background)
+    kept, wrong, kept_foreground, wrong_foreground = curves
+    return ImageCounts(kept, wrong, classes, truth.numel(), kept_foreground, wrong_foreground)
 
 
 _Change = tuple[Tensor, Tensor, Tensor]
@@ -187,14 +198,24 @@ def _least_scores(grid: str, thresholds: tuple[float, ...]) -> tuple[float, ...]
 
 
 def _curves(
-    changes: Iterator[_Change], truth: Tensor, used: Tensor, places: int
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Kept and wrong labels at each place, int64 ``(G,)`` each."""
-    kept = torch.zeros(places + 1, dtype=torch.int64, device=truth.device)
-    wrong = torch.zeros_like(kept)
+    changes: Iterator[_Change], truth: Tensor, used: Tensor, places: int, background: int
+) -> tuple[np.ndarray[Any, Any], ...]:
+    """At each place, int64 ``(G,)``: labels kept, wrong ones, and both of foreground labels."""
+    size = places + 1  # the last column is for what never comes, or never goes
+    totals = torch.zeros(4 * size, dtype=torch.int64, device=truth.device)
     for labels, comes, goes in changes:
-        for total, pixels in ((kept, used), (wrong, used & (labels != truth))):
-            total += torch.bincount(comes[pixels], minlength=places + 1)
-            total -= torch.bincount(goes[pixels], minlength=places + 1)
-    both = torch.stack([kept, wrong]).cumsum(dim=1)[:, :places].cpu().numpy()
-    return both[0], both[1]
+        kinds = (2 * (labels != background) + (labels != truth))[used] * size
+        totals += torch.bincount(kinds + comes[used], minlength=4 * size)
+        totals -= torch.bincount(kinds + goes[used], minlength=4 * size)
+    right, wrong, right_foreground, wrong_foreground = (
+        totals.reshape(4, size).cumsum(dim=1)[:, :places].cpu().numpy()
+    )
+    kept_foreground = right_foreground + wrong_foreground
+    all_wrong = wrong + wrong_foreground
+    return right + right_foreground + all_wrong, all_wrong, kept_foreground, wrong_foreground
+
+
+def _same_where_known(
+    first: np.ndarray[Any, Any] | None, second: np.ndarray[Any, Any] | None
+) -> bool:
+    return first is None or second is None or np.array_equal(first, second)

@@ -19,7 +19,7 @@ from conformal_plugin.precision._bounds import (
 from conformal_plugin.precision._path import ThresholdPath
 from conformal_plugin.precision._path_counts import PathCounts
 
-__all__ = ["PrecisionTarget", "kept_losses"]
+__all__ = ["PrecisionTarget", "kept_losses", "pvalues"]
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ class PrecisionTarget:
             counts: of the calibration images at the places of ``path``.
             path: chosen without the calibration images.
         """
-        pvalues = _TESTS[self.test](self.losses(counts), self.epsilon, path.aims(self.delta))
-        places = np.flatnonzero(path.certified(pvalues, self.delta))[::-1]
+        found = pvalues(self, self.losses(counts), path.aims(self.delta))
+        places = np.flatnonzero(path.certified(found, self.delta))[::-1]
         if not len(places):
             return None
         kept = (counts.kept[:, places] / counts.pixels[:, None]).mean(axis=0)
@@ -124,15 +124,30 @@ class PrecisionTarget:
             low, high = (low, middle) if possible(middle) else (middle, high)
         return high / 1000
 
-    def promise(self, counts: PathCounts, rule: str) -> str:
-        """The promise in a sentence."""
+    def promise(self, counts: PathCounts, rule: str, place: int) -> str:
+        """The promise of a certified place in a sentence, and what it does not say in others."""
         pixel = self.weighting == "pixel"
         size = f" of at most {self.pixel_bound(counts)} labelled pixels" if pixel else ""
         return (
             f"With probability at least {100 * (1 - self.delta):g} % over the calibration images, "
-            f"the labels that the {rule} rule keeps on new images{size} are wrong at most a share "
-            f"{self.epsilon:g}, {_AVERAGES[self.weighting]}, if all images are independent draws "
-            f"of one distribution."
+            f"the labels that the {rule} rule keeps are wrong at most a share {self.epsilon:g} in "
+            f"the population of images{size} that these come from, {_AVERAGES[self.weighting]}, if "
+            f"all images are independent draws of one distribution. The share on a few new images "
+            f"scatters around the population's.{self._guessed_bound()}"
+            f"{_of_the_foreground(counts, place)}"
+        )
+
+    @property
+    def exact(self) -> bool:
+        """Whether the promise is a theorem: no bound on sizes was read off the images."""
+        return self.weighting != "pixel" or self.max_pixels is not None
+
+    def _guessed_bound(self) -> str:
+        if self.exact:
+            return ""
+        return (
+            " Heuristic: the bound on the images' sizes was read off the calibration images; pass "
+            "max_pixels for a promise."
         )
 
     def nothing(self, counts: PathCounts, path: ThresholdPath) -> str:
@@ -173,12 +188,39 @@ def kept_losses(
     return np.asarray((wrong + epsilon * (size - kept)) / size)
 
 
+def pvalues(
+    target: PrecisionTarget, losses: np.ndarray[Any, Any], aims: np.ndarray[Any, Any]
+) -> np.ndarray[Any, Any]:
+    """The target's p-value of each column of losses ``(n, G)``, wanted for the levels ``aims``."""
+    return np.asarray(_TESTS[target.test](losses, target.epsilon, aims))
+
+
 def _bet(losses: np.ndarray[Any, Any], epsilon: float, aims: np.ndarray[Any, Any]) -> Any:
     return betting_pvalue(losses, epsilon, aim=aims)
 
 
 def _bound(losses: np.ndarray[Any, Any], epsilon: float, aims: np.ndarray[Any, Any]) -> Any:
     return hoeffding_bentkus_pvalue(losses, epsilon)
+
+
+def _of_the_foreground(counts: PathCounts, place: int) -> str:
+    """What was seen, and not promised, of the labels other than the background."""
+    if counts.kept_foreground is None or counts.wrong_foreground is None:
+        return ""
+    kept, wrong = (
+        (x[:, place] / counts.pixels).mean()
+        for x in (counts.kept_foreground, counts.wrong_foreground)
+    )
+    everything = (counts.wrong[:, place] / counts.pixels).sum() / max(
+        (counts.kept[:, place] / counts.pixels).sum(), 1e-300
+    )
+    if not kept:
+        return " No label of the foreground is kept on the calibration images."
+    return (
+        f" Of the foreground alone nothing is promised: on the calibration images themselves "
+        f"{100 * wrong / kept:.1f} % of its kept labels are wrong, of all kept labels "
+        f"{100 * everything:.1f} %."
+    )
 
 
 _TESTS: dict[str, Callable[..., Any]] = {"betting": _bet, "hoeffding-bentkus": _bound}

@@ -130,6 +130,33 @@ def test_precision_is_the_librarys_and_filter_holds_to_its_rule(data, run, calib
     assert json.loads(measure.out)["rule"] == "singleton"
 
 
+@pytest.mark.parametrize(
+    ("guarantee", "options", "told"),
+    [
+        ("precision", ["--epsilon", 0.1], "takes at least 23 images without a wrong label among"),
+        ("precision", ["--epsilon", 0.1], "(44 where half are); the list has 12, so nothing can"),
+        ("precision", ["--epsilon", 0.4], "the list has 12, each error asks for more"),
+        ("image-level", ["--alpha", 0.05], "alpha 0.05 needs at least 19 images, and there are 12"),
+        ("image-wise", ["--alpha", 0.05], "alpha 0.05 needs at least 19 images, and there are 12"),
+        ("image-level", ["--alpha", 0.1], "With 12 images q-hat may miss only 2.5 % of their"),
+    ],
+)
+def test_what_the_images_can_give_is_told_before_a_map_is_read(
+    data, calibrated_as, guarantee, options, told
+):
+    for path in data.maps.iterdir():
+        path.write_bytes(b"no map")
+    done, _ = calibrated_as(guarantee, *options)
+    assert done.code == 2
+    notes = [line for line in done.err.splitlines() if line.startswith("note: ")]
+    assert any(told in line for line in notes), done.err
+
+
+def test_enough_images_are_no_news(calibrated_as):
+    done, _ = calibrated_as("image-level", "--alpha", 0.3)
+    assert "note: " not in done.err
+
+
 def test_keeping_nothing_is_a_warning(calibrated_as):
     done, calibration = calibrated_as("precision", "--epsilon", 0.01)
     assert calibration.qhat == -np.inf

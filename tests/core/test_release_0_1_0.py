@@ -34,7 +34,22 @@ def unpickled(name: str) -> Any:
 def result(calibrator: Any) -> dict[str, Any]:
     alpha = 0.4 if isinstance(calibrator, conformal_plugin.PrecisionCalibrator) else 0.1
     content: dict[str, Any] = json.loads(calibrator.result(alpha).to_json())
-    return content
+    return numbers(content)
+
+
+def numbers(calibration: dict[str, Any]) -> dict[str, Any]:
+    """A calibration but for the words of its promise, which get better."""
+    guarantee = {k: v for k, v in calibration["guarantee"].items() if k != "statement"}
+    return calibration | {"guarantee": guarantee}
+
+
+def by_coverage(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """An evaluation with its images in the order of that release."""
+    pixels, covered = np.array(evaluation["image_pixels"]), np.array(evaluation["image_covered"])
+    kept, wrong = evaluation["image_kept"], evaluation["image_wrong"]
+    order = np.lexsort((wrong, kept, pixels, covered / pixels))
+    names = ("image_coverage", "image_pixels", "image_covered", "image_kept", "image_wrong")
+    return evaluation | {name: np.array(evaluation[name])[order].tolist() for name in names}
 
 
 def plain(content: dict[str, Any]) -> dict[str, Any]:
@@ -52,13 +67,13 @@ def test_the_fixtures_are_there() -> None:
 def test_states(name: str) -> None:
     kind = getattr(conformal_plugin, name.split("-")[0])
     with np.load(FIXTURES / f"{name}.npz", allow_pickle=False) as state:
-        assert result(kind.from_state(state)) == EXPECTED[name]
+        assert result(kind.from_state(state)) == numbers(EXPECTED[name])
 
 
 @pytest.mark.parametrize("name", COUNTERS)
 def test_pickled_calibrators_go_on_counting(name: str) -> None:
     calibrator = unpickled(name)
-    assert result(calibrator) == EXPECTED[name]
+    assert result(calibrator) == numbers(EXPECTED[name])
     before = calibrator.n_images
     scores = np.full((4, 2, 2), 0.25, dtype=np.float16)
     calibrator.update(scores, np.zeros((2, 2), dtype=np.uint8), ["a new one"])
@@ -68,7 +83,8 @@ def test_pickled_calibrators_go_on_counting(name: str) -> None:
 def test_pickled_results() -> None:
     assert json.loads(unpickled("Calibration").to_json()) == EXPECTED["Calibration"]
     assert plain(unpickled("Evaluation").to_dict()) == EXPECTED["Evaluation"]
-    assert plain(unpickled("Evaluator-float16").result().to_dict()) == EXPECTED["Evaluator-float16"]
+    evaluated = plain(unpickled("Evaluator-float16").result().to_dict())
+    assert by_coverage(evaluated) == EXPECTED["Evaluator-float16"]
     assert repr(unpickled("Choice")) == EXPECTED["Choice"]
     assert unpickled("ClassClusters").of_class == (0, 1, 0, 0)
 

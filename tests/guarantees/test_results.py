@@ -289,3 +289,11 @@ def test_counting_can_go_on_after_a_result() -> None:
     assert calibrator.result(0.05).qhat == math.inf
     calibrator.update(scores[10:], labels[10:])
     assert calibrator.result(0.05) == calibrate_image_level(scores, labels, 0.05)
+
+
+def test_image_level_with_few_images_says_that_it_is_mostly_useless() -> None:
+    rng = np.random.default_rng(0)
+    scores, labels = rng.random((60, 2, 4, 4)), np.zeros((60, 4, 4), dtype=int)
+    for images, said in ((18, False), (20, True), (60, False)):
+        calibration = calibrate_image_level(scores[:images], labels[:images], 0.05)
+        assert ("may miss only 0.25 % of their pixels" in calibration.guarantee.statement) == said

@@ -39,14 +39,18 @@ def images(seed: int, classes: int, dtype: str) -> tuple[list[Any], list[Any]]:
 
 
 def by_hand(scores: Any, labels: Any, rule: str, path: ThresholdPath, background: int) -> Any:
-    """Kept and wrong at each place, by filtering anew."""
-    kept, wrong = [], []
+    """Kept and wrong at each place, and both of foreground labels, by filtering anew."""
+    kept, wrong, kept_foreground, wrong_foreground = [], [], [], []
     for j in range(len(path)):
         qhat = path.qhat(j, scores.shape[0], background)
         result = evaluate(scores, labels, qhat, rule=rule, background=background)
         kept.append(result.kept_pixels)
         wrong.append(result.kept_pixels - int(np.trace(result.confusion)))
-    return kept, wrong
+        foreground = np.delete(result.confusion[:, :-1], background, axis=1)
+        kept_foreground.append(int(foreground.sum()))
+        right = np.delete(np.diagonal(result.confusion), background)
+        wrong_foreground.append(int(foreground.sum() - right.sum()))
+    return kept, wrong, kept_foreground, wrong_foreground
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8", "int16"])
@@ -62,9 +66,9 @@ def test_curves_equal_filtering_at_each_place(
     calibrator.update(scores, labels, ids="ab")
     for name, image, truth in zip("ab", scores, labels):
         counts = calibrator.counts().subset([name])
-        kept, wrong = by_hand(image, truth, rule, path, background)
-        assert counts.kept[0].tolist() == kept
-        assert counts.wrong[0].tolist() == wrong
+        measured = (counts.kept, counts.wrong, counts.kept_foreground, counts.wrong_foreground)
+        by_filtering = by_hand(image, truth, rule, path, background)
+        assert [row[0].tolist() for row in measured if row is not None] == list(by_filtering)
         assert counts.pixels[0] == (truth != 255).sum()
         assert counts.areas[0] == truth.size
         assert counts.classes[0].tolist() == [(truth == c).sum() for c in range(classes)]

@@ -67,7 +67,12 @@ def counted() -> PrecisionCalibrator:
 )
 def test_what_is_certified_holds_on_new_images(rule: str, weighting: str, test: str) -> None:
     calibration = calibrate_precision(
-        *photos(0, IMAGES), 0.3, rule=rule, weighting=weighting, test=test
+        *photos(0, IMAGES),
+        0.3,
+        rule=rule,
+        weighting=weighting,
+        test=test,
+        max_pixels=SIDE**2 if weighting == "pixel" else None,
     )
     result = evaluate(*photos(1, 60), calibration, rule=rule)
     assert result.kept > 0.3
@@ -80,6 +85,28 @@ def test_what_is_certified_holds_on_new_images(rule: str, weighting: str, test: 
     assert (calibration.alpha, calibration.n_images) == (0.3, IMAGES)
     assert calibration.n_pixels == IMAGES * SIDE**2
     assert Calibration.from_json(calibration.to_json()) == calibration
+
+
+def test_the_promise_is_of_the_population_and_tells_what_is_not_promised() -> None:
+    scores, labels = photos(0, IMAGES, wrong=0.1)
+    calibration = calibrate_precision(scores, labels, 0.3)
+    statement = calibration.guarantee.statement
+    assert "in the population of images that these come from" in statement
+    result = evaluate(scores, labels, calibration)
+    foreground = result.confusion[:, 1:-1]  # in none of these images is a foreground label wrong
+    assert foreground.sum() == np.trace(foreground[1:])
+    assert "on the calibration images themselves 0.0 % of its kept labels are wrong" in statement
+    assert f"of all kept labels {100 * (1 - result.precision):.1f} %" in statement
+
+
+def test_a_bound_read_off_the_images_is_no_theorem() -> None:
+    read_off = calibrate_precision(*photos(0, IMAGES), 0.3, weighting="pixel")
+    known = calibrate_precision(*photos(0, IMAGES), 0.3, weighting="pixel", max_pixels=SIDE**2)
+    assert not read_off.guarantee.exact
+    assert "Heuristic: the bound on the images' sizes was read off" in read_off.guarantee.statement
+    assert known.guarantee.exact
+    assert "Heuristic" not in known.guarantee.statement
+    assert np.array_equal(read_off.qhat, known.qhat)
 
 
 def test_of_the_certified_places_the_one_that_keeps_most_is_taken() -> None:
