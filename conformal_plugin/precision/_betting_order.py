@@ -31,7 +31,7 @@ def betting_order(names: Iterable[Any]) -> np.ndarray[Any, Any]:
 
     Example:
         >>> betting_order(["a", "b", "c"]).tolist()
-        [1, 2, 0]
+        [2, 1, 0]
     """
     digests = [hashlib.sha256(str(name).encode("utf-8")).digest() for name in names]
     return np.array(sorted(range(len(digests)), key=digests.__getitem__), dtype=np.int64)

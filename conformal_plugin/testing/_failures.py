@@ -9,7 +9,7 @@ usual causes of low coverage:
   - the quantile has no (n + 1) correction: the rank is ceil((n + 1)(1 - alpha)), not n (1 - alpha)
   - an infinite threshold was clamped to the largest score (or to 1): with few labels it is infinite
   - labels are shifted by one class, or the ignore label is counted as a class
-  - label maps were resized with interpolation, or lie a pixel off the score maps
+  - label maps were resized with interpolation, or are shifted (a pixel is too little to be seen)
   - other classes, prompts, normalisation or resolution at calibration than at test
   - the two sets are not exchangeable: other photos, coarser masks, or training images"""
 

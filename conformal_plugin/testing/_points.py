@@ -1,4 +1,4 @@
-"""Coverage of exchangeable points: the exact beta-binomial test, for one run or many."""
+"""Coverage of exchangeable points: the test by the beta-binomial law, for one run or many."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def assert_point_coverage(
     points are exchangeable, the threshold is the ``ceil((n + 1)(1 - alpha))``-th smallest
     calibration score (infinite when that exceeds n), and runs are independent. Then the covered
     points follow :func:`coverage_law`, summed over runs, or more: ties only push coverage up. The
-    test is exact. Pixels of images are not exchangeable points: use :func:`assert_coverage`.
+    law is exact, so that the alarm rate is at most the stated one, and as near to it as counts of
+    points allow. Pixels of images are not exchangeable points: use :func:`assert_coverage`.
 
     One run with few calibration points says little (20 points at alpha 0.1: coverage of 0.73 is
     within chance), so a threshold rule is best tested over many runs, each with fresh data.
