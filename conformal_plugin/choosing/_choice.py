@@ -274,8 +274,9 @@ class Choice:
             else ""
         )
         return (
-            f"{span}These are estimates from {self.n_images} images, not promises; a promise on "
-            f"precision is what calibrate_precision gives."
+            f"{span}These are estimates from {self.n_images} images, not promises, and the mIoU of "
+            f"the best of a grid mostly comes out too high; a promise on precision is what "
+            f"calibrate_precision gives."
         )
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         CoverageError as CoverageError,
         PrecisionError as PrecisionError,
         SameDataError as SameDataError,
+        ThresholdError as ThresholdError,
     )
     from conformal_plugin.testing._images import (
         assert_exchangeable_coverage as assert_exchangeable_coverage,
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
         correlated_scores as correlated_scores,
         maps_from_scores as maps_from_scores,
     )
+    from conformal_plugin.testing._threshold import (
+        assert_threshold as assert_threshold,
+    )
 
 __getattr__, __dir__, __all__ = lazily(
     __name__,
@@ -52,6 +56,7 @@ __getattr__, __dir__, __all__ = lazily(
             "CoverageError",
             "PrecisionError",
             "SameDataError",
+            "ThresholdError",
         ),
         "_images": (
             "assert_exchangeable_coverage",
@@ -77,5 +82,6 @@ __getattr__, __dir__, __all__ = lazily(
             "correlated_scores",
             "maps_from_scores",
         ),
+        "_threshold": ("assert_threshold",),
     },
 )

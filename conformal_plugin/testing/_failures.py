@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CoverageError", "PrecisionError", "SameDataError"]
+__all__ = ["CoverageError", "PrecisionError", "SameDataError", "ThresholdError"]
 
 _CAUSES = """\
 usual causes of low coverage:
@@ -103,3 +103,53 @@ class PrecisionError(AssertionError):
         self.p_value = p_value
         self.false_alarm = false_alarm
         self.n_test = n_test
+
+
+class ThresholdError(AssertionError):
+    """A threshold that is not the conformal quantile of its calibration scores.
+
+    Attributes:
+        qhat: the threshold that was passed.
+        expected: the ``ceil((n + 1)(1 - alpha))``-th smallest score, ``inf`` where there is none.
+        rank: that rank.
+        n: number of scores.
+        covered: how many of the scores ``qhat`` covers.
+        mistakes: the usual mistakes that give ``qhat`` on these scores; empty where none does.
+    """
+
+    def __init__(
+        self,
+        *,
+        qhat: float,
+        expected: float,
+        rank: int,
+        n: int,
+        level: float,
+        covered: int,
+        mistakes: tuple[str, ...],
+    ) -> None:
+        self.qhat = qhat
+        self.expected = expected
+        self.rank = rank
+        self.n = n
+        self.covered = covered
+        self.mistakes = mistakes
+        where = "too low" if qhat < expected else "higher than need be"
+        right = (
+            f"the {rank}-th smallest of the {n} scores, ceil((n + 1) x {level:g}), is "
+            f"{expected:.9g}"
+            if rank <= n
+            else f"the rank ceil((n + 1) x {level:g}) = {rank} exceeds the {n} scores, so that the "
+            f"threshold is infinite"
+        )
+        made_by = "".join(f"\n  - {mistake}" for mistake in mistakes)
+        super().__init__(
+            f"q-hat {qhat:.9g} is {where}: {right}\nit covers {covered} of the {n} scores, and "
+            f"{min(rank, n)}{'' if rank <= n else ' and every new one'} are to be covered\n"
+            + (
+                f"exactly this number is given by:{made_by}"
+                if mistakes
+                else "none of the usual mistakes gives this number; were other scores calibrated, "
+                "or the scores rounded?"
+            )
+        )
