@@ -31,6 +31,7 @@ from conformal_plugin.testing import (
     assert_point_coverage,
     assert_precision,
     assert_promise_rate,
+    assert_threshold,
     assert_threshold_rule,
     correlated_scores,
 )
@@ -348,6 +349,14 @@ def rule(threshold: Callable[[np.ndarray, float], float], n: int, runs: int = 20
     return draw
 
 
+def one_threshold(threshold: Callable[[np.ndarray, float], float], n: int) -> Draw:
+    def draw(rng: np.random.Generator) -> Callable[[float], None]:
+        scores = rng.random(n)
+        return lambda rate: assert_threshold(scores, threshold(scores, ALPHA), alpha=ALPHA)
+
+    return draw
+
+
 def on_the_calibration_images(n: int) -> Draw:
     def draw(rng: np.random.Generator) -> Callable[[float], None]:
         scores = correlated_scores(n, PIXELS, correlation=CORRELATION, seed=rng)
@@ -366,6 +375,10 @@ def corrected(scores: np.ndarray, alpha: float) -> float:
 
 def uncorrected(scores: np.ndarray, alpha: float) -> float:
     return float(np.sort(scores)[int(np.ceil(len(scores) * (1 - alpha))) - 1])
+
+
+def interpolated(scores: np.ndarray, alpha: float) -> float:
+    return float(np.quantile(scores, 1 - alpha))
 
 
 def clamped(scores: np.ndarray, alpha: float) -> float:
@@ -429,6 +442,7 @@ HONEST: list[tuple[str, str, Count]] = [
         for m in (5, 245)
         for varying in (bets(varying_risks(m, ALPHA), ALPHA, "macro"),)
     ),
+    ("assert_threshold", "92 points", one_by_one(one_threshold(corrected, 92))),
 ]
 
 BROKEN: list[tuple[str, str, Draw]] = [
@@ -460,6 +474,9 @@ BROKEN: list[tuple[str, str, Draw]] = [
         "assert_precision, 245",
         excess_precision(whole_images(245, 2 * ALPHA, equal=True), ALPHA, "share"),
     ),
+    ("no (n + 1) correction, n = 92", "assert_threshold, one run", one_threshold(uncorrected, 92)),
+    ("interpolation, n = 92", "assert_threshold, one run", one_threshold(interpolated, 92)),
+    ("clamped threshold, n = 8", "assert_threshold, one run", one_threshold(clamped, 8)),
 ]
 
 

@@ -124,7 +124,8 @@ def _add_guarantee(parser: argparse.ArgumentParser) -> None:
         "--max-pixels",
         type=int,
         metavar="N",
-        help="precision, pixel weighting: labelled pixels of the largest image (default: as seen)",
+        help="precision, pixel weighting: labelled pixels of the largest image there can be "
+        "(default: the largest seen, and the promise is then a heuristic)",
     )
     group.add_argument("--test", choices=TESTS, help=f"precision: the test (default: {TESTS[0]})")
     group.add_argument(

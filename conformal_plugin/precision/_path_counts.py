@@ -69,7 +69,9 @@ class PathCounts:
                 f"images with PrecisionCalibrator.update first"
             )
         rows = np.array([name in wanted for name in self.ids], dtype=bool)
-        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "ids"}
+        columns: dict[str, Any] = {
+            field.name: getattr(self, field.name) for field in fields(self) if field.name != "ids"
+        }
         return PathCounts(
             tuple(name for name in self.ids if name in wanted),
             **{name: None if column is None else column[rows] for name, column in columns.items()},

@@ -156,7 +156,7 @@ def _summary(subject: Subject) -> _Summary:
         pixels=f"{result.n_pixels:,}",
         rule=result.rule,
         mean_coverage=_percent(coverage.mean()),
-        worst_coverage=_percent(coverage[0]),
+        worst_coverage=_percent(coverage.min()),
         cards=(
             _Card("covered", _percent(result.coverage), "pixels whose true class is in their set"),
             _Card("kept", _percent(result.kept), "pixels that get a label"),

@@ -10,6 +10,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from conformal_plugin import Calibration, evaluate
+from conformal_plugin.files import label_files, map_files
+
 VOID = {"meta", "img"}
 
 
@@ -92,6 +95,18 @@ def test_it_says_what_the_calibration_claims(folder, reported, text):
     assert "heuristic" in text
     assert "alpha = 0.1" in text
     assert f"{calibration['n_pixels']:,} pixels" in text
+
+
+def test_the_worst_image_is_the_one_that_is_covered_least(folder, reported, text):
+    calibration = Calibration.load(reported.root / f"{folder.name}.json")
+    ids = [name for name in reported.ids if name != "im05"]  # which has no label
+    maps = map_files(reported.root / "maps", ids)
+    labels = label_files(reported.root / "labels", ids)
+    coverage = evaluate(maps, labels, calibration).image_coverage
+    assert coverage[0] != coverage.min()
+    shown = re.search(r"average and\s+([\d.]+) % in the worst image", unescape(text))
+    assert shown is not None
+    assert float(shown[1]) == pytest.approx(100 * coverage.min(), abs=0.06)
 
 
 def test_thresholds_per_class_where_there_are_several(folder, text):
