@@ -36,8 +36,8 @@ def assert_threshold(
         alpha: miscoverage level in (0, 1).
         side: ``"both"``, or ``"low"`` to pass a threshold that is higher than need be: it covers
             more than was asked for.
-        tolerance: how far off it may be, 0 for not at all;
-            :attr:`conformal_plugin.Calibration.resolution` for thresholds of streams.
+        tolerance: how far off it may be, 0 for not at all; the ``resolution`` of a
+            :class:`conformal_plugin.Calibration` for thresholds of streams.
 
     Raises:
         ThresholdError: another number; an ``AssertionError``.
