@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
 
@@ -69,13 +69,11 @@ class PathCounts:
                 f"images with PrecisionCalibrator.update first"
             )
         rows = np.array([name in wanted for name in self.ids], dtype=bool)
-        columns: dict[str, Any] = {
-            field.name: getattr(self, field.name) for field in fields(self) if field.name != "ids"
+        columns = [f.name for f in fields(self) if getattr(self, f.name) is not None]
+        chosen: dict[str, Any] = {
+            name: getattr(self, name)[rows] for name in columns if name != "ids"
         }
-        return PathCounts(
-            tuple(name for name in self.ids if name in wanted),
-            **{name: None if column is None else column[rows] for name, column in columns.items()},
-        )
+        return replace(self, ids=tuple(name for name in self.ids if name in wanted), **chosen)
 
 
 @dataclass(frozen=True, eq=False)
