@@ -9,26 +9,37 @@ from conformal_plugin._lazy import lazily
 if TYPE_CHECKING:
     from conformal_plugin.files._ids import (
         IdList as IdList,
+        file_of_id as file_of_id,
         find_files as find_files,
         ids_in_folder as ids_in_folder,
         read_ids as read_ids,
     )
+    from conformal_plugin.files._images import (
+        image_size as image_size,
+    )
     from conformal_plugin.files._labels import (
         LABEL_SUFFIXES as LABEL_SUFFIXES,
-        image_size as image_size,
+        MadeLabel as MadeLabel,
         label_files as label_files,
         read_label as read_label,
+        read_made_label as read_made_label,
         read_origin as read_origin,
         write_label as write_label,
     )
     from conformal_plugin.files._lazy import (
         LazySequence as LazySequence,
     )
+    from conformal_plugin.files._map_reader import (
+        MapReader as MapReader,
+        map_files as map_files,
+    )
     from conformal_plugin.files._maps import (
         MAP_SUFFIXES as MAP_SUFFIXES,
         ScoreMap as ScoreMap,
-        map_files as map_files,
         read_map as read_map,
+    )
+    from conformal_plugin.files._memory import (
+        LARGEST_MAP_BYTES as LARGEST_MAP_BYTES,
     )
     from conformal_plugin.files._palette import (
         voc_palette as voc_palette,
@@ -47,31 +58,44 @@ if TYPE_CHECKING:
     from conformal_plugin.files._store_codec import (
         rounded as rounded,
     )
+    from conformal_plugin.files._taken import (
+        FileState as FileState,
+        Taken as Taken,
+        checksum as checksum,
+        take as take,
+    )
 
 __getattr__, __dir__, __all__ = lazily(
     __name__,
     {
         "_ids": (
             "IdList",
+            "file_of_id",
             "find_files",
             "ids_in_folder",
             "read_ids",
         ),
+        "_images": ("image_size",),
         "_labels": (
             "LABEL_SUFFIXES",
-            "image_size",
+            "MadeLabel",
             "label_files",
             "read_label",
+            "read_made_label",
             "read_origin",
             "write_label",
         ),
         "_lazy": ("LazySequence",),
+        "_map_reader": (
+            "MapReader",
+            "map_files",
+        ),
         "_maps": (
             "MAP_SUFFIXES",
             "ScoreMap",
-            "map_files",
             "read_map",
         ),
+        "_memory": ("LARGEST_MAP_BYTES",),
         "_palette": ("voc_palette",),
         "_photos": (
             "PHOTO_SUFFIXES",
@@ -83,5 +107,11 @@ __getattr__, __dir__, __all__ = lazily(
         ),
         "_store": ("MapStore",),
         "_store_codec": ("rounded",),
+        "_taken": (
+            "FileState",
+            "Taken",
+            "checksum",
+            "take",
+        ),
     },
 )

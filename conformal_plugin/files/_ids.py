@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from conformal_plugin.errors import SourceFileError
 
-__all__ = ["IdList", "checked_id", "find_files", "ids_in_folder", "read_ids"]
+__all__ = ["IdList", "checked_id", "file_of_id", "find_files", "ids_in_folder", "read_ids"]
 
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _SHOWN = 5
@@ -128,6 +128,29 @@ def find_files(
             f"ID{', ID'.join(suffixes)}): {shown}; check the folder, or take them off the id list"
         )
     return found
+
+
+def file_of_id(folder: Path, name: str, suffix: str, what: str) -> Path:
+    """The file that is written for an id, which lies in ``folder`` whatever links are there.
+
+    Args:
+        folder: where the files of all ids lie.
+        name: the id.
+        suffix: how the file's name ends.
+        what: what the folder is, for the message.
+
+    Raises:
+        SourceFileError: an id that leaves the folder, by its name or through a link.
+    """
+    checked = checked_id(name, "the list of ids")
+    path = folder / f"{checked}{suffix}"
+    # Only a folder on the way can be a link; asking the disk is dear with thousands of ids.
+    if "/" in checked and not path.parent.resolve().is_relative_to(folder.resolve()):
+        raise SourceFileError(
+            f"id {name} leads out of the {what} {folder}, to {path.parent.resolve()}; "
+            f"remove that link, or choose another folder"
+        )
+    return path
 
 
 def _id_of_line(line: str) -> str:

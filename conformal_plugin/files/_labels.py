@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import os
-import struct
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from conformal_plugin._atomic import atomic_open
-from conformal_plugin._extras import optional
 from conformal_plugin.errors import InputTypeError, LabelError, ShapeError, SourceFileError
 from conformal_plugin.files._ids import find_files
+from conformal_plugin.files._images import opened_label, pillow
 from conformal_plugin.files._lazy import LazySequence
 from conformal_plugin.files._palette import voc_palette
 
 __all__ = [
     "LABEL_SUFFIXES",
-    "image_size",
+    "MadeLabel",
     "label_files",
-    "opened_image",
     "read_label",
+    "read_made_label",
     "read_origin",
     "write_label",
 ]
@@ -33,9 +30,24 @@ LABEL_SUFFIXES = (".png",)
 """How the names of label maps end."""
 
 _ORIGIN = "conformal-plugin"
-_EIGHT_BIT = ("P", "L")
+_READ = "conformal-plugin-read"
+_GREY = ("1", "L")
 _WIDE = ("I;16", "I;16B", "I;16L", "I;16N", "I")
-_DAMAGED = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error)
+
+
+@dataclass(frozen=True)
+class MadeLabel:
+    """A label with what :func:`write_label` stored beside it.
+
+    Attributes:
+        values: class indices ``(H, W)``.
+        origin: what it was made with.
+        read: what was read for it.
+    """
+
+    values: np.ndarray[Any, Any]
+    origin: str
+    read: str
 
 
 def label_files(folder: str | os.PathLike[str], ids: Sequence[str]) -> LazySequence[Any]:
@@ -50,32 +62,39 @@ def label_files(folder: str | os.PathLike[str], ids: Sequence[str]) -> LazySeque
 def read_label(path: str | os.PathLike[str]) -> np.ndarray[Any, Any]:
     """Read class indices ``(H, W)``: uint8, or int32 from a 16-bit file.
 
-    Palette files (mode P) give their indices, never their colours; so do grey ones (mode L, 16
-    bits).
+    Palette files (mode P) give their indices, never their colours; so do grey ones of 1, 2, 4, 8
+    and 16 bits. All checksums of the file are compared.
 
     Raises:
-        SourceFileError: unreadable, or an image of colours.
+        SourceFileError: no PNG, damaged, or an image of colours.
     """
-    with opened_image(path) as image:
-        if image.mode not in _EIGHT_BIT + _WIDE:
-            raise SourceFileError(
-                f"the label {path} has colours (mode {image.mode}) where class indices were "
-                f"expected: a label is a palette PNG (mode P) or a grey one (mode L or 16 bits) "
-                f"whose pixel values are classes; map each colour to its class index and save "
-                f"that, with conformal_plugin.files.write_label for instance"
-            )
-        values = np.array(image)
-    return values if values.dtype == np.uint8 else values.astype(np.int32)
+    with opened_label(path) as (image, bits):
+        return _values(path, image, bits)
 
 
-def write_label(path: str | os.PathLike[str], labels: Any, *, origin: str = "") -> None:
+def read_made_label(path: str | os.PathLike[str]) -> MadeLabel:
+    """Read a label and what :func:`write_label` stored beside it; empty where that is nothing.
+
+    Raises:
+        SourceFileError: as for :func:`read_label`.
+    """
+    with opened_label(path) as (image, bits):
+        values = _values(path, image, bits)
+        return MadeLabel(values, _text(image, _ORIGIN), _text(image, _READ))
+
+
+def write_label(
+    path: str | os.PathLike[str], labels: Any, *, origin: str = "", read: str = ""
+) -> None:
     """Write class indices as a PNG, all of it or nothing.
 
     Args:
         path: the file; its folder is made when missing.
         labels: ``(H, W)`` integers. uint8 gives mode P with the VOC palette; a wider dtype, which
             :func:`conformal_plugin.filter` returns for more than 255 classes, a 16-bit grey file.
-        origin: text that is stored in the file and that :func:`read_origin` gives back.
+        origin: what it was made with, a text that is stored in the file and that
+            :func:`read_origin` gives back.
+        read: what was read for it, a text that is stored, too.
 
     Raises:
         InputTypeError: not integers.
@@ -95,12 +114,13 @@ def write_label(path: str | os.PathLike[str], labels: Any, *, origin: str = "") 
                 f"that range, 65535 for instance"
             )
         values = values.astype(np.uint16)
-    image = _pillow("Image").fromarray(values)
+    image = pillow("Image").fromarray(values)
     if values.dtype == np.uint8:
         image.putpalette(voc_palette())
-    text = _pillow("PngImagePlugin").PngInfo()
-    if origin:
-        text.add_text(_ORIGIN, origin)
+    text = pillow("PngImagePlugin").PngInfo()
+    for name, stored in ((_ORIGIN, origin), (_READ, read)):
+        if stored:
+            text.add_text(name, stored)
     with atomic_open(path) as handle:
         image.save(handle, format="PNG", pnginfo=text)
 
@@ -111,39 +131,27 @@ def read_origin(path: str | os.PathLike[str]) -> str:
     Raises:
         SourceFileError: unreadable.
     """
-    with opened_image(path) as image:
-        return str(image.info.get(_ORIGIN, ""))
+    with opened_label(path) as (image, _):
+        return _text(image, _ORIGIN)
 
 
-def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """``(H, W)`` of an image file, read from its header.
-
-    Raises:
-        SourceFileError: unreadable.
-    """
-    with opened_image(path) as image:
-        return int(image.height), int(image.width)
-
-
-@contextmanager
-def opened_image(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """A Pillow image; whatever is wrong with its file, also while the block decodes it.
-
-    Raises:
-        SourceFileError: unreadable.
-    """
-    pillow = _pillow("Image")
-    try:
-        with pillow.open(Path(path)) as image:
-            yield image
-    except SourceFileError:
-        raise
-    except (*_DAMAGED, pillow.DecompressionBombError) as error:
+def _values(path: str | os.PathLike[str], image: Any, bits: int) -> np.ndarray[Any, Any]:
+    if image.mode not in ("P", *_GREY, *_WIDE):
         raise SourceFileError(
-            f"cannot read the image {path} ({type(error).__name__}: {error}); write it again, or "
-            f"take it off the id list"
-        ) from error
+            f"the label {path} has colours (mode {image.mode}) where class indices were "
+            f"expected: a label is a palette PNG (mode P) or a grey one whose pixel values are "
+            f"classes; map each colour to its class index and save that, with "
+            f"conformal_plugin.files.write_label for instance"
+        )
+    values = np.array(image)
+    if image.mode in _WIDE:
+        return values.astype(np.int32)
+    if image.mode in _GREY and bits < 8:
+        # Grey of few bits is given as brightness: black is 0 and white 255, or True.
+        white = 1 if image.mode == "1" else 255
+        values = values.astype(np.uint8) // np.uint8(white // (2**bits - 1))
+    return values
 
 
-def _pillow(module: str) -> Any:
-    return optional(f"PIL.{module}", "Pillow", "reading and writing images")
+def _text(image: Any, name: str) -> str:
+    return str(image.info.get(name, ""))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
-import pickle
 import zipfile
-import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,12 +17,14 @@ import torch
 from torch import Tensor
 
 from conformal_plugin._extras import optional
-from conformal_plugin.errors import ConformalError, ShapeError, SourceFileError
-from conformal_plugin.files._ids import find_files
-from conformal_plugin.files._lazy import LazySequence
+from conformal_plugin._messages import shortened, shown
+from conformal_plugin.errors import ShapeError, SourceFileError
+from conformal_plugin.files._decoding import decoding
+from conformal_plugin.files._memory import LARGEST_MAP_BYTES, require_room
+from conformal_plugin.files._npy import ZIP_MAGIC, read_numpy
 from conformal_plugin.files._store_codec import decode
 
-__all__ = ["DEFAULT_KEY", "MAP_SUFFIXES", "ScoreMap", "map_files", "read_map"]
+__all__ = ["DEFAULT_KEY", "MAP_SUFFIXES", "FoundMap", "ScoreMap", "read_any_map", "read_map"]
 
 DEFAULT_KEY = "probs"
 """The array that is read of a map file that holds several, where no other is named."""
@@ -28,75 +32,75 @@ DEFAULT_KEY = "probs"
 ScoreMap: TypeAlias = "np.ndarray[Any, Any] | Tensor"
 """Class scores ``(K, H, W)``."""
 
+_SHOWN = 10
 
-def map_files(
-    folder: str | os.PathLike[str], ids: Sequence[str], *, key: str | None = None
-) -> LazySequence[ScoreMap]:
-    """The maps of ``ids`` in ``folder``, each read when it is asked for.
 
-    Raises:
-        SourceFileError: at once, for ids without a map or with two; later, as :func:`read_map`.
+@dataclass(frozen=True)
+class FoundMap:
+    """A map, and whose it is.
+
+    Attributes:
+        scores: ``(K, H, W)``.
+        annotator: the digest of the annotator that a store's map carries; None for other files.
     """
 
-    def read(path: Path) -> ScoreMap:
-        return read_map(path, key)
-
-    return LazySequence(read, find_files(folder, ids, MAP_SUFFIXES, "map"))
+    scores: ScoreMap
+    annotator: bytes | None = None
 
 
-def read_map(path: str | os.PathLike[str], key: str | None = None) -> ScoreMap:
+def read_map(
+    path: str | os.PathLike[str], key: str | None = None, *, max_bytes: int = LARGEST_MAP_BYTES
+) -> ScoreMap:
     """Read class scores ``(K, H, W)``; nothing in the file is executed.
+
+    What comes back is a copy: nothing that happens to the file later changes it. Checksums are
+    compared where a format has them (``.npz``, ``.pt``, ``.cpmap``).
 
     Args:
         path: ``.cpmap`` of a :class:`conformal_plugin.files.MapStore`, ``.npz`` or ``.npy`` (these
             give a NumPy array), ``.pt`` with a tensor or a dict of tensors, or ``.safetensors``
             (both give a tensor on the CPU).
         key: the array's name in a file of several; by default ``"probs"``, or the only one.
+        max_bytes: the largest map that is read, in bytes of its scores.
 
     Returns:
         The scores as stored; dtype and values are checked where they are used.
 
     Raises:
-        SourceFileError: unreadable, of another kind, or without the key.
+        SourceFileError: unreadable, damaged, too large, of another kind, or without the key.
         ShapeError: not three-dimensional.
         MissingExtraError: ``.safetensors`` without that package.
     """
-    path = Path(path)
+    return read_any_map(Path(path), key, max_bytes).scores
+
+
+def read_any_map(path: Path, key: str | None, max_bytes: int) -> FoundMap:
+    """As :func:`read_map`, with whose map it is."""
     if path.suffix not in _READERS:
         raise SourceFileError(
             f"{path} is no map file: its name must end in {', '.join(MAP_SUFFIXES)}"
         )
-    try:
-        scores = _READERS[path.suffix](path, key)
-    except ConformalError:
-        raise
-    except _UNREADABLE as error:
-        raise SourceFileError(
-            f"cannot read the map {path} ({type(error).__name__}: {error}); write it again as "
-            f"plain arrays without pickled objects"
-        ) from error
-    if scores.ndim != 3:
+    with decoding(f"the map {path}", "write it again as plain arrays without pickled objects"):
+        found = _READERS[path.suffix](path, key, max_bytes)
+    if found.scores.ndim != 3:
         raise ShapeError(
-            f"the map {path} has shape {tuple(scores.shape)}; a map file holds the class scores of "
-            f"one image, (K, H, W) with the classes first"
+            f"the map {path} has shape {tuple(found.scores.shape)}; a map file holds the class "
+            f"scores of one image, (K, H, W) with the classes first"
         )
-    return scores
+    return found
 
 
-def _read_store(path: Path, key: str | None) -> ScoreMap:
-    return decode(path.read_bytes(), str(path))[0]
+def _read_store(path: Path, key: str | None, max_bytes: int) -> FoundMap:
+    scores, header = decode(path.read_bytes(), str(path), max_bytes=max_bytes)
+    return FoundMap(scores, header.digest)
 
 
-def _read_numpy(path: Path, key: str | None) -> ScoreMap:
-    with path.open("rb") as file:
-        content = np.load(file, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return content
-        scores: np.ndarray[Any, Any] = content[_chosen(content.files, key, path)]
-    return scores
+def _read_numpy(path: Path, key: str | None, max_bytes: int) -> FoundMap:
+    return FoundMap(read_numpy(path, partial(_chosen, key=key, path=path), max_bytes))
 
 
-def _read_torch(path: Path, key: str | None) -> ScoreMap:
+def _read_torch(path: Path, key: str | None, max_bytes: int) -> FoundMap:
+    _check_archive(path, max_bytes)
     content = torch.load(path, map_location="cpu", weights_only=True)
     if isinstance(content, Mapping):
         tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
@@ -105,20 +109,52 @@ def _read_torch(path: Path, key: str | None) -> ScoreMap:
         raise SourceFileError(
             f"the map {path} holds a {type(content).__name__}; save a tensor or a dict of tensors"
         )
-    return content.detach()
+    return FoundMap(_plain(content, path, max_bytes))
 
 
-def _read_safetensors(path: Path, key: str | None) -> ScoreMap:
-    safetensors = optional("safetensors", "safetensors", f"reading {path}")
-    try:
-        with safetensors.safe_open(str(path), framework="pt") as content:
-            scores: Tensor = content.get_tensor(_chosen(list(content.keys()), key, path))
-    except safetensors.SafetensorError as error:
-        raise SourceFileError(f"cannot read the map {path} ({error}); write it again") from error
-    return scores
+def _check_archive(path: Path, max_bytes: int) -> None:
+    """Compare the checksums of a file of torch, which torch does not; older ones have none."""
+    with path.open("rb") as file:
+        packed = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
+    if not packed:
+        return
+    with zipfile.ZipFile(path) as archive:
+        require_room(
+            max((info.file_size for info in archive.infolist()), default=0), path, max_bytes
+        )
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"the checksum of its part {damaged} does not fit")
 
 
-_READERS: dict[str, Callable[[Path, str | None], ScoreMap]] = {
+def _plain(tensor: Tensor, path: Path, max_bytes: int) -> Tensor:
+    """The values of a tensor that has some, laid out as arrays are."""
+    kind = str(tensor.layout).removeprefix("torch.")
+    for odd, name in (
+        (tensor.is_nested, "nested"),
+        (tensor.is_quantized, "quantized"),
+        (tensor.layout != torch.strided, kind),
+        (tensor.device.type != "cpu", f"{tensor.device.type} (without values)"),
+    ):
+        if odd:
+            raise SourceFileError(
+                f"the map {path} holds a tensor that is {name}; save a dense one, with "
+                f"scores.cpu().to_dense() for instance"
+            )
+    # A view can repeat one stored value without end.
+    require_room(math.prod(tensor.shape) * tensor.element_size(), path, max_bytes)
+    return tensor.detach().resolve_conj().resolve_neg()
+
+
+def _read_safetensors(path: Path, key: str | None, max_bytes: int) -> FoundMap:
+    library = optional("safetensors.torch", "safetensors", f"reading {path}")
+    require_room(path.stat().st_size, path, max_bytes)
+    # Not `safe_open`: its tensors are views of the file, which change and vanish with it.
+    tensors: dict[str, Tensor] = library.load(path.read_bytes())
+    return FoundMap(tensors[_chosen(tensors, key, path)])
+
+
+_READERS: dict[str, Callable[[Path, str | None, int], FoundMap]] = {
     ".npz": _read_numpy,
     ".npy": _read_numpy,
     ".pt": _read_torch,
@@ -128,17 +164,6 @@ _READERS: dict[str, Callable[[Path, str | None], ScoreMap]] = {
 MAP_SUFFIXES = tuple(_READERS)
 """How the names of score maps end."""
 
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    EOFError,
-    RuntimeError,
-    KeyError,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-
 
 def _chosen(names: Collection[str], key: str | None, path: Path) -> str:
     if key is None and len(names) == 1:
@@ -146,7 +171,7 @@ def _chosen(names: Collection[str], key: str | None, path: Path) -> str:
     wanted = DEFAULT_KEY if key is None else key
     if wanted in names:
         return wanted
-    held = ", ".join(repr(name) for name in names) or "none"
+    held = shortened(", ".join(shown(name) for name in islice(names, _SHOWN)) or "none")
     raise SourceFileError(
         f"the map {path} has no array {wanted!r}; it holds {held}: name the right one with key "
         f"(--key on the command line)"

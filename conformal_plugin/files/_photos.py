@@ -7,7 +7,7 @@ import os
 import numpy as np
 import numpy.typing as npt
 
-from conformal_plugin.files._labels import opened_image
+from conformal_plugin.files._images import opened_photo
 
 __all__ = ["PHOTO_SUFFIXES", "read_photo"]
 
@@ -22,7 +22,7 @@ def read_photo(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
     the pixels as stored and training code reads these.
 
     Raises:
-        SourceFileError: unreadable, or cut off.
+        SourceFileError: unreadable, cut off, or a PNG whose checksums do not fit.
     """
-    with opened_image(path) as image:
+    with opened_photo(path) as image:
         return np.array(image.convert("RGB"))

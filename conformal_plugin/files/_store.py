@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from conformal_plugin._atomic import atomic_open, atomic_write_text
 from conformal_plugin.errors import OptionError, SourceFileError
-from conformal_plugin.files._ids import checked_id, ids_in_folder
+from conformal_plugin.files._ids import file_of_id, ids_in_folder
 from conformal_plugin.files._maps import MAP_SUFFIXES
 from conformal_plugin.files._store_codec import (
     DEFAULT_PRECISION,
@@ -26,7 +27,7 @@ from conformal_plugin.files._store_codec import (
     read_header,
 )
 
-__all__ = ["STORE_MANIFEST", "STORE_SUFFIX", "MapStore"]
+__all__ = ["STORE_MANIFEST", "STORE_SUFFIX", "MapStore", "StoreEntry"]
 
 STORE_SUFFIX = ".cpmap"
 """How the names of a store's maps end."""
@@ -34,6 +35,19 @@ STORE_MANIFEST = "store.json"
 """The file of a store that says who made its maps."""
 _FORMAT = "conformal-plugin maps"
 _VERSION = 1
+
+
+@dataclass(frozen=True)
+class StoreEntry:
+    """What a map of a store says of itself.
+
+    Attributes:
+        shape: ``(K, H, W)``.
+        source: what it was made from, as its writer said; empty where it did not.
+    """
+
+    shape: tuple[int, int, int]
+    source: bytes
 
 
 class MapStore:
@@ -104,15 +118,7 @@ class MapStore:
         Raises:
             SourceFileError: an id that leaves the folder, by its name or through a link.
         """
-        checked = checked_id(name, "the list of ids")
-        path = self.folder / f"{checked}{STORE_SUFFIX}"
-        # Only a folder on the way can be a link; asking the disk is dear with thousands of ids.
-        if "/" in checked and not path.parent.resolve().is_relative_to(self.folder.resolve()):
-            raise SourceFileError(
-                f"id {name} leads out of the store {self.folder}, to {path.parent.resolve()}; "
-                f"remove that link, or choose another folder"
-            )
-        return path
+        return file_of_id(self.folder, name, STORE_SUFFIX, "store")
 
     def ids(self) -> tuple[str, ...]:
         """The ids that have a map, sorted.
@@ -128,28 +134,40 @@ class MapStore:
         Raises:
             OptionError: the map there is of another annotator or precision.
         """
+        return self.entry(name) is not None
+
+    def entry(self, name: str) -> StoreEntry | None:
+        """What the map of an id says of itself; None where there is no whole one.
+
+        Raises:
+            OptionError: the map there is of another annotator or precision.
+        """
         path = self.path(name)
         try:
             with path.open("rb") as handle:
                 header = read_header(handle.read(HEADER_BYTES), str(path))
-                size = os.fstat(handle.fileno()).st_size
+                if os.fstat(handle.fileno()).st_size != header.length:
+                    return None
+                handle.seek(header.length - header.source_bytes)
+                entry = StoreEntry(header.shape, handle.read())
         except FileNotFoundError:
-            return False
+            return None
         except SourceFileError:  # what is damaged is made again
-            return False
+            return None
         if (header.digest, header.precision) != (self.digest, self.precision):
             raise OptionError(
                 f"{path} was made by another annotator or at another precision than "
                 f"{STORE_MANIFEST} beside it says; delete it, or choose another folder"
             )
-        return size == header.length
+        return entry
 
-    def write(self, name: str, scores: Any) -> None:
+    def write(self, name: str, scores: Any, *, source: bytes = b"") -> None:
         """Write the map of an id, all of it or nothing.
 
         Args:
             name: the id.
             scores: ``(K, H, W)`` in [0, 1], floating-point, NumPy or torch on any device.
+            source: what the map is made from, at most 255 bytes, which :meth:`entry` gives back.
 
         Raises:
             InputTypeError, ShapeError, ScoreError: no such scores.
@@ -161,7 +179,7 @@ class MapStore:
                 f"the map of {name} has {len(scores)} classes and the store {len(self.class_names)}"
                 f" ({', '.join(self.class_names[:3])}, ...); write the maps of one annotator"
             )
-        content = encode(scores, precision=self.precision, digest=self.digest)
+        content = encode(scores, precision=self.precision, digest=self.digest, source=source)
         with atomic_open(path) as handle:
             handle.write(content)
 

@@ -11,13 +11,14 @@ bytes   content
 1       precision in bits, 8 ... 11 or 16
 1       how plane 0 is predicted: 0 not at all, 1 as one minus the sum of
         the others, 2 as one minus the largest of them
-1       zero
+1       S, the bytes at the end that tell what the map was made from; 0 at first
 4 x 3   K, H, W, unsigned, little-endian, as all numbers here
 16      digest of the annotator that made the map
 4       length of what follows the header
 4       CRC-32 of the header before this field and of what follows it
 (K+7)/8 the bits of the planes, the first class in the lowest bit
-rest    raw deflate: the high bytes of all residuals, then their low bytes
+        raw deflate: the high bytes of all residuals, then their low bytes
+S       what the map was made from; readers of a map pass over it
 ======  ==================================================================
 
 A plane's levels are whole numbers: multiples of ``2**-bits``, or float16 patterns at 16 bits. Each
@@ -32,6 +33,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,6 +47,7 @@ from conformal_plugin.errors import (
     ShapeError,
     SourceFileError as Damaged,
 )
+from conformal_plugin.files._memory import LARGEST_MAP_BYTES, require_room
 from conformal_plugin.scores import to_tensor
 
 __all__ = [
@@ -53,6 +56,7 @@ __all__ = [
     "FLOAT16",
     "HEADER_BYTES",
     "MAGIC",
+    "MOST_SOURCE_BYTES",
     "PRECISIONS",
     "Header",
     "check_precision",
@@ -64,6 +68,7 @@ __all__ = [
 
 MAGIC = b"\x89CPMAP\r\n"
 DIGEST_BYTES = 16
+MOST_SOURCE_BYTES = 255
 FLOAT16 = 16
 """The precision at which a float16 map comes back bit for bit."""
 PRECISIONS = (8, 9, 10, 11, FLOAT16)
@@ -93,12 +98,14 @@ class Header:
         precision: in bits, one of ``PRECISIONS``.
         digest: of the annotator, ``DIGEST_BYTES`` bytes.
         length: bytes of the whole file.
+        source_bytes: how many of these, at the end, tell what the map was made from.
     """
 
     shape: tuple[int, int, int]
     precision: int
     digest: bytes
     length: int
+    source_bytes: int
 
 
 def check_precision(precision: int) -> None:
@@ -135,7 +142,11 @@ def rounded(scores: Any, precision: int = DEFAULT_PRECISION) -> npt.NDArray[np.f
 
 
 def encode(
-    scores: Any, *, precision: int = DEFAULT_PRECISION, digest: bytes = bytes(DIGEST_BYTES)
+    scores: Any,
+    *,
+    precision: int = DEFAULT_PRECISION,
+    digest: bytes = bytes(DIGEST_BYTES),
+    source: bytes = b"",
 ) -> bytes:
     """A map as the content of a store file; arguments and errors as for :func:`rounded`.
 
@@ -143,6 +154,7 @@ def encode(
         scores: ``(K, H, W)`` in [0, 1].
         precision: one of ``PRECISIONS``.
         digest: ``DIGEST_BYTES`` bytes that tell the annotator.
+        source: what the map is made from, at most ``MOST_SOURCE_BYTES`` bytes.
     """
     levels = _levels(scores, precision)
     present = levels.reshape(len(levels), -1).max(axis=1) > 0
@@ -150,9 +162,11 @@ def encode(
     rule = _ALONE
     if present[0]:
         rule, planes[0] = _best_prediction(planes, precision)
-    body = np.packbits(present, bitorder="little").tobytes() + _deflated(_residuals(planes))
+    bits = np.packbits(present, bitorder="little").tobytes()
+    body = bits + _deflated(_residuals(planes)) + source
+    length = HEADER_BYTES + len(body)
     head = _FIELDS.pack(
-        MAGIC, _VERSION, precision, rule, 0, *levels.shape, digest, HEADER_BYTES + len(body)
+        MAGIC, _VERSION, precision, rule, len(source), *levels.shape, digest, length
     )
     return head + _CHECK.pack(zlib.crc32(body, zlib.crc32(head))) + body
 
@@ -166,32 +180,44 @@ def read_header(content: bytes, name: str) -> Header:
     return _parsed(content, name)[0]
 
 
-def decode(content: bytes, name: str) -> tuple[npt.NDArray[np.float16], Header]:
+def decode(
+    content: bytes, name: str, *, max_bytes: int = LARGEST_MAP_BYTES
+) -> tuple[npt.NDArray[np.float16], Header]:
     """The float16 scores ``(K, H, W)`` of a store file's content, and its header.
 
+    Beside the scores it takes as much memory again, and a few planes.
+
     Raises:
-        SourceFileError: no store file, damaged, or of a later version; ``name`` is in the message.
+        SourceFileError: no store file, damaged, too large, or of a later version; ``name`` is in
+            the message.
     """
     header, rule, expected = _parsed(content, name)
-    body = content[HEADER_BYTES:]
     if len(content) != header.length:
         raise Damaged(f"the map {name} has {len(content)} bytes of {header.length}; {_AGAIN}")
-    if zlib.crc32(body, zlib.crc32(content[: _FIELDS.size])) != expected:
+    view = memoryview(content)
+    if zlib.crc32(view[HEADER_BYTES:], zlib.crc32(view[: _FIELDS.size])) != expected:
         raise Damaged(f"the map {name} is damaged (its checksum does not fit); {_AGAIN}")
     classes, height, width = header.shape
-    bits = (classes + 7) // 8
+    require_room(2 * classes * height * width, Path(name), max_bytes)
+    bits = HEADER_BYTES + (classes + 7) // 8
     present = np.unpackbits(
-        np.frombuffer(body[:bits], dtype=np.uint8), count=classes, bitorder="little"
-    ).astype(bool)
-    shape = (int(present.sum()), height, width)
-    planes = _planes(_inflated(body[bits:], shape, name))
-    if rule != _ALONE:
-        planes[0] += _predicted(planes[1:], rule, header.precision)
-    top = _ONE_AS_FLOAT16 if header.precision == FLOAT16 else 2**header.precision
-    if planes.size and int(planes.max()) > top:
-        raise Damaged(f"the map {name} holds scores above 1; {_AGAIN}")
+        np.frombuffer(view[HEADER_BYTES:bits], dtype=np.uint8), count=classes, bitorder="little"
+    )
+    held = np.flatnonzero(present)
+    packed = view[bits : header.length - header.source_bytes]
+    high, low = _inflated(packed, (len(held), height, width), name)
     scores = np.zeros(header.shape, dtype=np.float16)
-    scores[present] = _values(planes, header.precision)
+    top = _ONE_AS_FLOAT16 if header.precision == FLOAT16 else 2**header.precision
+    others = _Taken(rule, header.precision, (height, width))
+    for number in (*range(1, len(held)), 0)[: len(held)]:  # the first is predicted from the others
+        plane = _plane(high[number], low[number])
+        if number:
+            others.add(plane)
+        elif rule != _ALONE:
+            plane += others.rest()
+        if int(plane.max()) > top:
+            raise Damaged(f"the map {name} holds scores above 1; {_AGAIN}")
+        scores[held[number]] = _values(plane, header.precision)
     return scores, header
 
 
@@ -202,7 +228,7 @@ def _parsed(content: bytes, name: str) -> tuple[Header, int, int]:
     """Header, prediction rule and checksum."""
     if len(content) < HEADER_BYTES or not content.startswith(MAGIC):
         raise Damaged(f"the map {name} is no map of a store, or only its beginning; {_AGAIN}")
-    _, version, precision, rule, _, *shape, digest, length = _FIELDS.unpack_from(content)
+    _, version, precision, rule, source_bytes, *shape, digest, length = _FIELDS.unpack_from(content)
     if version != _VERSION:
         raise Damaged(
             f"the map {name} has version {version} of the store's format and this release reads "
@@ -216,11 +242,13 @@ def _parsed(content: bytes, name: str) -> tuple[Header, int, int]:
         and classes * height * width <= _LARGEST_MAP
         and precision in PRECISIONS
         and rule in (_ALONE, _LESS_SUM, _LESS_LARGEST)
+        and HEADER_BYTES + (classes + 7) // 8 + source_bytes <= length
     )
     if not sensible:
         raise Damaged(f"the map {name} has a header that makes no sense; {_AGAIN}")
     (check,) = _CHECK.unpack_from(content, _FIELDS.size)
-    return Header((classes, height, width), precision, digest, length), rule, check
+    header = Header((classes, height, width), precision, digest, length, source_bytes)
+    return header, rule, check
 
 
 def _levels(scores: Any, precision: int) -> Levels:
@@ -269,20 +297,43 @@ def _best_prediction(planes: Levels, precision: int) -> tuple[int, Levels]:
     return best, left[best]
 
 
+class _Taken:
+    """What the other planes leave of one, for plane 0: all but their sum, or but the largest."""
+
+    def __init__(self, rule: int, precision: int, size: tuple[int, int]) -> None:
+        self._rule = rule
+        self._precision = precision
+        self._taken = np.zeros(size, dtype=np.int64)
+
+    def add(self, plane: Levels) -> None:
+        """Take another plane into account."""
+        if self._rule == _ALONE:
+            return
+        if self._precision == FLOAT16:
+            part = (plane.view(np.float16).astype(np.float64) * _UNITS).astype(np.int64)
+        else:
+            part = plane.astype(np.int64)
+        if self._rule == _LESS_SUM:
+            self._taken += part
+        else:
+            np.maximum(self._taken, part, out=self._taken)
+
+    def rest(self) -> Levels:
+        """What is left, as levels; never below zero."""
+        if self._precision == FLOAT16:
+            rest = np.maximum(_UNITS - self._taken, 0)
+            patterns: Levels = (rest / _UNITS).astype(np.float16).view(np.uint16)
+            return patterns
+        levels: Levels = np.maximum(2**self._precision - self._taken, 0).astype(np.uint16)
+        return levels
+
+
 def _predicted(others: Levels, rule: int, precision: int) -> Levels:
-    """One minus the sum of the other planes, or minus the largest, as levels; never below zero."""
-    if precision == FLOAT16:
-        whole = _UNITS
-        parts = (others.view(np.float16).astype(np.float64) * _UNITS).astype(np.int64)
-    else:
-        whole, parts = 2**precision, others.astype(np.int64)
-    taken = parts.sum(axis=0) if rule == _LESS_SUM else parts.max(axis=0, initial=0)
-    rest = np.maximum(whole - taken, 0)
-    if precision == FLOAT16:
-        patterns: Levels = (rest / _UNITS).astype(np.float16).view(np.uint16)
-        return patterns
-    levels: Levels = rest.astype(np.uint16)
-    return levels
+    """Plane 0 as the other planes tell it."""
+    taken = _Taken(rule, precision, others.shape[1:])
+    for plane in others:
+        taken.add(plane)
+    return taken.rest()
 
 
 def _residuals(planes: Levels) -> Levels:
@@ -295,11 +346,13 @@ def _residuals(planes: Levels) -> Levels:
     return folded
 
 
-def _planes(folded: Levels) -> Levels:
+def _plane(high: npt.NDArray[np.uint8], low: npt.NDArray[np.uint8]) -> Levels:
+    """A plane from the two bytes of its residuals."""
+    folded = (high.astype(np.uint16) << np.uint16(8)) | low
     both = (folded >> 1) ^ np.negative(folded & 1)
-    across = np.cumsum(both, axis=1, dtype=np.uint16)
-    planes: Levels = np.cumsum(across, axis=2, dtype=np.uint16)
-    return planes
+    across = np.cumsum(both, axis=0, dtype=np.uint16)
+    plane: Levels = np.cumsum(across, axis=1, dtype=np.uint16)
+    return plane
 
 
 def _deflated(folded: Levels) -> bytes:
@@ -310,7 +363,8 @@ def _deflated(folded: Levels) -> bytes:
     return packer.compress(high) + packer.compress(low) + packer.flush()
 
 
-def _inflated(packed: bytes, shape: tuple[int, int, int], name: str) -> Levels:
+def _inflated(packed: memoryview, shape: tuple[int, int, int], name: str) -> npt.NDArray[np.uint8]:
+    """The high and the low bytes of all residuals, ``(2, *shape)``."""
     size = int(np.prod(shape))
     unpacker = zlib.decompressobj(-15)
     try:  # never more than the header allows, whatever the file says
@@ -319,6 +373,4 @@ def _inflated(packed: bytes, shape: tuple[int, int, int], name: str) -> Levels:
         raise Damaged(f"the map {name} is damaged ({error}); {_AGAIN}") from error
     if len(content) != 2 * size or not unpacker.eof:
         raise Damaged(f"the map {name} is damaged (its planes have another size); {_AGAIN}")
-    high, low = np.frombuffer(content, dtype=np.uint8).reshape(2, *shape).astype(np.uint16)
-    levels: Levels = np.left_shift(high, 8, dtype=np.uint16) | low
-    return levels
+    return np.frombuffer(content, dtype=np.uint8).reshape(2, *shape)

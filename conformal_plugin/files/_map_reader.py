@@ -1,0 +1,87 @@
+"""Reading the maps of one folder, which come from one annotator."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from conformal_plugin.errors import SourceFileError
+from conformal_plugin.files._ids import find_files
+from conformal_plugin.files._lazy import LazySequence
+from conformal_plugin.files._maps import MAP_SUFFIXES, ScoreMap, read_any_map
+from conformal_plugin.files._memory import LARGEST_MAP_BYTES
+from conformal_plugin.files._store import STORE_MANIFEST, STORE_SUFFIX, MapStore
+
+__all__ = ["MapReader", "map_files"]
+
+
+class MapReader:
+    """Reads maps as :func:`conformal_plugin.files.read_map` does, and refuses strays.
+
+    A map of a store carries its annotator's digest. All maps of a folder must carry the one that
+    ``store.json`` gives; where there is none, that of the first map that is read.
+
+    Args:
+        folder: where the maps lie.
+        key: the array's name in a file of several.
+        max_bytes: the largest map that is read, in bytes of its scores.
+
+    Raises:
+        SourceFileError: the folder's ``store.json`` is damaged.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        key: str | None = None,
+        max_bytes: int = LARGEST_MAP_BYTES,
+    ) -> None:
+        self._folder = Path(folder)
+        self._key = key
+        self._max_bytes = max_bytes
+        self._annotator: bytes | None = None
+        self._said_by = f"{self._folder / STORE_MANIFEST}"
+        if (self._folder / STORE_MANIFEST).exists():
+            self._annotator = MapStore.open(self._folder).digest
+
+    def __call__(self, path: Path) -> ScoreMap:
+        """The scores ``(K, H, W)`` of a map file.
+
+        Raises:
+            SourceFileError: as for ``read_map``, or the map is another annotator's.
+            ShapeError: not three-dimensional.
+        """
+        found = read_any_map(path, self._key, self._max_bytes)
+        if path.suffix == STORE_SUFFIX:
+            if self._annotator is None:
+                self._annotator, self._said_by = found.annotator, str(path)
+            elif found.annotator != self._annotator:
+                raise SourceFileError(
+                    f"the map {path} is of another annotator than {self._said_by}; take it out of "
+                    f"{self._folder}, or make it again with this folder's annotator"
+                )
+        return found.scores
+
+
+def map_files(
+    folder: str | os.PathLike[str],
+    ids: Sequence[str],
+    *,
+    key: str | None = None,
+    max_bytes: int = LARGEST_MAP_BYTES,
+) -> LazySequence[ScoreMap]:
+    """The maps of ``ids`` in ``folder``, each read when it is asked for.
+
+    Args:
+        folder: where the maps lie.
+        ids: the images' ids.
+        key: the array's name in files of several; by default ``"probs"``, or the only one.
+        max_bytes: the largest map that is read, in bytes of its scores.
+
+    Raises:
+        SourceFileError: at once, for ids without a map or with two; later, as
+            :func:`conformal_plugin.files.read_map`, or for maps of two annotators.
+    """
+    paths = find_files(folder, ids, MAP_SUFFIXES, "map")
+    return LazySequence(MapReader(folder, key, max_bytes), paths)

@@ -1,0 +1,101 @@
+"""What was read of a file, and which state of the file that was."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from conformal_plugin.errors import SourceFileError
+
+__all__ = ["FileState", "Taken", "checksum", "take"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class FileState:
+    """What tells one state of a file from another without reading it.
+
+    Attributes:
+        size: in bytes.
+        modified: when it was written, in nanoseconds.
+    """
+
+    size: int
+    modified: int
+
+    @classmethod
+    def of(cls, path: Path) -> FileState:
+        """The state that a file is in now.
+
+        Raises:
+            SourceFileError: there is no such file.
+        """
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise SourceFileError(
+                f"cannot read {path} ({error.strerror or error}); was it taken away?"
+            ) from error
+        return cls(status.st_size, status.st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class Taken(Generic[T]):
+    """A value, and the states that the files it was read from were in.
+
+    Attributes:
+        value: what was read.
+        states: one per file, from before the first was read; all were in it afterwards, too.
+    """
+
+    value: T
+    states: tuple[FileState, ...]
+
+
+def take(read: Callable[[], T], *paths: Path) -> Taken[T]:
+    """Read something from files that nobody writes to meanwhile.
+
+    A record of what was read must not name a file that came later: it would call the old result
+    that of the new file, for ever.
+
+    Args:
+        read: gives the value.
+        paths: the files that it reads.
+
+    Raises:
+        SourceFileError: a file changed meanwhile; and what ``read`` raises.
+    """
+    before = tuple(_now(path) for path in paths)
+    value = read()
+    for path, state in zip(paths, before):
+        if state is None or _now(path) != state:
+            raise SourceFileError(
+                f"{path} changed while it was read; run again when nothing writes to it any more"
+            )
+    return Taken(value, tuple(state for state in before if state is not None))
+
+
+def checksum(values: np.ndarray[Any, Any] | Tensor) -> int:
+    """CRC-32 of the values of an array, for formats that have none.
+
+    It tells damage from what was written, not one careful forger from another.
+    """
+    if isinstance(values, Tensor):
+        # bfloat16 is no dtype of NumPy's.
+        values = values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
+
+
+def _now(path: Path) -> FileState | None:
+    try:
+        return FileState.of(path)
+    except SourceFileError:  # the reader says what is wrong, in its own words
+        return None
