@@ -69,8 +69,8 @@ def child(arguments: Sequence[str], journal: Path) -> None:
     """Run the command line, noting each map that was written."""
     write = MapStore.write
 
-    def noting(self: MapStore, name: str, scores: Any) -> None:
-        write(self, name, scores)
+    def noting(self: MapStore, name: str, scores: Any, **more: Any) -> None:
+        write(self, name, scores, **more)
         with journal.open("a") as handle:
             handle.write(f"{name}\n")
 

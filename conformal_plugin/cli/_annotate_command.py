@@ -15,8 +15,9 @@ from conformal_plugin.cli._annotator_choice import chosen_annotator
 from conformal_plugin.cli._inputs import find_photos, listed_ids
 from conformal_plugin.cli._progress import progress
 from conformal_plugin.cli._report import note, print_json, warn
+from conformal_plugin.cli._taken_photos import TakenPhotos
 from conformal_plugin.errors import OptionError, SourceFileError
-from conformal_plugin.files import PHOTO_SUFFIXES, ids_in_folder, read_photo
+from conformal_plugin.files import PHOTO_SUFFIXES, ids_in_folder
 from conformal_plugin.processes import Rank
 
 __all__ = ["run"]
@@ -36,8 +37,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise OptionError("--rule and --root are about labels; they need --calibration")
     rank = Rank.of()
     ids = _ids(arguments)
-    photos = dict(zip(ids, find_photos(arguments, ids)))
-    kept = target(arguments, ids, list(photos.values()))
+    photos = TakenPhotos(dict(zip(ids, find_photos(arguments, ids))))
+    kept = target(arguments, photos)
     annotator = chosen_annotator(arguments, rank)
     for line in getattr(annotator, "notes", ()):
         note(line, quiet=arguments.quiet or rank.number > 0)
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
     results = through(
         annotator,
         batches,
-        read=lambda name: read_photo(photos[name]),
+        read=photos.read,
         write=kept.write,
         readers=arguments.readers,
         writers=arguments.writers,

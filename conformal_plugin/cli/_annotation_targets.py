@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import threading
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +17,7 @@ from conformal_plugin.cli._label_folder import MANIFEST, LabelFolder
 from conformal_plugin.cli._label_summary import LabelSummary
 from conformal_plugin.cli._labeller import Labeller
 from conformal_plugin.cli._pair_lines import pair_lines
+from conformal_plugin.cli._taken_photos import TakenPhotos
 from conformal_plugin.errors import OptionError
 from conformal_plugin.files import MapStore, rounded
 from conformal_plugin.labelling import promised_rule, refuse_uninformative
@@ -42,13 +42,15 @@ class Target(Protocol):
 
 
 class MapTarget:
-    """Score maps in a :class:`conformal_plugin.files.MapStore`.
+    """Score maps in a :class:`conformal_plugin.files.MapStore`, each with what tells its photo.
 
     Args:
         arguments: with ``out`` and ``precision``.
+        photos: where they are read.
     """
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
+    def __init__(self, arguments: argparse.Namespace, photos: TakenPhotos) -> None:
+        self._photos = photos
         self._folder: Path = arguments.out
         self._precision: int = arguments.precision
 
@@ -62,12 +64,13 @@ class MapTarget:
         )
 
     def holds(self, name: str) -> bool:
-        """Whether the store has the map."""
-        return self._store.holds(name)
+        """Whether the store has the map, made from the photo that is there now."""
+        entry = self._store.entry(name)
+        return entry is not None and self._photos.made(name, entry)
 
     def write(self, name: str, scores: Any) -> None:
         """Write the map."""
-        self._store.write(name, scores)
+        self._store.write(name, scores, source=self._photos.source(name))
 
     def finish(self, done: int) -> dict[str, Any]:
         """Nothing is left to do."""
@@ -82,12 +85,13 @@ class LabelTarget:
     Args:
         arguments: with ``calibration``, ``ignore_index``, ``rule``, ``precision``, ``photos``,
             ``out`` and ``root``.
-        photos: the photo of each id, in the order of the list to write.
+        photos: where they are read, in the order of the list to write.
     """
 
-    def __init__(self, arguments: argparse.Namespace, photos: Mapping[str, Path]) -> None:
+    def __init__(self, arguments: argparse.Namespace, photos: TakenPhotos) -> None:
         self._arguments = arguments
-        self._photos = photos
+        self._taken = photos
+        self._photos = photos.paths
         self._qhat, self._ignore_index = threshold(arguments)
         refuse_uninformative(self._qhat)
         self._summary = LabelSummary(self._ignore_index)
@@ -129,15 +133,23 @@ class LabelTarget:
 
     def holds(self, name: str) -> bool:
         """Whether the label is there, made with these settings from this photo; it is counted."""
-        labels = self._folder.existing(name, self._photos[name])
-        if labels is not None:
-            self._count(labels)
-        return labels is not None
+        done = self._folder.existing(name, [self._photos[name]])
+        if done is not None:
+            self._count(done.values)
+        return done is not None
 
     def write(self, name: str, scores: Any) -> None:
         """Filter the scores and write the label."""
         labels = self._labeller.labels(name, rounded(scores, self._arguments.precision))
-        self._folder.write(name, labels, self._photos[name])
+        photo = self._taken.what_was_read(name)
+        self._folder.write(
+            name,
+            labels,
+            [self._photos[name]],
+            [photo.state],
+            num_classes=len(scores),
+            checksum=photo.checksum,
+        )
         self._count(labels)
 
     def finish(self, done: int) -> dict[str, Any]:
@@ -169,8 +181,8 @@ class LabelTarget:
             self._summary.add(labels)
 
 
-def target(arguments: argparse.Namespace, ids: Sequence[str], photos: Sequence[Path]) -> Target:
+def target(arguments: argparse.Namespace, photos: TakenPhotos) -> Target:
     """Labels where a calibration is given, else maps."""
     if arguments.calibration is None:
-        return MapTarget(arguments)
-    return LabelTarget(arguments, dict(zip(ids, photos)))
+        return MapTarget(arguments, photos)
+    return LabelTarget(arguments, photos)

@@ -13,12 +13,21 @@ import numpy as np
 from conformal_plugin.calibration import Calibration, cluster_classes
 from conformal_plugin.cli._checkpoint import Checkpoint
 from conformal_plugin.cli._guarantee import Task, chosen
-from conformal_plugin.cli._inputs import find_labels, find_maps, fitted_maps, listed_ids, naming
+from conformal_plugin.cli._inputs import (
+    find_labels,
+    find_maps,
+    fitted_maps,
+    listed_ids,
+    naming,
+    taken_labels,
+    value_of,
+)
 from conformal_plugin.cli._progress import progress
+from conformal_plugin.cli._read_digest import ReadDigest
 from conformal_plugin.cli._report import note, number, print_json, warn
 from conformal_plugin.cli._sharding import Ranks, sharing
-from conformal_plugin.errors import OptionError
-from conformal_plugin.files import LazySequence, read_ids, read_label
+from conformal_plugin.errors import OptionError, SourceFileError
+from conformal_plugin.files import FileState, LazySequence, ScoreMap, Taken, checksum, read_ids
 
 __all__ = ["run"]
 
@@ -34,7 +43,8 @@ def run(arguments: argparse.Namespace) -> None:
         # float32 and float64 maps are read again for the exact threshold; a kill then costs only
         # that.
         found = ranks.together(lambda: calibration.results(counted))
-        ranks.first(lambda: calibration.finish(found))
+        read = ranks.gather(calibration.checkpoint.read)
+        ranks.first(lambda: calibration.finish(found, read))
         calibration.checkpoint.remove()
 
 
@@ -74,15 +84,26 @@ class _Calibrating:
 
     def results(self, counted: Any) -> list[Calibration]:
         """The calibrations of all images, given all counts."""
-        mine = self._mine
-        return self._task.results(counted, mine.again("read again"), mine.labels, mine.ids)
+        mine, states = self._mine, self.checkpoint.states
+        maps = _Unchanged(mine.maps, [state for state, _ in states], "map")
+        labels = _Unchanged(mine.labels, [state for _, state in states], "label")
+        again = _WithProgress(maps, "read again", quiet=mine.quiet)
+        return self._task.results(counted, again, labels, mine.ids)
 
-    def finish(self, calibrations: list[Calibration]) -> None:
-        """Write and report the calibrations."""
+    def finish(self, calibrations: list[Calibration], parts: Sequence[ReadDigest]) -> None:
+        """Write and report the calibrations, with what all ranks have read."""
+        read = ReadDigest()
+        for part in parts:
+            read.merge(part)
         task, output = self._task, self._arguments.output
         outputs = [_output(output, level, len(task.levels)) for level in task.levels]
         for path, calibration in zip(outputs, calibrations):
-            calibration.save(path)
+            if read.differs_from(path):
+                warn(
+                    f"{path} was made of the same ids with other scores or labels: files have "
+                    f"changed since, or are damaged; it is replaced"
+                )
+            read.save(calibration, path)
         _report(self._arguments, task, outputs, calibrations)
 
 
@@ -94,23 +115,52 @@ class _Images:
         self.map_paths = find_maps(arguments, ids)
         self.label_paths = find_labels(arguments, ids)
         self.maps = fitted_maps(arguments, ids, self.map_paths, self.label_paths, "label")
-        self.labels = LazySequence(read_label, self.label_paths)
+        self.labels = taken_labels(self.label_paths)
         self.quiet: bool = arguments.quiet
 
     def again(self, title: str) -> _WithProgress:
         """The maps, with a progress bar whenever they are read."""
-        return _WithProgress(self.maps, title, quiet=self.quiet)
+        maps: LazySequence[ScoreMap] = self.maps.then(value_of)
+        return _WithProgress(maps, title, quiet=self.quiet)
 
 
 class _WithProgress:
-    def __init__(self, maps: LazySequence[Any], title: str, *, quiet: bool) -> None:
-        self._maps = maps
+    """Items that show how far their reading is, whenever they are read."""
+
+    def __init__(self, items: Sequence[Any], title: str, *, quiet: bool) -> None:
+        self._items = items
         self._title = title
         self._quiet = quiet
 
     def __iter__(self) -> Iterator[Any]:
-        total = len(self._maps)
-        return iter(progress(self._maps, self._title, total=total, quiet=self._quiet))
+        total = len(self._items)
+        return iter(progress(self._items, self._title, total=total, quiet=self._quiet))
+
+
+class _Unchanged(Sequence[Any]):
+    """What is read again of files that must be in the state they were in when they were counted."""
+
+    def __init__(self, taken: LazySequence[Taken[Any]], states: Sequence[FileState], what: str):
+        self._taken = taken
+        self._states = states
+        self._what = what
+
+    def __len__(self) -> int:
+        return len(self._taken)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._checked(self._taken[index], self._states[index])
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._checked, self._taken, self._states)
+
+    def _checked(self, taken: Taken[Any], state: FileState) -> Any:
+        if taken.states[0] != state:
+            raise SourceFileError(
+                f"a {self._what} has changed since it was counted in this run; calibrate again "
+                f"when nothing writes to the {self._what}s any more"
+            )
+        return taken.value
 
 
 def _clustering(arguments: argparse.Namespace, ids: Sequence[str]) -> Any:
@@ -130,7 +180,7 @@ def _clustering(arguments: argparse.Namespace, ids: Sequence[str]) -> Any:
     def cluster(alpha: float) -> tuple[int, ...]:
         found = cluster_classes(
             images.again("cluster"),
-            images.labels,
+            images.labels.then(value_of),
             arguments.clusters,
             alpha=alpha,
             ignore_index=ignore_index,
@@ -143,19 +193,25 @@ def _clustering(arguments: argparse.Namespace, ids: Sequence[str]) -> Any:
 def _count(images: _Images, calibrator: Any, checkpoint: Checkpoint, done: int) -> None:
     """Count the images from number ``done`` on."""
     start = done
-    pairs = zip(images.ids[done:], images.maps[done:], images.labels[done:])
+    maps, labels = (taken[done:].then(_with_checksum) for taken in (images.maps, images.labels))
+    pairs = zip(images.ids[done:], maps, labels)
     try:
-        for name, scores, label in progress(
+        for name, (scores, of_scores), (label, of_label) in progress(
             pairs, "calibrate", total=len(images.ids), done=start, quiet=images.quiet
         ):
             with naming(name):
-                calibrator.update(scores, label, [name])
+                calibrator.update(scores.value, label.value, [name])
+            checkpoint.add(label, scores, of_scores, of_label)
             done += 1
-            checkpoint.save_when_due(calibrator, done)
+            checkpoint.save_when_due(calibrator)
     finally:
         # Also where one image is refused: the ones before it need not be read again.
         if done > start:
-            checkpoint.save(calibrator, done)
+            checkpoint.save(calibrator)
+
+
+def _with_checksum(taken: Taken[Any]) -> tuple[Taken[Any], int]:
+    return taken, checksum(taken.value)
 
 
 def _output(path: Path, level: float, levels: int) -> Path:

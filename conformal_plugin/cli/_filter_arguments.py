@@ -66,5 +66,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace labels made with other settings"
     )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="read the maps of labels that are there again, and make those anew whose map holds "
+        "other scores than were read for them (size and time of a map tell this without)",
+    )
     add_ignore_index(parser, "the calibration's, else 255")
     add_output(parser)

@@ -18,9 +18,10 @@ from conformal_plugin.cli._inputs import (
     fitted_maps,
     listed_ids,
     naming,
+    taken_maps,
     threshold,
 )
-from conformal_plugin.cli._label_folder import MANIFEST, LabelFolder
+from conformal_plugin.cli._label_folder import MANIFEST, DoneLabel, LabelFolder
 from conformal_plugin.cli._label_summary import LabelSummary
 from conformal_plugin.cli._labeller import Labeller
 from conformal_plugin.cli._pair_lines import pair_lines
@@ -28,7 +29,7 @@ from conformal_plugin.cli._progress import progress
 from conformal_plugin.cli._report import number, print_json, warn
 from conformal_plugin.cli._sharding import sharing
 from conformal_plugin.errors import OptionError, ShapeError
-from conformal_plugin.files import LazySequence, ScoreMap, read_map
+from conformal_plugin.files import FileState, LazySequence, ScoreMap, Taken, checksum
 from conformal_plugin.labelling import promised_rule, refuse_uninformative
 
 __all__ = ["run"]
@@ -65,6 +66,26 @@ class _Part:
             self.num_classes = _same_classes(other.num_classes, self.num_classes)
 
 
+@dataclass(frozen=True)
+class _Read:
+    """A map as it was read, in the thread that read it.
+
+    Attributes:
+        scores: ``(K, H, W)``.
+        states: those of the files that it comes from.
+        checksum: of the scores.
+    """
+
+    scores: ScoreMap
+    states: tuple[FileState, ...]
+    checksum: int
+
+    @classmethod
+    def of(cls, taken: Taken[ScoreMap]) -> _Read:
+        """With the checksum of what was taken."""
+        return cls(taken.value, taken.states, checksum(taken.value))
+
+
 class _Filtering:
     """All that filtering needs, checked before any work."""
 
@@ -81,7 +102,12 @@ class _Filtering:
         self._paths = find_maps(arguments, self.ids)
         self._settings = _settings(arguments, self._qhat, self._ignore_index)
         self._folder = LabelFolder(arguments.out, self._settings)
-        self._maps, self._lines = _maps_and_lines(arguments, self.ids, self._paths, self._folder)
+        self._photos = None if arguments.photos is None else find_photos(arguments, self.ids)
+        self._maps = self._maps_to_read().then(_Read.of)
+        self._lines: Sequence[str] = self.ids
+        if self._photos is not None:
+            labels = [self._folder.path(name) for name in self.ids]
+            self._lines = pair_lines(arguments, self._photos, labels)
 
     def begin(self) -> None:
         """Write the manifest, unless the folder holds what must not be lost."""
@@ -96,7 +122,7 @@ class _Filtering:
             ignore_index=self._ignore_index,
         )
         part = _Part(labeller, LabelSummary(self._ignore_index))
-        todo = self._not_done(indices, part.summary)
+        todo = self._not_done(indices, part)
         work = progress(
             zip(todo, self._maps.take(todo)),
             "filter",
@@ -104,12 +130,19 @@ class _Filtering:
             done=len(indices) - len(todo),
             quiet=self._arguments.quiet,
         )
-        for index, scores in work:
-            name = self.ids[index]
+        for index, read in work:
+            name, num_classes = self.ids[index], int(read.scores.shape[0])
             with naming(name):
-                part.num_classes = _same_classes(int(scores.shape[0]), part.num_classes)
-                labels = labeller.labels(name, scores)
-                self._folder.write(name, labels, self._paths[index])
+                part.num_classes = _same_classes(num_classes, part.num_classes)
+                labels = labeller.labels(name, read.scores)
+                self._folder.write(
+                    name,
+                    labels,
+                    self._sources(index),
+                    read.states,
+                    num_classes=num_classes,
+                    checksum=read.checksum,
+                )
             part.summary.add(labels)
             part.written += 1
         return part
@@ -132,18 +165,40 @@ class _Filtering:
         }
         _report(content, as_json=arguments.json)
 
-    def _not_done(self, indices: Sequence[int], summary: LabelSummary) -> list[int]:
+    def _maps_to_read(self) -> LazySequence[Taken[ScoreMap]]:
+        """The maps, fitted to photos where there are some."""
+        if self._photos is None:
+            return taken_maps(self._arguments, self._paths)
+        return fitted_maps(self._arguments, self.ids, self._paths, self._photos, "photo")
+
+    def _sources(self, index: int) -> list[Path]:
+        """The files that a label is made from."""
+        photos = [] if self._photos is None else [self._photos[index]]
+        return [self._paths[index], *photos]
+
+    def _not_done(self, indices: Sequence[int], part: _Part) -> list[int]:
         """The images whose label is to be made; the labels that are there are summed up."""
         todo = []
         for index in indices:
-            present = None
-            if not self._arguments.overwrite:
-                present = self._folder.existing(self.ids[index], self._paths[index])
+            present = self._present(index)
             if present is None:
                 todo.append(index)
-            else:
-                summary.add(present)
+                continue
+            if present.num_classes is not None:
+                with naming(self.ids[index]):
+                    part.num_classes = _same_classes(present.num_classes, part.num_classes)
+            part.summary.add(present.values)
         return todo
+
+    def _present(self, index: int) -> DoneLabel | None:
+        """The label that is there, unless it is to be made again."""
+        if self._arguments.overwrite:
+            return None
+        present = self._folder.existing(self.ids[index], self._sources(index))
+        if present is not None and self._arguments.verify:
+            with naming(self.ids[index]):
+                return present if self._maps[index].checksum == present.checksum else None
+        return present
 
 
 def _settings(arguments: argparse.Namespace, qhat: Any, ignore_index: int) -> dict[str, Any]:
@@ -160,22 +215,11 @@ def _settings(arguments: argparse.Namespace, qhat: Any, ignore_index: int) -> di
     }
 
 
-def _maps_and_lines(
-    arguments: argparse.Namespace, ids: Sequence[str], paths: Sequence[Path], folder: LabelFolder
-) -> tuple[LazySequence[ScoreMap], Sequence[str]]:
-    """The maps, fitted to photos where there are some, and the lines of the list to write."""
-    if arguments.photos is None:
-        return LazySequence(lambda path: read_map(path, arguments.key), paths), ids
-    photos = find_photos(arguments, ids)
-    maps = fitted_maps(arguments, ids, paths, photos, "photo")
-    return maps, pair_lines(arguments, photos, [folder.path(name) for name in ids])
-
-
 def _same_classes(count: int, num_classes: int | None) -> int:
     if num_classes not in (None, count):
         raise ShapeError(
             f"the map has {count} classes and the ones before it {num_classes}; check that all "
-            f"come from one annotator"
+            f"come from one annotator, those whose labels are there already, too"
         )
     return count
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.cli._report import note
@@ -16,15 +17,17 @@ from conformal_plugin.files import (
     MAP_SUFFIXES,
     PHOTO_SUFFIXES,
     LazySequence,
+    MapReader,
     ScoreMap,
+    Taken,
     find_files,
     ids_in_folder,
     image_size,
     read_ids,
     read_label,
-    read_map,
     require_size,
     resize_map,
+    take,
 )
 
 __all__ = [
@@ -35,8 +38,13 @@ __all__ = [
     "listed_ids",
     "maps_and_labels",
     "naming",
+    "taken_labels",
+    "taken_maps",
     "threshold",
+    "value_of",
 ]
+
+T = TypeVar("T")
 
 
 def listed_ids(arguments: argparse.Namespace) -> tuple[str, ...]:
@@ -68,34 +76,55 @@ def find_photos(arguments: argparse.Namespace, ids: Sequence[str]) -> list[Path]
     return find_files(arguments.photos, ids, PHOTO_SUFFIXES, "photo")
 
 
+def taken_maps(
+    arguments: argparse.Namespace, paths: Sequence[Path]
+) -> LazySequence[Taken[ScoreMap]]:
+    """The maps at ``paths``, as they are."""
+    reader = _reader(arguments)
+    return LazySequence(lambda path: take(partial(reader, path), path), paths)
+
+
 def fitted_maps(
     arguments: argparse.Namespace,
     ids: Sequence[str],
     paths: Sequence[Path],
     images: Sequence[Path],
     what: str,
-) -> LazySequence[ScoreMap]:
+) -> LazySequence[Taken[ScoreMap]]:
     """The maps at ``paths``, each of its image's size: resized with ``--resize``, else checked.
 
     Args:
-        arguments: with ``key`` and ``resize``.
+        arguments: with ``maps``, ``key``, ``max_map_bytes`` and ``resize``.
         ids: the images' ids.
         paths: the map files.
         images: the images whose sizes count.
         what: what these are, ``"label"`` or ``"photo"``.
     """
+    reader = _reader(arguments)
 
-    def resized(source: tuple[str, Path, Path]) -> ScoreMap:
-        _, path, image = source
-        return resize_map(read_map(path, arguments.key), image_size(image))
+    def resized(name: str, path: Path, image: Path) -> ScoreMap:
+        return resize_map(reader(path), image_size(image))
 
-    def checked(source: tuple[str, Path, Path]) -> ScoreMap:
-        name, path, image = source
-        scores = read_map(path, arguments.key)
+    def checked(name: str, path: Path, image: Path) -> ScoreMap:
+        scores = reader(path)
         require_size(scores, image_size(image), name, what)
         return scores
 
-    return LazySequence(resized if arguments.resize else checked, list(zip(ids, paths, images)))
+    def fitted(source: tuple[str, Path, Path]) -> Taken[ScoreMap]:
+        _, *files = source
+        return take(lambda: (resized if arguments.resize else checked)(*source), *files)
+
+    return LazySequence(fitted, list(zip(ids, paths, images)))
+
+
+def taken_labels(paths: Sequence[Path]) -> LazySequence[Taken[Any]]:
+    """The true labels at ``paths``."""
+    return LazySequence(lambda path: take(partial(read_label, path), path), paths)
+
+
+def value_of(taken: Taken[T]) -> T:
+    """What was read, where nobody asks of which state of a file."""
+    return taken.value
 
 
 def maps_and_labels(
@@ -108,7 +137,7 @@ def maps_and_labels(
         SourceFileError: a file is missing.
     """
     map_paths, label_paths = find_maps(arguments, ids), find_labels(arguments, ids)
-    maps = fitted_maps(arguments, ids, map_paths, label_paths, "label")
+    maps = fitted_maps(arguments, ids, map_paths, label_paths, "label").then(value_of)
     if arguments.classes is not None and len(maps):
         classes = range(maps[0].shape[0])
         if not set(arguments.classes) <= set(classes):
@@ -116,7 +145,7 @@ def maps_and_labels(
                 f"--classes must be indices in 0 ... {len(classes) - 1}, as {map_paths[0]} has "
                 f"{len(classes)} classes, got {arguments.classes}"
             )
-    return maps, LazySequence(read_label, label_paths)
+    return maps, taken_labels(label_paths).then(value_of)
 
 
 def threshold(arguments: argparse.Namespace) -> tuple[Any, int]:
@@ -137,6 +166,12 @@ def threshold(arguments: argparse.Namespace) -> tuple[Any, int]:
             f"{calibration.ignore_index}; leave the option out, or calibrate with {given}"
         )
     return calibration, calibration.ignore_index
+
+
+def _reader(arguments: argparse.Namespace) -> MapReader:
+    if arguments.max_map_bytes < 1:
+        raise OptionError(f"--max-map-bytes must be at least 1, got {arguments.max_map_bytes}")
+    return MapReader(arguments.maps, arguments.key, arguments.max_map_bytes)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,28 @@ import numpy as np
 
 from conformal_plugin._atomic import atomic_write_text
 from conformal_plugin.errors import OptionError, SourceFileError
-from conformal_plugin.files import read_label, read_origin, write_label
+from conformal_plugin.files import FileState, file_of_id, read_made_label, write_label
 
-__all__ = ["MANIFEST", "LabelFolder"]
+__all__ = ["MANIFEST", "DoneLabel", "LabelFolder"]
 
 MANIFEST = "labels.json"
 _FORMAT = "conformal-plugin labels"
 _VERSION = 1
+
+
+@dataclass(frozen=True)
+class DoneLabel:
+    """A label that an earlier run has written.
+
+    Attributes:
+        values: ``(H, W)``.
+        num_classes: of the scores that it was made from; None in files of earlier releases.
+        checksum: of what was read for it; None likewise.
+    """
+
+    values: np.ndarray[Any, Any]
+    num_classes: int | None
+    checksum: int | None
 
 
 class LabelFolder:
@@ -34,8 +50,12 @@ class LabelFolder:
         self._manifest = {"format": _FORMAT, "version": _VERSION, **settings}
 
     def path(self, name: str) -> Path:
-        """The label file of an id."""
-        return self.folder / f"{name}.png"
+        """The label file of an id.
+
+        Raises:
+            SourceFileError: an id that leaves the folder, by its name or through a link.
+        """
+        return file_of_id(self.folder, name, ".png", "label folder")
 
     def begin(self, ids: Sequence[str], *, overwrite: bool) -> None:
         """Write the manifest, unless the folder holds what must not be lost.
@@ -52,32 +72,58 @@ class LabelFolder:
                 self._require_free(ids)
         atomic_write_text(manifest, json.dumps(self._manifest, indent=2) + "\n")
 
-    def existing(self, name: str, source: Path) -> np.ndarray[Any, Any] | None:
-        """The label of an id, where a whole one made with these settings from this map is there."""
+    def existing(self, name: str, sources: Sequence[Path]) -> DoneLabel | None:
+        """The label of an id, where a whole one made with these settings from these files is there.
+
+        Args:
+            name: the id.
+            sources: the files that it would be made from.
+        """
         path = self.path(name)
         if not path.exists():
             return None
         try:
-            if read_origin(path) != self._origin(source):
-                return None
-            return read_label(path)
-        except SourceFileError:  # half a file is made again
+            made = read_made_label(path)
+        except SourceFileError:  # half a file, or a damaged one, is made again
             return None
+        if made.origin != self._origin(sources, [FileState.of(source) for source in sources]):
+            return None
+        return DoneLabel(made.values, **_record(made.read))
 
-    def write(self, name: str, labels: Any, source: Path) -> None:
-        """Write the label of an id."""
-        write_label(self.path(name), labels, origin=self._origin(source))
+    def write(
+        self,
+        name: str,
+        labels: Any,
+        sources: Sequence[Path],
+        states: Sequence[FileState],
+        *,
+        num_classes: int,
+        checksum: int,
+    ) -> None:
+        """Write the label of an id.
 
-    def _origin(self, source: Path) -> str:
-        status = source.stat()
-        made_from = [self._manifest, source.name, status.st_size, status.st_mtime_ns]
+        Args:
+            name: the id.
+            labels: ``(H, W)``.
+            sources: the files that it was made from.
+            states: the states that these were in when they were read.
+            num_classes: of the scores that it was made from.
+            checksum: of what was read.
+        """
+        record = json.dumps({"num_classes": num_classes, "checksum": checksum})
+        write_label(self.path(name), labels, origin=self._origin(sources, states), read=record)
+
+    def _origin(self, sources: Sequence[Path], states: Sequence[FileState]) -> str:
+        made_from: list[Any] = [self._manifest]
+        for source, state in zip(sources, states):
+            made_from += [source.name, state.size, state.modified]
         return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
 
     def _require_same(self, manifest: Path) -> None:
         remedy = "pass --overwrite to replace them, or another folder"
         try:
             theirs = json.loads(manifest.read_text(encoding="utf-8"))
-        except ValueError:
+        except (ValueError, RecursionError):
             theirs = None
         if not isinstance(theirs, dict) or theirs.get("format") != _FORMAT:
             raise OptionError(f"{manifest} is there and not of this command; {remedy}")
@@ -101,3 +147,9 @@ class LabelFolder:
                 f"make, {taken[0]}.png first: true labels perhaps; choose another folder, or pass "
                 f"--overwrite to replace them"
             )
+
+
+def _record(text: str) -> dict[str, int | None]:
+    """What :meth:`LabelFolder.write` noted of its reading; earlier releases noted nothing."""
+    found = json.loads(text) if text else {}
+    return {name: found.get(name) for name in ("num_classes", "checksum")}

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from conformal_plugin._choices import RULES
+from conformal_plugin.files import LARGEST_MAP_BYTES
 
 __all__ = [
     "add_ids",
@@ -52,6 +53,13 @@ def add_maps(parser: argparse.ArgumentParser) -> None:
 
 def add_ids(group: argparse._ArgumentGroup, default: str) -> None:
     """Which images are meant."""
+    group.add_argument(
+        "--max-map-bytes",
+        type=int,
+        default=LARGEST_MAP_BYTES,
+        metavar="N",
+        help="refuse maps that take more memory than this (default: %(default)s)",
+    )
     group.add_argument(
         "--ids",
         type=Path,

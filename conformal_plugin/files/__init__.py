@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     )
     from conformal_plugin.files._store import (
         MapStore as MapStore,
+        StoreEntry as StoreEntry,
     )
     from conformal_plugin.files._store_codec import (
         rounded as rounded,
@@ -105,7 +106,10 @@ __getattr__, __dir__, __all__ = lazily(
             "require_size",
             "resize_map",
         ),
-        "_store": ("MapStore",),
+        "_store": (
+            "MapStore",
+            "StoreEntry",
+        ),
         "_store_codec": ("rounded",),
         "_taken": (
             "FileState",

@@ -1,4 +1,4 @@
-"""The boundary around decoders: what they raise on bad bytes becomes an error that names the file."""
+"""The boundary around decoders: whatever they raise on bad bytes becomes one typed error."""
 
 from __future__ import annotations
 

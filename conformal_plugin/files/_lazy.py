@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar, overload
 __all__ = ["LazySequence"]
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class LazySequence(Sequence[T], Generic[T]):
@@ -49,6 +50,11 @@ class LazySequence(Sequence[T], Generic[T]):
     def take(self, indices: Sequence[int]) -> LazySequence[T]:
         """The items at ``indices``, in that order, still unread."""
         return LazySequence(self._read, [self._sources[index] for index in indices])
+
+    def then(self, work: Callable[[T], U]) -> LazySequence[U]:
+        """What ``work`` makes of each item, in the thread that reads it."""
+        read = self._read
+        return LazySequence(lambda source: work(read(source)), self._sources)
 
     def __iter__(self) -> Iterator[T]:
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead") as reader:

@@ -132,7 +132,6 @@ def _plain(tensor: Tensor, path: Path, max_bytes: int) -> Tensor:
     kind = str(tensor.layout).removeprefix("torch.")
     for odd, name in (
         (tensor.is_nested, "nested"),
-        (tensor.is_quantized, "quantized"),
         (tensor.layout != torch.strided, kind),
         (tensor.device.type != "cpu", f"{tensor.device.type} (without values)"),
     ):

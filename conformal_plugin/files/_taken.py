@@ -91,7 +91,7 @@ def checksum(values: np.ndarray[Any, Any] | Tensor) -> int:
     if isinstance(values, Tensor):
         # bfloat16 is no dtype of NumPy's.
         values = values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-    return zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
+    return zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
 
 
 def _now(path: Path) -> FileState | None:

@@ -64,17 +64,15 @@ def many(tmp_path, make_data):
 @pytest.fixture
 def reads(monkeypatch):
     """The maps that are read from now on."""
-    from conformal_plugin.files import read_map
+    from conformal_plugin.files import MapReader
 
-    seen = []
+    read, seen = MapReader.__call__, []
 
-    def reading(path, key=None):
+    def reading(self, path):
         seen.append(path.stem)
-        return read_map(path, key)
+        return read(self, path)
 
-    monkeypatch.setattr("conformal_plugin.cli._inputs.read_map", reading)
-    if "conformal_plugin.cli._filter_command" in sys.modules:
-        monkeypatch.setattr("conformal_plugin.cli._filter_command.read_map", reading)
+    monkeypatch.setattr(MapReader, "__call__", reading)
     return seen
 
 

@@ -1,0 +1,185 @@
+"""A map file gives the scores that were written, as a copy, or a typed error; within a bound."""
+
+from __future__ import annotations
+
+import io
+import lzma
+import os
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from conformal_plugin.errors import ConformalError, SourceFileError
+from conformal_plugin.files import map_files, read_map
+from conformal_plugin.files._store_codec import encode
+
+SCORES = np.ascontiguousarray(
+    np.random.default_rng(0).dirichlet(np.ones(3), (6, 5)).transpose(2, 0, 1)
+)
+HALF = SCORES.astype(np.float16)
+
+
+def npy(scores: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.save(content, scores)
+    return content.getvalue()
+
+
+def npz(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", method) as archive:
+        for name, member in members.items():
+            archive.writestr(name, member)
+    return content.getvalue()
+
+
+def test_a_shape_that_was_damaged_in_the_file_is_not_believed(tmp_path: Path) -> None:
+    """One bit makes ``(3, 6, 5)`` ``(3, 6, 4)``: fewer values than there are."""
+    narrower = npy(HALF).replace(b"(3, 6, 5)", b"(3, 6, 4)")
+    (tmp_path / "a.npy").write_bytes(narrower)
+    (tmp_path / "b.npz").write_bytes(npz({"probs.npy": narrower}))
+    for name in ("a.npy", "b.npz"):
+        with pytest.raises(SourceFileError, match="more in it than its header says"):
+            read_map(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".pt"])
+def test_the_checksum_of_an_archive_is_compared(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".npz":
+        np.savez(path, probs=HALF)
+    else:
+        torch.save({"probs": torch.from_numpy(HALF)}, path)
+    content = bytearray(path.read_bytes())
+    place = content.index(HALF.tobytes())
+    content[place + 21] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(SourceFileError, match=r"cannot read the map .*(CRC-32|checksum)"):
+        read_map(path)
+
+
+def test_scores_of_safetensors_are_a_copy(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_file({"probs": torch.from_numpy(SCORES)}, str(path))
+    scores = read_map(path)
+    with path.open("r+b") as file:
+        file.seek(-8 * SCORES.size, os.SEEK_END)
+        file.write(bytes(8 * SCORES.size))
+    np.testing.assert_array_equal(np.asarray(scores), SCORES)
+    os.truncate(path, 50)  # reading a view of it would end the process
+    np.testing.assert_array_equal(np.asarray(scores), SCORES)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "word"),
+    [
+        (torch.from_numpy(SCORES).to_sparse(), "sparse_coo"),
+        (torch.empty(3, 4, 5, device="meta"), "meta"),
+    ],
+)
+def test_a_tensor_without_plain_values_is_refused(tmp_path: Path, tensor, word: str) -> None:
+    torch.save({"probs": tensor}, tmp_path / "a.pt")
+    with pytest.raises(SourceFileError, match=word):
+        read_map(tmp_path / "a.pt")
+
+
+def test_a_nested_tensor_is_refused(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="prototype"):
+        nested = torch.nested.nested_tensor([torch.rand(2, 3), torch.rand(2, 3)])
+    torch.save({"probs": nested}, tmp_path / "a.pt")
+    with pytest.raises(SourceFileError, match=r"nested|cannot read the map"):
+        read_map(tmp_path / "a.pt")
+
+
+def test_a_view_with_a_sign_gives_its_values(tmp_path: Path) -> None:
+    negative = torch.complex(torch.rand(3, 4, 5), -torch.rand(3, 4, 5)).conj().imag
+    assert negative.is_neg()
+    torch.save({"probs": negative}, tmp_path / "a.pt")
+    np.testing.assert_array_equal(read_map(tmp_path / "a.pt").numpy(), negative.resolve_neg())
+
+
+def broken_lzma() -> bytes:
+    content = bytearray(npz({"probs.npy": npy(HALF)}, zipfile.ZIP_LZMA))
+    place = content.index(lzma.compress(b"", lzma.FORMAT_ALONE)[:1], 60)
+    content[place + 12 : place + 24] = bytes(12)
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("shape_of_truth.npy", npy(HALF).replace(b"(3, 6, 5)", b"(True, ) ")),
+        ("header_of_words.npy", npy(HALF).replace(b"{'descr'", b"z'descr'")),
+        ("header_of_brackets.npy", npy(HALF).replace(b"(3, 6, 5)", b"(((((((((")),
+        ("huge.npy", npy(HALF).replace(b"(3, 6, 5)", b"(9**99,) ")),
+        ("negative.npy", npy(HALF).replace(b"(3, 6, 5)", b"(-3,6, 5)")),
+        ("text.npz", npz({"probs": b"no array"})),
+        ("not_numpy.npz", npz({"probs.npy": b"no array"})),
+        ("lzma.npz", broken_lzma()),
+        ("empty.npz", npz({})),
+        ("empty.pt", npz({})),
+        ("deep.safetensors", struct.pack("<Q", 100000) + b"[" * 100000),
+        ("long.safetensors", struct.pack("<Q", 2**62)),
+    ],
+)
+def test_hostile_files_are_refused_by_name(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConformalError) as caught:
+        read_map(tmp_path / name)
+    assert name in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_map_of_many_names_has_a_short_message(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", **{f"{'x' * 500}{number}": HALF for number in range(30)})
+    with pytest.raises(SourceFileError, match="no array 'probs'") as caught:
+        read_map(tmp_path / "a.npz")
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".pt", ".safetensors", ".cpmap"])
+def test_a_map_beyond_the_bound_is_refused_before_it_is_decoded(tmp_path: Path, suffix) -> None:
+    path = tmp_path / f"a{suffix}"
+    zeros = np.zeros((4, 256, 256), np.float16)
+    if suffix == ".npy":
+        np.save(path, zeros)
+    elif suffix == ".npz":
+        np.savez_compressed(path, probs=zeros)
+        assert path.stat().st_size < 2000  # a thousandth
+    elif suffix == ".cpmap":
+        path.write_bytes(encode(zeros))
+    elif suffix == ".pt":  # a view of a single value
+        torch.save({"probs": torch.zeros(1, 1, 1, dtype=torch.float16).expand(4, 256, 256)}, path)
+        assert path.stat().st_size < 4000
+    else:
+        save_file({"probs": torch.from_numpy(zeros)}, str(path))
+    with pytest.raises(SourceFileError, match=r"in memory.*raise max_bytes \(--max-map-bytes"):
+        read_map(path, max_bytes=zeros.nbytes - 1)
+    bound = zeros.nbytes + 4096  # a header's length
+    assert float(read_map(path, max_bytes=bound).max()) == 0
+    assert len(map_files(tmp_path, ["a"], max_bytes=bound)[0]) == 4
+
+
+def test_a_lack_of_memory_is_said(tmp_path: Path, monkeypatch) -> None:
+    def lacking(*arguments: object, **options: object) -> None:
+        raise MemoryError
+
+    np.save(tmp_path / "a.npy", HALF)
+    monkeypatch.setattr(np.lib.format, "read_array", lacking)
+    with pytest.raises(SourceFileError, match="does not fit into this machine's memory"):
+        read_map(tmp_path / "a.npy")
+
+
+def test_an_interrupt_stays_one(tmp_path: Path, monkeypatch) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    np.save(tmp_path / "a.npy", HALF)
+    monkeypatch.setattr(np.lib.format, "read_array", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        read_map(tmp_path / "a.npy")
