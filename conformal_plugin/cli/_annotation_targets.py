@@ -16,6 +16,7 @@ from conformal_plugin.cli._inputs import threshold
 from conformal_plugin.cli._label_folder import MANIFEST, LabelFolder
 from conformal_plugin.cli._label_summary import LabelSummary
 from conformal_plugin.cli._labeller import Labeller
+from conformal_plugin.cli._outputs import refuse_inputs
 from conformal_plugin.cli._pair_lines import pair_lines
 from conformal_plugin.cli._taken_photos import TakenPhotos
 from conformal_plugin.errors import OptionError
@@ -23,6 +24,8 @@ from conformal_plugin.files import MapStore, rounded
 from conformal_plugin.labelling import promised_rule, refuse_uninformative
 
 __all__ = ["LabelTarget", "MapTarget", "Target", "target"]
+
+_LIST = "pseudo_labels.txt"
 
 
 class Target(Protocol):
@@ -157,7 +160,7 @@ class LabelTarget:
         if done == 0:
             return {"labels": str(self._arguments.out)}
         self._labeller.report(len(self._photos))  # of all ranks: one must not end the others
-        path = self._arguments.out / "pseudo_labels.txt"
+        path = self._arguments.out / _LIST
         text = None
         # Ranks end one after the other: what one wrote before another's last label is written anew.
         while text != (current := self._list()):
@@ -182,7 +185,23 @@ class LabelTarget:
 
 
 def target(arguments: argparse.Namespace, photos: TakenPhotos) -> Target:
-    """Labels where a calibration is given, else maps."""
-    if arguments.calibration is None:
-        return MapTarget(arguments, photos)
-    return LabelTarget(arguments, photos)
+    """Labels where a calibration is given, else maps.
+
+    Raises:
+        OptionError: a result would replace what this run reads.
+    """
+    maps = arguments.calibration is None
+    suffix, others = (".cpmap", ("store.json",)) if maps else (".png", (MANIFEST, _LIST))
+    refuse_inputs(
+        {
+            "the result": [arguments.out / f"{name}{suffix}" for name in photos.paths],
+            "--out": [arguments.out / other for other in others],
+        },
+        {
+            f"--{option}": [Path(getattr(arguments, option))]
+            for option in ("ids", "calibration", "classes", "synonyms", "config", "checkpoint")
+            if getattr(arguments, option) is not None
+        }
+        | {"a photo": photos.paths.values()},
+    )
+    return MapTarget(arguments, photos) if maps else LabelTarget(arguments, photos)

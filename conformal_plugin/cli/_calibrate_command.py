@@ -22,6 +22,7 @@ from conformal_plugin.cli._inputs import (
     taken_labels,
     value_of,
 )
+from conformal_plugin.cli._outputs import refuse_inputs
 from conformal_plugin.cli._progress import progress
 from conformal_plugin.cli._read_digest import ReadDigest
 from conformal_plugin.cli._report import note, number, print_json, warn
@@ -69,6 +70,16 @@ class _Calibrating:
         partial = arguments.output.with_name(f"{arguments.output.name}{one}.partial.npz")
         mine = self._mine
         self.checkpoint = Checkpoint(partial, settings, mine.ids, mine.map_paths, mine.label_paths)
+        self._outputs = _outputs(arguments.output, self._task.levels)
+        refuse_inputs(
+            {"--output": self._outputs, "the unfinished calibration": [partial]},
+            {
+                "--ids": [arguments.ids],
+                "--cluster-ids": [arguments.cluster_ids],
+                "a map": mine.map_paths,
+                "a label": mine.label_paths,
+            },
+        )
 
     def counted(self) -> Any:
         """The calibrator, with the counts of this rank's images."""
@@ -95,8 +106,7 @@ class _Calibrating:
         read = ReadDigest()
         for part in parts:
             read.merge(part)
-        task, output = self._task, self._arguments.output
-        outputs = [_output(output, level, len(task.levels)) for level in task.levels]
+        task, outputs = self._task, self._outputs
         for path, calibration in zip(outputs, calibrations):
             if read.differs_from(path):
                 warn(
@@ -214,8 +224,11 @@ def _with_checksum(taken: Taken[Any]) -> tuple[Taken[Any], int]:
     return taken, checksum(taken.value)
 
 
-def _output(path: Path, level: float, levels: int) -> Path:
-    return path if levels == 1 else path.with_name(f"{path.stem}-{level:g}{path.suffix}")
+def _outputs(path: Path, levels: Sequence[float]) -> list[Path]:
+    """A file for each level; of several, with all digits of each, or two would share a file."""
+    if len(levels) == 1:
+        return [path]
+    return [path.with_name(f"{path.stem}-{level!r}{path.suffix}") for level in levels]
 
 
 def _report(

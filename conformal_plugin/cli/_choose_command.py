@@ -8,7 +8,8 @@ import math
 
 from conformal_plugin._atomic import atomic_write_text
 from conformal_plugin.choosing import Candidate, Choice, choose
-from conformal_plugin.cli._inputs import listed_ids, maps_and_labels
+from conformal_plugin.cli._inputs import find_labels, find_maps, listed_ids, maps_and_labels
+from conformal_plugin.cli._outputs import refuse_inputs
 from conformal_plugin.cli._progress import Readings
 from conformal_plugin.cli._report import print_json, warn
 from conformal_plugin.errors import OptionError
@@ -25,6 +26,14 @@ def run(arguments: argparse.Namespace) -> None:
                 f"--{option.replace('_', '-')} {path} is a folder; name the file to write"
             )
     ids = listed_ids(arguments)
+    refuse_inputs(
+        {"--output": [arguments.output], "--calibration-out": [arguments.calibration_out]},
+        {
+            "--ids": [arguments.ids],
+            "a map": find_maps(arguments, ids),
+            "a label": find_labels(arguments, ids),
+        },
+    )
     maps, labels = maps_and_labels(arguments, ids)
     choice = choose(
         Readings(maps, "choose", quiet=arguments.quiet),

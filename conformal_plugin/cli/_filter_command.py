@@ -24,6 +24,7 @@ from conformal_plugin.cli._inputs import (
 from conformal_plugin.cli._label_folder import MANIFEST, DoneLabel, LabelFolder
 from conformal_plugin.cli._label_summary import LabelSummary
 from conformal_plugin.cli._labeller import Labeller
+from conformal_plugin.cli._outputs import refuse_inputs
 from conformal_plugin.cli._pair_lines import pair_lines
 from conformal_plugin.cli._progress import progress
 from conformal_plugin.cli._report import number, print_json, warn
@@ -108,6 +109,20 @@ class _Filtering:
         if self._photos is not None:
             labels = [self._folder.path(name) for name in self.ids]
             self._lines = pair_lines(arguments, self._photos, labels)
+        self._id_list = arguments.id_list or arguments.out / "pseudo_labels.txt"
+        refuse_inputs(
+            {
+                "--id-list": [self._id_list],
+                "the manifest": [arguments.out / MANIFEST],
+                "the label": map(self._folder.path, self.ids),
+            },
+            {
+                "--ids": [arguments.ids],
+                "--calibration": [arguments.calibration],
+                "a map": self._paths,
+                "a photo": self._photos or (),
+            },
+        )
 
     def begin(self) -> None:
         """Write the manifest, unless the folder holds what must not be lost."""
@@ -153,11 +168,10 @@ class _Filtering:
         for part in others:
             total.merge(part)
         total.labeller.report(len(self.ids))
-        id_list = arguments.id_list or arguments.out / "pseudo_labels.txt"
-        atomic_write_text(id_list, "".join(f"{line}\n" for line in self._lines))
+        atomic_write_text(self._id_list, "".join(f"{line}\n" for line in self._lines))
         content = {
             "labels": str(arguments.out),
-            "id_list": str(id_list),
+            "id_list": str(self._id_list),
             "manifest": str(arguments.out / MANIFEST),
             "written": total.written,
             "already_there": len(self.ids) - total.written,

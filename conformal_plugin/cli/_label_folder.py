@@ -13,7 +13,7 @@ import numpy as np
 
 from conformal_plugin._atomic import atomic_write_text
 from conformal_plugin.errors import OptionError, SourceFileError
-from conformal_plugin.files import FileState, file_of_id, read_made_label, write_label
+from conformal_plugin.files import FileState, IdFolder, read_made_label, write_label
 
 __all__ = ["MANIFEST", "DoneLabel", "LabelFolder"]
 
@@ -47,6 +47,7 @@ class LabelFolder:
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self.folder = folder
+        self._files = IdFolder(folder, ".png", "label folder")
         self._manifest = {"format": _FORMAT, "version": _VERSION, **settings}
 
     def path(self, name: str) -> Path:
@@ -55,7 +56,7 @@ class LabelFolder:
         Raises:
             SourceFileError: an id that leaves the folder, by its name or through a link.
         """
-        return file_of_id(self.folder, name, ".png", "label folder")
+        return self._files.path(name)
 
     def begin(self, ids: Sequence[str], *, overwrite: bool) -> None:
         """Write the manifest, unless the folder holds what must not be lost.

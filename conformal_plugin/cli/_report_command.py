@@ -13,7 +13,15 @@ from conformal_plugin._atomic import atomic_open, atomic_write_text
 from conformal_plugin.annotators import class_list
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.choosing import choose
-from conformal_plugin.cli._inputs import find_photos, listed_ids, maps_and_labels, threshold
+from conformal_plugin.cli._inputs import (
+    find_labels,
+    find_maps,
+    find_photos,
+    listed_ids,
+    maps_and_labels,
+    threshold,
+)
+from conformal_plugin.cli._outputs import refuse_inputs
 from conformal_plugin.cli._progress import Readings
 from conformal_plugin.cli._report import note, print_json
 from conformal_plugin.errors import MissingExtraError, OptionError
@@ -85,18 +93,29 @@ def run(arguments: argparse.Namespace) -> None:
     subject = Subject(
         arguments.title, calibration, evidence, choice, figures, examples, names, colours
     )
-    for figure in figures:
-        path = arguments.out / "figures" / f"{figure.name}.svg"
+    target = arguments.out / "report.html"
+    charts = [arguments.out / "figures" / f"{figure.name}.svg" for figure in figures]
+    refuse_inputs(
+        {"--out": [target], "a chart": [*charts, *(path.with_suffix(".png") for path in charts)]},
+        {
+            "--ids": [arguments.ids],
+            "--calibration": [arguments.calibration],
+            "--names": [Path(arguments.names)] if arguments.names is not None else [],
+            "a map": find_maps(arguments, ids),
+            "a label": find_labels(arguments, ids),
+            "a photo": photos,
+        },
+    )
+    for figure, path in zip(figures, charts):
         atomic_write_text(path, standalone(figure))
         if with_png:
             with atomic_open(path.with_suffix(".png")) as file:
                 file.write(drawn(figure.svg))
-    target = arguments.out / "report.html"
     atomic_write_text(target, page(subject))
     if arguments.json:
-        charts = [figure.name for figure in figures]
+        written = [figure.name for figure in figures]
         formats = ["svg", "png"] if with_png else ["svg"]
-        print_json({"report": str(target), "figures": charts, "formats": formats})
+        print_json({"report": str(target), "figures": written, "formats": formats})
     else:
         kinds = "SVG and PNG" if with_png else "SVG"
         print(

@@ -8,8 +8,8 @@ from conformal_plugin._lazy import lazily
 
 if TYPE_CHECKING:
     from conformal_plugin.files._ids import (
+        IdFolder as IdFolder,
         IdList as IdList,
-        file_of_id as file_of_id,
         find_files as find_files,
         ids_in_folder as ids_in_folder,
         read_ids as read_ids,
@@ -70,8 +70,8 @@ __getattr__, __dir__, __all__ = lazily(
     __name__,
     {
         "_ids": (
+            "IdFolder",
             "IdList",
-            "file_of_id",
             "find_files",
             "ids_in_folder",
             "read_ids",

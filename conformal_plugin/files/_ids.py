@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from conformal_plugin.errors import SourceFileError
 
-__all__ = ["IdList", "checked_id", "file_of_id", "find_files", "ids_in_folder", "read_ids"]
+__all__ = ["IdFolder", "IdList", "checked_id", "find_files", "ids_in_folder", "read_ids"]
 
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _SHOWN = 5
@@ -130,27 +130,39 @@ def find_files(
     return found
 
 
-def file_of_id(folder: Path, name: str, suffix: str, what: str) -> Path:
-    """The file that is written for an id, which lies in ``folder`` whatever links are there.
+class IdFolder:
+    """The files that are written for ids, which lie in one folder whatever links are there.
 
     Args:
-        folder: where the files of all ids lie.
-        name: the id.
-        suffix: how the file's name ends.
-        what: what the folder is, for the message.
-
-    Raises:
-        SourceFileError: an id that leaves the folder, by its name or through a link.
+        folder: where they lie.
+        suffix: how their names end.
+        what: what the folder is, for messages.
     """
-    checked = checked_id(name, "the list of ids")
-    path = folder / f"{checked}{suffix}"
-    # Only a folder on the way can be a link; asking the disk is dear with thousands of ids.
-    if "/" in checked and not path.parent.resolve().is_relative_to(folder.resolve()):
-        raise SourceFileError(
-            f"id {name} leads out of the {what} {folder}, to {path.parent.resolve()}; "
-            f"remove that link, or choose another folder"
-        )
-    return path
+
+    def __init__(self, folder: Path, suffix: str, what: str) -> None:
+        self._folder = folder
+        self._suffix = suffix
+        self._what = what
+        self._inside: set[Path] = set()
+
+    def path(self, name: str) -> Path:
+        """The file of an id.
+
+        Raises:
+            SourceFileError: an id that leaves the folder, by its name or through a link.
+        """
+        checked = checked_id(name, "the list of ids")
+        path = self._folder / f"{checked}{self._suffix}"
+        # Only a folder on the way can be a link, and asking the disk is dear.
+        if "/" in checked and path.parent not in self._inside:
+            parent = path.parent.resolve()
+            if not parent.is_relative_to(self._folder.resolve()):
+                raise SourceFileError(
+                    f"id {name} leads out of the {self._what} {self._folder}, to {parent}; "
+                    f"remove that link, or choose another folder"
+                )
+            self._inside.add(path.parent)
+        return path
 
 
 def _id_of_line(line: str) -> str:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from conformal_plugin._atomic import atomic_open, atomic_write_text
 from conformal_plugin.errors import OptionError, SourceFileError
-from conformal_plugin.files._ids import file_of_id, ids_in_folder
+from conformal_plugin.files._ids import IdFolder, ids_in_folder
 from conformal_plugin.files._maps import MAP_SUFFIXES
 from conformal_plugin.files._store_codec import (
     DEFAULT_PRECISION,
@@ -89,6 +89,7 @@ class MapStore:
     ) -> None:
         check_precision(precision)
         self.folder = Path(folder)
+        self._files = IdFolder(self.folder, STORE_SUFFIX, "store")
         self.annotator = dict(annotator)
         self.class_names = tuple(class_names)
         self.precision = precision
@@ -118,7 +119,7 @@ class MapStore:
         Raises:
             SourceFileError: an id that leaves the folder, by its name or through a link.
         """
-        return file_of_id(self.folder, name, STORE_SUFFIX, "store")
+        return self._files.path(name)
 
     def ids(self) -> tuple[str, ...]:
         """The ids that have a map, sorted.
