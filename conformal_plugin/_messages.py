@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import reprlib
+import unicodedata
 from typing import Any
 
-__all__ = ["shortened", "shown"]
+__all__ = ["one_line", "shortened", "shown"]
+
+_NOT_IN_LINES = ("Cc", "Cs", "Zl", "Zp")
 
 _LONGEST = 300
 """Characters of a value or of another library's message; a line or three on a terminal."""
@@ -38,3 +41,14 @@ def shortened(text: object, longest: int = _LONGEST) -> str:
     if len(whole) <= longest:
         return whole
     return f"{whole[:longest]}... ({len(whole)} characters)"
+
+
+def one_line(text: str) -> bool:
+    """Whether a name can stand in a line of a list, a page or a terminal.
+
+    Control characters, ends of lines and lone surrogates cannot; the invisible joiners of Persian
+    and of emoji, and spaces of all widths, can.
+    """
+    return text.isprintable() or not any(
+        unicodedata.category(letter) in _NOT_IN_LINES for letter in text
+    )

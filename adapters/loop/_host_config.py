@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeGuard, get_args
 
+from conformal_plugin._messages import shown
 from conformal_plugin.errors import InputTypeError, OptionError
 
 __all__ = ["HOST_KEY", "HostConfig", "Mode"]
@@ -88,7 +90,7 @@ class HostConfig:
         given = cfg[HOST_KEY]
         if not isinstance(given, Mapping):
             raise OptionError(
-                f"expected options under {HOST_KEY}: in the YAML, but got {given!r}: write "
+                f"expected options under {HOST_KEY}: in the YAML, but got {shown(given)}: write "
                 f"'pseudo_labels: FOLDER' below it, or take the key out to train as without it"
             )
         _refuse_unknown(given)
@@ -128,10 +130,10 @@ def _refuse_unknown(given: Mapping[Any, Any]) -> None:
     known = [one.name for one in _options()]
     for key in given:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
+            near = difflib.get_close_matches(shown(key).strip("'"), known, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise OptionError(
-                f"unknown option {key!r} under {HOST_KEY}:, expected one of "
+                f"unknown option {shown(key)} under {HOST_KEY}:, expected one of "
                 f"{', '.join(known)}{hint}"
             )
 
@@ -141,7 +143,7 @@ def _epochs(cfg: Mapping[str, Any]) -> int:
     if not _is_whole(epochs) or epochs < 1:
         raise OptionError(
             f"expected epochs: in the host's YAML to be a whole number above 0, but got "
-            f"{epochs!r}: it is divided into stage I and stage II"
+            f"{shown(epochs)}: it is divided into stage I and stage II"
         )
     return int(epochs)
 
@@ -175,7 +177,7 @@ def _stage1(value: Any, epochs: int) -> int:
     if not _is_whole(value) or not 0 <= value <= epochs:
         raise OptionError(
             f"{HOST_KEY}: stage1_epochs: expected a whole number from 0 to the host's epochs, "
-            f"{epochs}, or null for three quarters of them, but got {value!r}"
+            f"{epochs}, or null for three quarters of them, but got {shown(value)}"
         )
     return int(value)
 
@@ -184,20 +186,20 @@ def _mode(value: Any) -> Mode:
     for allowed in get_args(Mode):
         if value == allowed:
             return allowed  # type: ignore[no-any-return]
-    raise OptionError(f"{HOST_KEY}: mode: expected 'replace' or 'add', but got {value!r}")
+    raise OptionError(f"{HOST_KEY}: mode: expected 'replace' or 'add', but got {shown(value)}")
 
 
 def _weight(value: Any) -> float:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 <= value < float("inf"):
-        raise OptionError(f"{HOST_KEY}: weight: expected a number from 0, but got {value!r}")
+    if not number or not 0 <= value <= sys.float_info.max:
+        raise OptionError(f"{HOST_KEY}: weight: expected a number from 0, but got {shown(value)}")
     return float(value)
 
 
 def _ignore_index(value: Any) -> int:
     if not _is_whole(value) or value < 0:
         raise OptionError(
-            f"{HOST_KEY}: ignore_index: expected a whole number from 0, but got {value!r}; "
+            f"{HOST_KEY}: ignore_index: expected a whole number from 0, but got {shown(value)}; "
             "`conformal-plugin filter` writes 255"
         )
     return int(value)
@@ -205,7 +207,7 @@ def _ignore_index(value: Any) -> int:
 
 def _path(key: str, value: Any, what: str) -> Path:
     if not isinstance(value, (str, Path)) or not str(value):
-        got = "nothing" if value is MISSING else repr(value)
+        got = "nothing" if value is MISSING else shown(value)
         raise OptionError(f"{HOST_KEY}: {key}: expected {what}, but got {got}")
     return Path(value)
 

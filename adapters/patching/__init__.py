@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from conformal_plugin._lazy import lazily
 
 if TYPE_CHECKING:
+    from conformal_plugin.adapters.patching._alone import (
+        alone_in as alone_in,
+    )
     from conformal_plugin.adapters.patching._host_scripts import (
         HostScript as HostScript,
         host_scripts as host_scripts,
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazily(
     __name__,
     {
+        "_alone": ("alone_in",),
         "_host_scripts": (
             "HostScript",
             "host_scripts",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from conformal_plugin._atomic import atomic_open
+from conformal_plugin._atomic import atomic_open, sweep
 from conformal_plugin.errors import SourceFileError
 
 __all__ = ["BACKUP", "Change", "backups", "drop_backups", "find_script", "write_all"]
@@ -78,13 +78,34 @@ def write_all(changes: Sequence[Change], *, keep_backups: bool) -> list[Path]:
         for change in changes:
             _replace(change.path, change.after)
             written.append(change)
-    except BaseException:
-        for change in written:
-            _replace(change.path, change.before)
+    except BaseException as error:
+        _put_back(written, error)
         raise
     for change in changes:
         _sweep(change.path)
     return copies
+
+
+def _put_back(written: Sequence[Change], error: BaseException) -> None:
+    """Take changes back; where that fails, too, say what is left to do.
+
+    Raises:
+        SourceFileError: names the scripts that stay changed.
+    """
+    stuck, problem = [], None
+    for change in written:
+        try:
+            _replace(change.path, change.before)
+        except OSError as another:
+            stuck.append(change.path)
+            problem = another
+    if stuck:
+        names = ", ".join(str(path) for path in stuck)
+        raise SourceFileError(
+            f"{error or type(error).__name__}; and these scripts, written before, could not be put "
+            f"back ({problem}): {names}. Each is whole; run the same command again when the folder "
+            f"can be written to, or --undo"
+        ) from error
 
 
 def backups(path: Path) -> list[Path]:
@@ -128,9 +149,5 @@ def _replace(path: Path, content: bytes, like: Path | None = None) -> None:
 
 def _sweep(path: Path) -> None:
     """Delete what a killed process left half written of this script or its backups."""
-    half = re.compile(
-        rf"\.{re.escape(path.name)}({re.escape(BACKUP)}[.\d]*)?\.[0-9a-f]{{32}}\.tmp\Z"
-    )
-    for other in path.parent.iterdir():
-        if half.match(other.name):
-            other.unlink(missing_ok=True)
+    ours = re.compile(rf"{re.escape(path.name)}({re.escape(BACKUP)}[.\d]*)?")
+    sweep([path.parent], ours.fullmatch)

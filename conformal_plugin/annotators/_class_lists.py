@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from conformal_plugin._json import parsed
+from conformal_plugin._messages import one_line, shortened
 from conformal_plugin.errors import OptionError, SourceFileError
 
 __all__ = ["CLASS_LISTS", "ClassList", "class_list"]
@@ -78,9 +79,9 @@ def class_list(name: str | os.PathLike[str]) -> ClassList:
         )
     try:
         text = path.read_text(encoding="utf-8-sig")
-        content = json.loads(text) if path.suffix == ".json" else _lines(text)
+        content = parsed(text) if path.suffix == ".json" else _lines(text)
     except (OSError, ValueError) as error:
-        raise SourceFileError(f"cannot read the class list {path} ({error})") from error
+        raise SourceFileError(f"cannot read the class list {path} ({shortened(error)})") from error
     return ClassList.of(_checked(content, path))
 
 
@@ -102,6 +103,12 @@ def _checked(content: Any, path: Path) -> dict[str, list[str]]:
         raise SourceFileError(
             f"{path} is no class list: write one class a line, or as JSON an object of lists, such "
             f'as {{"background": [], "dog": ["dog", "puppy"]}}'
+        )
+    odd = [name for name in content if not one_line(name)]
+    if odd:
+        raise SourceFileError(
+            f"{path} has the class {odd[0]!r}, whose name holds a control character or half a "
+            f"character; write it as it is to be read"
         )
     if "background" in content and next(iter(content)) != "background":
         raise SourceFileError(f"{path} has the class background, but not first; put it first")

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from conformal_plugin._json import parsed
+from conformal_plugin._messages import shortened
 from conformal_plugin.annotators._class_lists import ClassList
 from conformal_plugin.errors import OptionError, SourceFileError
 
@@ -149,9 +151,11 @@ def read_synonyms(path: str | os.PathLike[str]) -> dict[str, list[str]]:
         SourceFileError: unreadable, or something else.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        content = parsed(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
-        raise SourceFileError(f"cannot read the synonym table {path} ({error})") from error
+        raise SourceFileError(
+            f"cannot read the synonym table {path} ({shortened(error)})"
+        ) from error
     if not isinstance(content, dict) or not all(
         isinstance(labels, list) and all(isinstance(label, str) for label in labels)
         for labels in content.values()

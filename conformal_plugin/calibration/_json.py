@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from conformal_plugin._json import parsed
+from conformal_plugin._messages import shortened, shown
 from conformal_plugin.calibration._guarantee import Guarantee
+from conformal_plugin.calibration._schema import Fields
 from conformal_plugin.errors import CalibrationFileError
 
 __all__ = ["fields_of", "json_of"]
@@ -52,11 +56,11 @@ def fields_of(text: str) -> dict[str, Any]:
         CalibrationFileError: not a calibration, of another version, or damaged.
     """
     try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
+        content = parsed(text)
+    except ValueError as error:
         raise CalibrationFileError(
-            f"a calibration is a JSON object, and this text is not JSON ({error}); write it "
-            f"again with Calibration.save or `conformal-plugin calibrate`"
+            f"a calibration is a JSON object, and this text is not JSON ({shortened(error)}); "
+            f"write it again with Calibration.save or `conformal-plugin calibrate`"
         ) from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise CalibrationFileError(
@@ -65,50 +69,55 @@ def fields_of(text: str) -> dict[str, Any]:
         )
     if content.get("version") != _VERSION:
         raise CalibrationFileError(
-            f"this calibration is of version {content.get('version')!r} and this release reads "
-            f"version {_VERSION}; calibrate again, or install the release that wrote it"
+            f"this calibration is of version {shown(content.get('version'))} and this release "
+            f"reads version {_VERSION}; calibrate again, or install the release that wrote it"
         )
     try:
-        return {
-            "qhat": _decode(content["qhat"]),
-            "alpha": float(content["alpha"]),
-            "guarantee": Guarantee(**content["guarantee"]),
-            "ignore_index": int(content["ignore_index"]),
-            "n_pixels": int(content["n_pixels"]),
-            "n_images": int(content["n_images"]),
-            "pixels_per_class": np.array(content["pixels_per_class"], dtype=np.int64),
-            "images_per_class": np.array(content["images_per_class"], dtype=np.int64),
-            "resolution": float(content["resolution"]),
-            "score": str(content["score"]),
-            # Absent from the first files of this version.
-            "n_effective": _optional_float(content.get("n_effective")),
-            "n_repeats": int(content.get("n_repeats", 0)),
-            "pooled_classes": tuple(map(int, content.get("pooled_classes", ()))),
-            "left_out_classes": tuple(map(int, content.get("left_out_classes", ()))),
-            "rule": content.get("rule"),
-            "background": content.get("background"),
-            "max_pixels": content.get("max_pixels"),
-        }
-    except (KeyError, TypeError, ValueError) as error:
+        return _checked(Fields(content))
+    except (KeyError, ValueError) as error:
         raise CalibrationFileError(
             f"this calibration is damaged ({type(error).__name__}: {error}); calibrate again"
         ) from error
 
 
-def _optional_float(value: Any) -> float | None:
-    return None if value is None else float(value)
+def _checked(content: Fields) -> dict[str, Any]:
+    pixels = content.wholes("pixels_per_class")
+    classes = len(pixels)
+    content.whole("num_classes", classes, low=max(classes, 1), high=classes)
+    images = content.wholes("images_per_class")
+    if len(images) != classes:
+        raise ValueError(
+            f"images_per_class has {len(images)} classes and pixels_per_class {classes}"
+        )
+    guarantee = content.part("guarantee")
+    return {
+        "qhat": content.thresholds("qhat", classes),
+        "alpha": content.share("alpha"),
+        "guarantee": Guarantee(
+            name=guarantee.text("name"),
+            unit=guarantee.text("unit"),
+            exact=guarantee.truth("exact"),
+            statement=guarantee.text("statement"),
+        ),
+        "ignore_index": content.whole("ignore_index", low=-(2**63)),
+        "n_pixels": content.whole("n_pixels"),
+        "n_images": content.whole("n_images"),
+        "pixels_per_class": np.array(pixels, dtype=np.int64),
+        "images_per_class": np.array(images, dtype=np.int64),
+        "resolution": content.real("resolution", 0.0, 1.0),
+        "score": content.text("score"),
+        # Absent from the first files of this version.
+        "n_effective": content.real("n_effective", 0.0, sys.float_info.max, None),
+        "n_repeats": content.whole("n_repeats", 0),
+        "pooled_classes": tuple(content.wholes("pooled_classes", (), high=classes - 1)),
+        "left_out_classes": tuple(content.wholes("left_out_classes", (), high=classes - 1)),
+        "rule": content.rule("rule"),
+        "background": content.whole("background", None, high=classes - 1),
+        "max_pixels": content.whole("max_pixels", None),
+    }
 
 
 def _encode(qhat: Any) -> Any:
     if np.ndim(qhat):
         return [_encode(float(threshold)) for threshold in qhat]
     return qhat if math.isfinite(qhat) else str(qhat)
-
-
-def _decode(qhat: Any) -> float | np.ndarray[Any, Any]:
-    if isinstance(qhat, list):
-        return np.array([_decode(threshold) for threshold in qhat], dtype=np.float64)
-    threshold = float(qhat)
-    if math.isnan(threshold):
-        raise ValueError("qhat is NaN")
-    return threshold

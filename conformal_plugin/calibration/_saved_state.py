@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from conformal_plugin._messages import shortened
 from conformal_plugin.errors import CalibrationFileError
 
 __all__ = ["reading", "restored", "stored"]
@@ -41,10 +42,10 @@ def reading(state: Mapping[str, Any], kind: str, version: int) -> Iterator[None]
         yield
     except CalibrationFileError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # arrays of any kind, shape and value may be in it
         raise CalibrationFileError(
-            f"this calibrator state is damaged ({type(error).__name__}: {error}); start the "
-            f"calibration anew"
+            f"this calibrator state is damaged ({type(error).__name__}: {shortened(error)}); start "
+            f"the calibration anew"
         ) from error
 
 

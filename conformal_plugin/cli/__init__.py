@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from conformal_plugin._messages import shortened
 from conformal_plugin.cli._arguments import build_parser
 from conformal_plugin.errors import ConformalError
 
@@ -15,6 +16,8 @@ __all__ = ["main"]
 
 _BAD_INPUT = 2
 _INTERRUPTED = 130
+_LONGEST_ERROR = 4000
+"""Characters; the longest message that names all it should has a tenth of that."""
 _OUTPUT_CLOSED = 141  # as a shell reports a process that SIGPIPE has ended
 
 
@@ -24,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments; by default those of the process.
     """
+    _prepare_streams()
     try:
         arguments = build_parser().parse_args(argv)
     except SystemExit as leaving:  # argparse has printed the help or what is wrong
@@ -37,12 +41,41 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads the output has seen enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return _OUTPUT_CLOSED
     except (ConformalError, OSError) as error:
-        print(f"conformal-plugin {arguments.command}: {error}", file=sys.stderr)
+        _print_error(arguments.command, str(error))
+        return _BAD_INPUT
+    except MemoryError:
+        _print_error(
+            arguments.command, "there is not enough memory; use smaller images, or fewer at once"
+        )
         return _BAD_INPUT
     except KeyboardInterrupt:
-        print(f"conformal-plugin {arguments.command}: interrupted", file=sys.stderr)
+        _print_error(arguments.command, "interrupted")
         return _INTERRUPTED
     return 0
+
+
+def _prepare_streams() -> None:
+    """Let every character be printed on every stream, and closed ones swallow what is printed."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started this process
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _forget_output() -> None:
+    """Keep Python from writing at the end what could not be written before."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _print_error(command: str, text: str) -> None:
+    # Before the error, since the output may be what cannot be written.
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _forget_output()
+    print(f"conformal-plugin {command}: {shortened(text, _LONGEST_ERROR)}", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,11 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.calibration is None and (arguments.rule or arguments.root):
         raise OptionError("--rule and --root are about labels; they need --calibration")
     rank = Rank.of()
+    if rank.world > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
+        warn(
+            f"this is rank {rank.number} of {rank.world}, by RANK and WORLD_SIZE in the "
+            f"environment, and does its share of the photos alone; unset both to do all"
+        )
     ids = _ids(arguments)
     photos = TakenPhotos(dict(zip(ids, find_photos(arguments, ids))))
     kept = target(arguments, photos)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from conformal_plugin._atomic import atomic_write_text
+from conformal_plugin._atomic import atomic_write_text, sweep
 from conformal_plugin._choices import RULES
 from conformal_plugin.annotators import Annotator
 from conformal_plugin.cli._inputs import threshold
@@ -65,6 +65,9 @@ class MapTarget:
             class_names=annotator.class_names,
             precision=self._precision,
         )
+        paths = self._photos.paths
+        folders = [self._folder, *(self._store.path(name).parent for name in paths if "/" in name)]
+        sweep(folders, lambda name: name.endswith((".cpmap", ".json")))
 
     def holds(self, name: str) -> bool:
         """Whether the store has the map, made from the photo that is there now."""

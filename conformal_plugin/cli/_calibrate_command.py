@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from conformal_plugin._atomic import sweep
 from conformal_plugin.calibration import Calibration, cluster_classes
 from conformal_plugin.cli._checkpoint import Checkpoint
 from conformal_plugin.cli._guarantee import Task, chosen
@@ -83,6 +84,8 @@ class _Calibrating:
 
     def counted(self) -> Any:
         """The calibrator, with the counts of this rank's images."""
+        names = {path.name for path in (*self._outputs, self.checkpoint.path)}
+        sweep([self._arguments.output.parent], names.__contains__)
         fresh = self._task.calibrator
         calibrator, done = self.checkpoint.load(type(fresh)) or (fresh, 0)
         if done:

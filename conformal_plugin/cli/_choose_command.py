@@ -6,7 +6,7 @@ import argparse
 import json
 import math
 
-from conformal_plugin._atomic import atomic_write_text
+from conformal_plugin._atomic import atomic_write_text, sweep
 from conformal_plugin.choosing import Candidate, Choice, choose
 from conformal_plugin.cli._inputs import find_labels, find_maps, listed_ids, maps_and_labels
 from conformal_plugin.cli._outputs import refuse_inputs
@@ -49,6 +49,8 @@ def run(arguments: argparse.Namespace) -> None:
         folds=arguments.folds,
         ids=ids,
     )
+    outputs = [path for path in (arguments.output, arguments.calibration_out) if path is not None]
+    sweep((path.parent for path in outputs), {path.name for path in outputs}.__contains__)
     if arguments.output is not None:
         atomic_write_text(arguments.output, choice.to_json())
     _write_calibration(arguments, choice)

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from conformal_plugin._atomic import atomic_write_text
+from conformal_plugin._atomic import atomic_write_text, sweep
+from conformal_plugin._json import parsed
+from conformal_plugin._messages import shortened, shown
 from conformal_plugin.errors import OptionError, SourceFileError
 from conformal_plugin.files import FileState, IdFolder, read_made_label, write_label
 
@@ -65,6 +67,8 @@ class LabelFolder:
             OptionError: labels of other settings, or of these ids without a manifest, are there
                 and ``overwrite`` is False.
         """
+        folders = [self.folder, *(self.path(name).parent for name in ids if "/" in name)]
+        sweep(folders, lambda name: name.endswith((".png", ".json", ".txt")))
         manifest = self.folder / MANIFEST
         if not overwrite:
             if manifest.exists():
@@ -123,21 +127,21 @@ class LabelFolder:
     def _require_same(self, manifest: Path) -> None:
         remedy = "pass --overwrite to replace them, or another folder"
         try:
-            theirs = json.loads(manifest.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError):
+            theirs = parsed(manifest.read_text(encoding="utf-8"))
+        except ValueError:
             theirs = None
         if not isinstance(theirs, dict) or theirs.get("format") != _FORMAT:
             raise OptionError(f"{manifest} is there and not of this command; {remedy}")
         ours = self._manifest
         different = [
-            f"{name} was {theirs.get(name)} and is {ours.get(name)}"
+            f"{name} was {shown(theirs.get(name))} and is {shown(ours.get(name))}"
             for name in sorted(theirs.keys() | ours.keys())
             if theirs.get(name) != ours.get(name)
         ]
         if different:
             raise OptionError(
-                f"{self.folder} holds labels made with other settings ({'; '.join(different)}); "
-                f"{remedy}"
+                f"{self.folder} holds labels made with other settings "
+                f"({shortened('; '.join(different))}); {remedy}"
             )
 
     def _require_free(self, ids: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from conformal_plugin.adapters.loop import HOST_KEY, HostConfig
 from conformal_plugin.adapters.patching import (
     Change,
     HostScript,
+    alone_in,
     backups,
     drop_backups,
     find_script,
@@ -36,10 +37,12 @@ def run(arguments: argparse.Namespace) -> None:
         raise OptionError("say which folder holds the host's scripts: conformal-plugin patch DIR")
     if not arguments.host.is_dir():
         raise SourceFileError(f"the host's folder {arguments.host} is not a folder; check the path")
-    if arguments.undo:
-        _undo(arguments)
+    work = _undo if arguments.undo else _show_or_apply
+    if arguments.undo or arguments.apply:
+        with alone_in(arguments.host):
+            work(arguments)
     else:
-        _show_or_apply(arguments)
+        work(arguments)
 
 
 def _show_or_apply(arguments: argparse.Namespace) -> None:

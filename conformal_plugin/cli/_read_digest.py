@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from conformal_plugin._atomic import atomic_write_text
+from conformal_plugin._json import parsed
 from conformal_plugin.calibration import Calibration
 
 __all__ = ["READ", "ReadDigest"]
@@ -74,9 +75,9 @@ class ReadDigest:
     def differs_from(self, path: Path) -> bool:
         """Whether a calibration is there that was made of the same ids and other values."""
         try:
-            theirs = json.loads(path.read_text(encoding="utf-8"))[READ]
+            theirs = parsed(path.read_text(encoding="utf-8"))[READ]
             images, ids, values = (theirs[name] for name in ("images", "ids", "values"))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):  # nothing to compare
+        except (OSError, ValueError, KeyError, TypeError):  # nothing to compare
             return False
         ours = self.content()
         return (images, ids) == (ours["images"], ours["ids"]) and values != ours["values"]

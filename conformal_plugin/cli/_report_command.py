@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from conformal_plugin._atomic import atomic_open, atomic_write_text
+from conformal_plugin._atomic import atomic_open, atomic_write_text, sweep
 from conformal_plugin.annotators import class_list
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.choosing import choose
@@ -106,6 +106,7 @@ def run(arguments: argparse.Namespace) -> None:
             "a photo": photos,
         },
     )
+    sweep([target.parent, *(path.parent for path in charts)], _is_of_a_report)
     for figure, path in zip(figures, charts):
         atomic_write_text(path, standalone(figure))
         if with_png:
@@ -122,6 +123,10 @@ def run(arguments: argparse.Namespace) -> None:
             f"{target}: {len(ids)} images, {len(figures)} charts (also as {kinds} in "
             f"{arguments.out / 'figures'}), {len(examples)} examples"
         )
+
+
+def _is_of_a_report(name: str) -> bool:
+    return name.endswith((".html", ".svg", ".png"))
 
 
 def _with_png(arguments: argparse.Namespace) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -9,6 +10,8 @@ from typing import Any, TypeVar
 
 import torch.distributed as dist
 
+from conformal_plugin._messages import shortened
+from conformal_plugin.cli._report import warn
 from conformal_plugin.errors import ConformalError, OptionError
 from conformal_plugin.processes import Rank
 
@@ -19,6 +22,7 @@ T = TypeVar("T")
 # One rank may have much left to do when another, resumed, has done its share. A rank that dies ends
 # the others at once.
 _PATIENCE = timedelta(days=7)
+_SECONDS_BEFORE_A_WORD = 10.0
 
 
 class Ranks:
@@ -81,7 +85,8 @@ def sharing() -> Iterator[Ranks]:
     begin = rank.world > 1 and not dist.is_initialized()
     if begin:
         try:
-            dist.init_process_group("gloo", timeout=_PATIENCE)
+            with _a_word_of_waiting(rank):
+                dist.init_process_group("gloo", timeout=_PATIENCE)
         except ValueError as error:
             raise OptionError(
                 f"the environment is that of {rank.world} processes, which cannot meet ({error}); "
@@ -89,6 +94,34 @@ def sharing() -> Iterator[Ranks]:
             ) from error
     try:
         yield Ranks(rank)
+    except RuntimeError as error:
+        if rank.world > 1 and _is_of_another_rank(error):
+            raise ConformalError(
+                f"another rank has ended, so that rank {rank.number} cannot go on "
+                f"({shortened(error)}); see its message, and run the same command again"
+            ) from error
+        raise
     finally:
         if begin:
             dist.destroy_process_group()
+
+
+@contextmanager
+def _a_word_of_waiting(rank: Rank) -> Iterator[None]:
+    """Say what a rank waits for, which may never come."""
+    text = (
+        f"this is rank {rank.number} of {rank.world}, by RANK and WORLD_SIZE in the environment, "
+        f"and it waits for the others; if there are none, unset both"
+    )
+    timer = threading.Timer(_SECONDS_BEFORE_A_WORD, warn, (text,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _is_of_another_rank(error: RuntimeError) -> bool:
+    """Whether a connection broke; gloo says so in words alone."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error)

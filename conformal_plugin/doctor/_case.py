@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from conformal_plugin._extras import optional
+from conformal_plugin._json import parsed
+from conformal_plugin._messages import shortened
 from conformal_plugin.adapters.labels import PseudoLabelFolder
 from conformal_plugin.adapters.loop import HOST_KEY, HostConfig
 from conformal_plugin.adapters.patching import HostScript, Recipe, host_scripts
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.doctor._contents import Contents, LabelMap, read_map
 from conformal_plugin.doctor._id_lines import IdLine, NotKnownError, drawn, read_lines
+from conformal_plugin.doctor._yaml import plain_values
 from conformal_plugin.errors import ConformalError, SourceFileError
 from conformal_plugin.files import read_label
 
@@ -37,15 +38,14 @@ def read_config(path: Path) -> Mapping[str, Any]:
         SourceFileError: unreadable, not YAML, or not a mapping.
         MissingExtraError: PyYAML is not installed.
     """
-    yaml = optional("yaml", "PyYAML", "reading a host's config")
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        content = plain_values(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as problem:
         reason = getattr(problem, "strerror", None) or problem
         raise SourceFileError(f"cannot read the config {path} ({reason})") from problem
-    except yaml.YAMLError as problem:
+    except ValueError as problem:
         raise SourceFileError(
-            f"the config {path} is not plain YAML ({' '.join(str(problem).split())}); repair it"
+            f"the config {path} is not plain YAML ({shortened(problem)}); repair it"
         ) from problem
     if not isinstance(content, dict):
         raise SourceFileError(
@@ -194,7 +194,7 @@ class Case:
         """The settings that `conformal-plugin filter` made the pseudo-labels with."""
         path = self.options.pseudo_labels / SETTINGS
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parsed(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as problem:
             raise NotKnownError(f"{path} is not there or cannot be read") from problem
         if not isinstance(content, dict):

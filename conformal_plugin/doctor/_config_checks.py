@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from conformal_plugin._messages import shortened, shown
 from conformal_plugin.adapters.loop import HOST_KEY
 from conformal_plugin.doctor._case import Case
 from conformal_plugin.doctor._findings import Finding, check, error, ok, warning
@@ -24,7 +25,7 @@ def whole_numbers_of_the_config(case: Case) -> Iterator[Finding]:
             yield ok(f"{key} is {value}")
         else:
             yield error(
-                f"{key} is {value!r}, expected a whole number from {least}",
+                f"{key} is {shown(value)}, expected a whole number from {least}",
                 f"write {meaning} into the config, as in `{key}: {21 if key == 'nclass' else 80}`",
             )
 
@@ -34,7 +35,7 @@ def data_root(case: Case) -> Iterator[Finding]:
     """The folder that all photos are read from."""
     value = case.cfg.get("data_root")
     if not isinstance(value, str):
-        yield error(f"data_root is {value!r}", "write the folder that the id lists start from")
+        yield error(f"data_root is {shown(value)}", "write the folder that the id lists start from")
     elif not case.inside(value).is_dir():
         yield error(
             f"data_root {value} is not a folder (seen from {case.host})",
@@ -47,10 +48,11 @@ def data_root(case: Case) -> Iterator[Finding]:
 @check
 def numbers_that_yaml_takes_for_text(case: Case) -> Iterator[Finding]:
     """``lr: 1e-3`` is text in YAML 1.1, and multiplying with it fails."""
-    for key, value in case.cfg.items():
+    for name, value in case.cfg.items():
+        key = shortened(name)
         if isinstance(value, str) and _SCIENTIFIC.fullmatch(value):
             yield error(
-                f"{key}: {value} is text to YAML, not a number",
+                f"{key}: {shortened(value)} is text to YAML, not a number",
                 f"write {key}: {float(value)!r}, or with a point and a sign, as in 1.0e-3",
             )
 

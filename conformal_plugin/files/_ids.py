@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from conformal_plugin._messages import one_line, shortened
 from conformal_plugin.errors import SourceFileError
 
 __all__ = ["IdFolder", "IdList", "checked_id", "find_files", "ids_in_folder", "read_ids"]
@@ -180,14 +181,15 @@ def checked_id(name: str, where: str) -> str:
         where: where it stands, for the message: ``"line 3 of ids.txt"``.
 
     Raises:
-        SourceFileError: empty, absolute, unprintable, or leaving its folder with ``..``.
+        SourceFileError: empty, absolute, with control characters, or leaving its folder.
     """
     posix, windows = PurePosixPath(name), PureWindowsPath(name)
     leaves = ".." in posix.parts or ".." in windows.parts or posix.anchor or windows.anchor
-    if leaves or not posix.parts or not name.isprintable():
+    if leaves or not posix.parts or not one_line(name):
         raise SourceFileError(
-            f"{where} has the id {name!r}: an id is a relative path without extension that stays "
-            f"inside its folder, such as 2007_000039 or aachen/000001"
+            f"{where} has the id {shortened(repr(name))}: an id is a relative path without "
+            f"extension that stays inside its folder, such as 2007_000039 or aachen/000001, and "
+            f"holds no control characters or halves of characters"
         )
     return str(posix)
 

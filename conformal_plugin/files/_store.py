@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from conformal_plugin._atomic import atomic_open, atomic_write_text
+from conformal_plugin._json import parsed
+from conformal_plugin._messages import shortened, shown
 from conformal_plugin.errors import OptionError, SourceFileError
 from conformal_plugin.files._ids import IdFolder, ids_in_folder
 from conformal_plugin.files._maps import MAP_SUFFIXES
@@ -236,18 +238,18 @@ class MapStore:
 def _manifest(path: Path) -> dict[str, Any]:
     remedy = "restore it, or make the maps again in another folder"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parsed(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SourceFileError(
-            f"cannot read {path}, which says who made the maps ({error}); {remedy}"
+            f"cannot read {path}, which says who made the maps ({shortened(error)}); {remedy}"
         ) from error
     expected = {"precision": int, "class_names": list, "annotator": dict}
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise SourceFileError(f"{path} is not the description of a map store; {remedy}")
     if content.get("version") != _VERSION:
         raise SourceFileError(
-            f"{path} has version {content.get('version')} and this release reads {_VERSION}; "
-            f"install a newer conformal-plugin"
+            f"{path} has version {shown(content.get('version'))} and this release reads "
+            f"{_VERSION}; install a newer conformal-plugin"
         )
     if not all(isinstance(content.get(name), kind) for name, kind in expected.items()):
         raise SourceFileError(f"{path} lacks some of {', '.join(expected)}; {remedy}")

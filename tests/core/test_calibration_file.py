@@ -76,7 +76,7 @@ def test_another_version_is_refused_with_what_to_do(tmp_path: Path, version) -> 
         ("{", "not JSON"),
         ("[]", "which this is not"),
         ("{}", "which this is not"),
-        ('{"format": "conformal-plugin calibration", "version": 1}', "damaged .*qhat"),
+        ('{"format": "conformal-plugin calibration", "version": 1}', "damaged .*pixels_per_class"),
     ],
 )
 def test_damaged_files_are_refused(text: str, message: str) -> None:

@@ -1,0 +1,124 @@
+"""Two processes at once, and ranks that never come or go away."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from conformal_plugin.adapters.patching import Change, _alone, _script_files, alone_in, write_all
+from conformal_plugin.cli import _sharding
+from conformal_plugin.cli._sharding import sharing
+from conformal_plugin.errors import ConformalError, SourceFileError
+
+POSIX = pytest.mark.skipif(_alone.fcntl is None, reason="needs locks on folders")
+
+
+@POSIX
+def test_a_second_run_waits_for_the_first(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def second() -> None:
+        with alone_in(tmp_path):
+            order.append("second")
+
+    with alone_in(tmp_path):
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(0.1)
+        order.append("first")
+    thread.join(timeout=30)
+    assert order == ["first", "second"]
+    assert not list(tmp_path.iterdir())
+
+
+@POSIX
+def test_a_second_run_does_not_wait_for_ever(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(_alone, "PATIENCE", 0.05)
+    with (
+        alone_in(tmp_path),
+        pytest.raises(SourceFileError, match=r"another .*patch. is at work in"),
+        alone_in(tmp_path),
+    ):
+        pass
+
+
+def test_what_cannot_be_put_back_is_named(tmp_path: Path, monkeypatch) -> None:
+    scripts = [tmp_path / f"{name}.py" for name in "abc"]
+    for path in scripts:
+        path.write_bytes(b"old\n")
+    replace, calls = _script_files._replace, []
+
+    def failing(path: Path, content: bytes, like: Path | None = None) -> None:
+        calls.append(path)
+        if len(calls) > 2:
+            raise OSError(28, "No space left on device", str(path))
+        replace(path, content, like)
+
+    monkeypatch.setattr(_script_files, "_replace", failing)
+    changes = [Change(path, b"old\n", b"new\n") for path in scripts]
+    with pytest.raises(SourceFileError, match="could not be put back") as caught:
+        write_all(changes, keep_backups=False)
+    assert str(scripts[0]) in str(caught.value)
+    assert str(scripts[1]) in str(caught.value)
+    assert [path.read_bytes() for path in scripts] == [b"new\n", b"new\n", b"old\n"]
+
+
+@pytest.fixture
+def rank_of_two(monkeypatch):
+    """The environment of rank 0 of 2, left over from another program."""
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "2"), ("LOCAL_RANK", "0")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+
+
+def test_a_rank_that_waits_says_what_for(rank_of_two, monkeypatch, capsys) -> None:
+    def waiting(*arguments: object, **options: object) -> None:
+        time.sleep(0.5)
+        raise ValueError("nobody came")
+
+    monkeypatch.setattr(_sharding, "_SECONDS_BEFORE_A_WORD", 0.05)
+    monkeypatch.setattr(_sharding.dist, "init_process_group", waiting)
+    with pytest.raises(ConformalError, match="unset RANK and WORLD_SIZE"), sharing():
+        pass
+    assert "rank 0 of 2" in capsys.readouterr().err
+
+
+def work(rank: int, port: int, results) -> None:
+    """Rank 1 dies before the step in which rank 0 waits for it."""
+    os.environ.update(
+        RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
+    )
+    try:
+        with sharing() as ranks:
+            ranks.gather(rank)
+            if rank == 1:
+                os._exit(9)
+            ranks.gather(rank)
+    except ConformalError as error:
+        results.put(str(error))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="ends a process without its goodbyes")
+def test_the_survivor_of_a_rank_says_so(free_port: int) -> None:
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    processes = [context.Process(target=work, args=(rank, free_port, results)) for rank in (0, 1)]
+    for process in processes:
+        process.start()
+    assert "another rank has ended, so that rank 0 cannot go on" in results.get(timeout=120)
+    for process in processes:
+        process.join(timeout=60)
+
+
+@pytest.fixture
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
