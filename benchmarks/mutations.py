@@ -1,0 +1,180 @@
+"""Damaged files of every kind that is read: refused or read as they were, and never anything else.
+
+Each damaged version of a file must give equal values or a typed error. Other values may come only
+where a format has no checksum over all that it says: ``.npy``, torch's old format, ``.safetensors``
+and a calibration's JSON; there the checksum of what was read tells, see ``filter --verify``.
+
+    python benchmarks/mutations.py --each 3000
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from conformal_plugin import Calibration, Calibrator, calibrate
+from conformal_plugin.cli._checkpoint import Checkpoint
+from conformal_plugin.errors import ConformalError
+from conformal_plugin.files import read_label, read_map, write_label
+from conformal_plugin.files._store_codec import encode
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file.
+
+    Attributes:
+        name: of the file.
+        write: writes a good one.
+        read: gives what can be compared.
+        checked: whether the format has a checksum over all that it says; where it has none, what
+            was read can be other values, and nothing but a digest tells.
+    """
+
+    name: str
+    write: Callable[[Path], Any]
+    read: Callable[[Path], Any]
+    checked: bool
+
+
+def changed(whole: bytes, number: int, seed: int = 0) -> Iterator[bytes]:
+    """``number`` damaged versions: flipped bits, bytes, cuts, insertions, swaps, repeats."""
+    rng = np.random.default_rng(seed)
+    for _ in range(number):
+        content = bytearray(whole)
+        place, other = (int(n) for n in rng.integers(0, len(content), 2))
+        length = int(rng.integers(1, 40))
+        how = int(rng.integers(0, 8))
+        if how <= 2:  # what disks do most
+            content[place] ^= 1 << int(rng.integers(0, 8))
+        elif how == 3:
+            content[place] = int(rng.integers(0, 256))
+        elif how == 4:
+            del content[place:]
+        elif how == 5:
+            content[place : place + length] = bytes(length)
+        elif how == 6:
+            content[place:place] = rng.bytes(length)
+        else:
+            content[place : place + length] = content[other : other + length]
+        if content != whole:
+            yield bytes(content)
+
+
+_SCORES = np.ascontiguousarray(
+    np.random.default_rng(0).dirichlet(np.ones(3), (5, 4)).transpose(2, 0, 1), dtype=np.float16
+)
+_LABELS = np.random.default_rng(1).integers(0, 3, (5, 4)).astype(np.uint8)
+
+
+def _map(path: Path) -> tuple[Any, ...]:
+    scores = read_map(path, max_bytes=2**20)
+    array = scores.float().numpy() if isinstance(scores, torch.Tensor) else scores
+    return str(scores.dtype).removeprefix("torch."), array.shape, array.tobytes()
+
+
+def _label(path: Path) -> tuple[Any, ...]:
+    values = read_label(path)
+    return str(values.dtype), values.shape, values.tobytes()
+
+
+def _old_torch(path: Path) -> None:
+    torch.save({"probs": torch.from_numpy(_SCORES)}, path, _use_new_zipfile_serialization=False)
+
+
+def _calibration(path: Path) -> None:
+    calibrate(_SCORES[None], _LABELS[None], alpha=0.4).save(path)
+
+
+def _checkpoint(path: Path) -> Checkpoint:
+    return Checkpoint(path, {"alpha": 0.4}, [], [], [])
+
+
+def _write_checkpoint(path: Path) -> None:
+    calibrator = Calibrator()
+    calibrator.update(_SCORES, _LABELS)
+    _checkpoint(path).save(calibrator)
+
+
+def _counts(path: Path) -> str:
+    found = _checkpoint(path).load(Calibrator)
+    assert found is not None
+    return found[0].result(0.4).to_json()
+
+
+KINDS = (
+    Kind("label.png", lambda path: write_label(path, _LABELS, origin="a", read="b"), _label, True),
+    Kind("stored.npz", lambda path: np.savez(path, probs=_SCORES), _map, True),
+    Kind("packed.npz", lambda path: np.savez_compressed(path, probs=_SCORES), _map, True),
+    Kind("a.npy", lambda path: np.save(path, _SCORES), _map, False),
+    Kind("a.pt", lambda path: torch.save({"probs": torch.from_numpy(_SCORES)}, path), _map, True),
+    Kind("old.pt", _old_torch, _map, False),
+    Kind(
+        "a.safetensors",
+        lambda path: save_file({"probs": torch.from_numpy(_SCORES)}, str(path)),
+        _map,
+        False,
+    ),
+    Kind("a.cpmap", lambda path: path.write_bytes(encode(_SCORES, source=b"photo")), _map, True),
+    Kind("c.json", _calibration, lambda path: Calibration.load(path).to_json(), False),
+    Kind("c.partial.npz", _write_checkpoint, _counts, True),
+)
+
+
+def outcomes(kind: Kind, folder: Path, number: int, seed: int = 0) -> Counter[str]:
+    """How often a damaged file was refused, read as it was, or anything else."""
+    path = folder / kind.name
+    kind.write(path)
+    whole = path.read_bytes()
+    good = kind.read(path)
+    found: Counter[str] = Counter()
+    for content in changed(whole, number, seed):
+        path.write_bytes(content)
+        try:
+            with warnings.catch_warnings():  # libraries warn of what they are about to refuse
+                warnings.simplefilter("ignore")
+                found["equal" if kind.read(path) == good else "other values"] += 1
+        except ConformalError as error:
+            found["refused" if len(str(error)) < 2000 else "a long message"] += 1
+        except Exception as error:
+            found[type(error).__name__] += 1
+    return found
+
+
+def is_well(kind: Kind, found: Counter[str]) -> bool:
+    """Whether nothing came that may not."""
+    allowed = {"refused", "equal"} | (set() if kind.checked else {"other values"})
+    return set(found) <= allowed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="damage files of every kind and read them")
+    parser.add_argument("--each", type=int, default=3000, help="damaged versions of each file")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    well = True
+    print(f"{'file':<15} {'refused':>8} {'equal':>6} {'other values':>13}  anything else")
+    for kind in KINDS:
+        with tempfile.TemporaryDirectory() as folder:
+            found = outcomes(kind, Path(folder), options.each, options.seed)
+        columns = [found.pop(name, 0) for name in ("refused", "equal", "other values")]
+        rest = ", ".join(f"{name}: {count}" for name, count in found.items()) or "-"
+        mark = "" if kind.checked else "  (no checksum)"
+        print(f"{kind.name:<15} {columns[0]:>8} {columns[1]:>6} {columns[2]:>13}  {rest}{mark}")
+        well = well and not found and not (kind.checked and columns[2])
+    return 0 if well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
