@@ -12,6 +12,7 @@ import numpy as np
 
 from conformal_plugin._atomic import atomic_write_text
 from conformal_plugin.calibration import Calibration
+from conformal_plugin.cli._damaged_images import DamagedImages
 from conformal_plugin.cli._inputs import (
     find_maps,
     find_photos,
@@ -29,7 +30,7 @@ from conformal_plugin.cli._pair_lines import pair_lines
 from conformal_plugin.cli._progress import progress
 from conformal_plugin.cli._report import number, print_json, warn
 from conformal_plugin.cli._sharding import sharing
-from conformal_plugin.errors import OptionError, ShapeError
+from conformal_plugin.errors import ConformalError, OptionError, ShapeError
 from conformal_plugin.files import FileState, LazySequence, ScoreMap, Taken, checksum
 from conformal_plugin.labelling import promised_rule, refuse_uninformative
 
@@ -139,14 +140,19 @@ class _Filtering:
         part = _Part(labeller, LabelSummary(self._ignore_index))
         todo = self._not_done(indices, part)
         work = progress(
-            zip(todo, self._maps.take(todo)),
+            zip(todo, LazySequence(self._read_or_error, todo)),
             "filter",
             total=len(indices),
             done=len(indices) - len(todo),
             quiet=self._arguments.quiet,
         )
+        damaged = DamagedImages("map", len(todo))
         for index, read in work:
-            name, num_classes = self.ids[index], int(read.scores.shape[0])
+            name = self.ids[index]
+            if isinstance(read, ConformalError):
+                damaged.add(name, read)
+                continue
+            num_classes = int(read.scores.shape[0])
             with naming(name):
                 part.num_classes = _same_classes(num_classes, part.num_classes)
                 labels = labeller.labels(name, read.scores)
@@ -160,6 +166,7 @@ class _Filtering:
                 )
             part.summary.add(labels)
             part.written += 1
+        damaged.refuse()
         return part
 
     def finish(self, parts: Sequence[_Part]) -> None:
@@ -184,6 +191,13 @@ class _Filtering:
         if self._photos is None:
             return taken_maps(self._arguments, self._paths)
         return fitted_maps(self._arguments, self.ids, self._paths, self._photos, "photo")
+
+    def _read_or_error(self, index: int) -> _Read | ConformalError:
+        """A map, or why it cannot be used: others may still be."""
+        try:
+            return self._maps[index]
+        except ConformalError as error:
+            return error
 
     def _sources(self, index: int) -> list[Path]:
         """The files that a label is made from."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from conformal_plugin._atomic import atomic_write_text, sweep
 from conformal_plugin._json import parsed
-from conformal_plugin._messages import shortened, shown
+from conformal_plugin._messages import shortened
 from conformal_plugin.errors import OptionError, SourceFileError
 from conformal_plugin.files import FileState, IdFolder, read_made_label, write_label
 
@@ -134,7 +134,7 @@ class LabelFolder:
             raise OptionError(f"{manifest} is there and not of this command; {remedy}")
         ours = self._manifest
         different = [
-            f"{name} was {shown(theirs.get(name))} and is {shown(ours.get(name))}"
+            f"{name} was {shortened(theirs.get(name))} and is {shortened(ours.get(name))}"
             for name in sorted(theirs.keys() | ours.keys())
             if theirs.get(name) != ours.get(name)
         ]

@@ -183,3 +183,25 @@ def test_an_interrupt_stays_one(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(np.lib.format, "read_array", interrupted)
     with pytest.raises(KeyboardInterrupt):
         read_map(tmp_path / "a.npy")
+
+
+def test_filter_names_all_damaged_maps_and_does_the_others(data, run, tmp_path: Path) -> None:
+    for name in ("im1", "im4"):
+        (data.maps / f"{name}.npy").write_bytes(b"nonsense")
+    arguments = ("filter", "--maps", data.maps, "--qhat", 0.4, "--out", tmp_path / "out")
+    done = run(*arguments)
+    assert done.code == 2
+    assert "2 of 6 maps cannot be used" in done.err
+    assert "im1: cannot read the map" in done.err
+    assert "im4: cannot read the map" in done.err
+    assert len(list((tmp_path / "out").glob("*.png"))) == 4
+    (data.maps / "im1.npy").write_bytes((data.maps / "im0.npy").read_bytes())
+    assert "image im4: cannot read the map" in run(*arguments).err
+
+
+def test_filter_stops_where_every_map_is_damaged(data, run, tmp_path: Path) -> None:
+    for number in range(40):
+        (data.maps / f"bad{number}.npy").write_bytes(b"nonsense")
+    done = run("filter", "--maps", data.maps, "--qhat", 0.4, "--out", tmp_path / "out")
+    assert done.code == 2
+    assert "20 of 46 maps cannot be used" in done.err
