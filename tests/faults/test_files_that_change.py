@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -239,7 +240,8 @@ def annotating(tmp_path, monkeypatch, run):
         assert done.code == 0, done.err
         return json.loads(done.out)["written"]
 
-    return written
+    yield written
+    sys.modules.pop("annotator_of_change", None)
 
 
 def photo(size, value):
