@@ -13,15 +13,15 @@ from conformal_plugin.annotators._class_lists import ClassList
 from conformal_plugin.annotators._class_mapping import map_classes, read_synonyms
 from conformal_plugin.annotators._protocol import Photo
 from conformal_plugin.annotators._transformers_fixed import Dense, Universal
+from conformal_plugin.annotators._transformers_loading import load
 from conformal_plugin.annotators._transformers_prompted import ClipSeg, Sam3
 from conformal_plugin.annotators._transformers_run import ModelRun
 from conformal_plugin.annotators._weights import weights_digest
-from conformal_plugin.errors import ConformalError, MissingExtraError, OptionError, SourceFileError
+from conformal_plugin.errors import OptionError
 
 __all__ = ["TransformersAnnotator", "load_transformers", "read_synonyms"]
 
 _TEXT_PROMPTED = ("clipseg", "sam3")
-_UNIVERSAL = ("mask2former", "maskformer", "oneformer")
 
 
 def load_transformers(
@@ -39,6 +39,8 @@ def load_transformers(
     queries of class probability times mask probability, limited to 1. Dense heads (SegFormer,
     UperNet, BEiT, DPT and others): the softmax over the model's classes. Text-prompted ones: the
     sigmoid of CLIPSeg's map, or SAM 3's instances, the largest of presence times score times mask.
+    SAM 3 loads as published (the folder of its video model) and in its form with a light text
+    encoder.
 
     Args:
         model: what ``from_pretrained`` takes.
@@ -54,24 +56,9 @@ def load_transformers(
         SourceFileError: the model cannot be loaded.
         OptionError: a kind of model that this does not drive, or classes that do not fit.
     """
-    transformers = _transformers()
-    name = os.fspath(model)
     classes.asked(background)  # refuses what does not fit before a model is loaded
-    try:
-        config = transformers.AutoConfig.from_pretrained(name)
-        load, kind = _loader(transformers, config)
-        loaded = load.from_pretrained(name)
-        processor = transformers.AutoProcessor.from_pretrained(name)
-    except ConformalError:
-        raise
-    except (OSError, ValueError, ImportError) as error:
-        raise SourceFileError(
-            f"transformers cannot load the model {name} ({type(error).__name__}: {error})"
-        ) from error
     return TransformersAnnotator(
-        loaded,
-        processor,
-        kind,
+        *load(os.fspath(model)),
         classes=classes,
         background=background,
         device=device,
@@ -151,37 +138,6 @@ class TransformersAnnotator:
             for place, scores in zip(group, self._scores([photos[place] for place in group])):
                 maps[place] = with_background(scores.clamp(0, 1), self.background)
         return [maps[place] for place in range(len(photos))]
-
-
-def _transformers() -> Any:
-    try:
-        import transformers
-    except ImportError as error:
-        raise MissingExtraError(
-            f"models of Hugging Face need the package transformers, which is not installed "
-            f'({error}); install it with: pip install "conformal-plugin[transformers]"'
-        ) from error
-    return transformers
-
-
-def _loader(transformers: Any, config: Any) -> tuple[Any, str]:
-    """The class that loads a model of this configuration, and which kind it is."""
-    kind = config.model_type
-    if kind == "clipseg":
-        return transformers.CLIPSegForImageSegmentation, kind
-    if kind == "sam3" and hasattr(transformers, "Sam3Model"):
-        return transformers.Sam3Model, kind
-    if kind in _UNIVERSAL:
-        return transformers.AutoModelForUniversalSegmentation, "universal"
-    dense = transformers.AutoModelForSemanticSegmentation
-    if type(config) in dense._model_mapping:
-        return dense, "dense"
-    raise OptionError(
-        f"a model of type {kind!r} is none that transformers {transformers.__version__} and this "
-        f"driver know as universal (Mask2Former, MaskFormer, OneFormer), dense (SegFormer, "
-        f"UperNet, BEiT, DPT) or text-prompted (CLIPSeg, SAM 3); use a function of yours: "
-        f"MODULE:FUNCTION"
-    )
 
 
 def _refuse_cropping(processor: Any) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import string
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -169,27 +171,7 @@ def clipseg(folder):
     return saved(folder, t.CLIPSegForImageSegmentation(config), processor)
 
 
-MAKERS = {
-    maker.__name__: maker
-    for maker in (
-        mask2former, maskformer, oneformer, segformer, upernet, beit, dpt, clipseg,
-    )
-}  # fmt: skip
-
-
-class Sam3Pixels:
-    """Resizes as SAM 3's processor does, which needs torchvision."""
-
-    def __init__(self, words):
-        self.tokenizer = words
-
-    def __call__(self, images, return_tensors):
-        pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 127.5 - 1
-        return {"pixel_values": torch.nn.functional.interpolate(pixels, size=(56, 56))}
-
-
-def sam3(folder):
-    """A model and a processor; neither goes to disk."""
+def sam3_config(text=None, kind="Sam3Config"):
     import transformers as t
 
     layer = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16, "num_layers": 1}
@@ -197,12 +179,12 @@ def sam3(folder):
         "model_type": "sam3_vit_model", **VIT, "image_size": 56, "num_hidden_layers": 2,
         "patch_size": 14, "window_size": 2, "global_attn_indexes": [1], "pretrain_image_size": 56,
     }  # fmt: skip
-    config = t.Sam3Config(
+    return getattr(t, kind)(
         vision_config={
-            "backbone_config": backbone, "fpn_hidden_size": 16, "num_feature_levels": 3,
-            "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+            "model_type": "sam3_vision_model", "backbone_config": backbone, "fpn_hidden_size": 16,
+            "num_feature_levels": 3, "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
         },
-        text_config={**TEXT, "projection_dim": 16, "max_position_embeddings": 32},
+        text_config=text or {**TEXT, "projection_dim": 16, "max_position_embeddings": 32},
         geometry_encoder_config=layer,
         detr_encoder_config=layer,
         detr_decoder_config={**layer, "num_queries": 4},
@@ -210,16 +192,120 @@ def sam3(folder):
             "hidden_size": 16, "num_attention_heads": 2, "num_upsampling_stages": 3,
         },
     )  # fmt: skip
-    return t.Sam3Model(config), Sam3Pixels(tokenizer(folder))
+
+
+def sam3(folder):
+    import transformers as t
+
+    return saved_sam3(folder, t.Sam3Model(sam3_config()))
+
+
+def sam3_lite_text(folder):
+    import transformers as t
+
+    text = {name: TEXT[name] for name in ("vocab_size", "hidden_size", "intermediate_size")}
+    text |= {"num_hidden_layers": 3, "num_attention_heads": 2, "projection_dim": 16}
+    return saved_sam3(folder, t.Sam3LiteTextModel(sam3_config(text, "Sam3LiteTextConfig")))
+
+
+def sam3_video(folder):
+    """The detector for photos beside a tracker, as SAM 3 is published."""
+    import transformers as t
+
+    detector, narrow = sam3_config(), {"hidden_size": 16, "num_attention_heads": 2}
+    tracker = t.Sam3TrackerVideoConfig(
+        vision_config=detector.vision_config.to_dict(),
+        prompt_encoder_config={"hidden_size": 16, "image_size": 56, "patch_size": 14},
+        mask_decoder_config={
+            **narrow, "mlp_dim": 16, "num_hidden_layers": 1, "iou_head_hidden_dim": 16,
+            "iou_head_depth": 2,
+        },
+        memory_attention_hidden_size=16, memory_attention_num_layers=1,
+        memory_attention_num_attention_heads=1, memory_attention_feed_forward_hidden_size=16,
+        memory_attention_rope_feat_sizes=[4, 4], memory_encoder_hidden_size=16,
+        memory_encoder_output_channels=16, mask_downsampler_embed_dim=16,
+        memory_fuser_embed_dim=16, memory_fuser_intermediate_dim=16, memory_fuser_num_layers=1,
+        image_size=56,
+    )  # fmt: skip
+    config = t.Sam3VideoConfig(detector_config=detector.to_dict(), tracker_config=tracker.to_dict())
+    return saved_sam3(folder, t.Sam3VideoModel(config), "Sam3VideoProcessor")
+
+
+def saved_sam3(folder, model, processor="Sam3Processor"):
+    """Model, words and the processor's settings; to make a processor takes torchvision."""
+    model.save_pretrained(folder)
+    tokenizer(folder.with_name(f"{folder.name}-words")).save_pretrained(folder)
+    usual = {
+        "do_resize": True, "do_rescale": True, "do_normalize": True, "do_convert_rgb": True,
+        "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 2, "rescale_factor": 1 / 255,
+        "size": {"height": 56, "width": 56},
+    }  # fmt: skip
+    settings = {
+        "processor_class": processor,
+        "target_size": 56,
+        "image_processor": {"image_processor_type": "Sam3ImageProcessor", **usual},
+    }
+    if processor == "Sam3VideoProcessor":
+        kind = {"video_processor_type": "Sam2VideoVideoProcessor"}
+        settings["video_processor"] = {**kind, **usual}
+    (folder / "processor_config.json").write_text(json.dumps(settings))
+    return folder
+
+
+MAKERS = {
+    maker.__name__: maker
+    for maker in (
+        mask2former, maskformer, oneformer, segformer, upernet, beit, dpt, clipseg, sam3,
+        sam3_video, sam3_lite_text,
+    )
+}  # fmt: skip
+
+
+NEEDS = {
+    "sam3": "Sam3Model", "sam3_video": "Sam3VideoModel", "sam3_lite_text": "Sam3LiteTextModel",
+}  # fmt: skip
+
+
+class Sam3Pixels:
+    """Stands in for SAM 3's processor where torchvision is missing: reads the same folder."""
+
+    def __init__(self, words, size):
+        self.tokenizer = words
+        self.size = (size["height"], size["width"])
+
+    @classmethod
+    def from_pretrained(cls, folder):
+        import transformers
+
+        settings = json.loads((Path(folder) / "processor_config.json").read_text())
+        words = transformers.CLIPTokenizer.from_pretrained(folder)
+        return cls(words, settings["image_processor"]["size"])
+
+    def __call__(self, images, return_tensors):
+        pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 127.5 - 1
+        return {"pixel_values": torch.nn.functional.interpolate(pixels, size=self.size)}
+
+
+@pytest.fixture
+def sam3_processor(monkeypatch):
+    """SAM 3's processor, or what stands in for it, which then is what transformers offers."""
+    transformers = pytest.importorskip("transformers")
+    try:
+        importlib.import_module("torchvision")
+    except (ImportError, RuntimeError):
+        monkeypatch.setattr(transformers, "Sam3Processor", Sam3Pixels, raising=False)
+    return transformers.Sam3Processor
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
     """Gives the folder of a tiny model by its kind, made when it is first asked for."""
-    pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers")
     made = {}
 
     def folder(kind):
+        if kind in NEEDS and not hasattr(transformers, NEEDS[kind]):
+            pytest.skip(f"transformers {transformers.__version__} has no {NEEDS[kind]}")
         if kind not in made:
             with torch.random.fork_rng():
                 torch.manual_seed(0)
@@ -227,14 +313,3 @@ def tiny(tmp_path_factory):
         return made[kind]
 
     return folder
-
-
-@pytest.fixture
-def tiny_sam3(tmp_path):
-    """A tiny SAM 3 and its processor, where the installed transformers has it."""
-    transformers = pytest.importorskip("transformers")
-    if not hasattr(transformers, "Sam3Model"):
-        pytest.skip(f"transformers {transformers.__version__} has no SAM 3")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return sam3(tmp_path / "sam3-words")

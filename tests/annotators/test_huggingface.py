@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -112,13 +114,29 @@ def test_what_a_processor_fills_up_does_not_shift_the_map():
     assert float(scores[2].max()) < 1e-6
 
 
-def test_sam3_takes_the_surest_instance(tiny_sam3):
-    model, processor = tiny_sam3
+SAM3 = ("sam3", "sam3_video", "sam3_lite_text")
+
+
+def sam3_for_photos(kind, folder):
+    """The model in the folder, loaded by its own class."""
+    import transformers
+
+    if kind == "sam3_video":
+        return transformers.Sam3VideoModel.from_pretrained(folder).detector_model
+    name = {"sam3": "Sam3Model", "sam3_lite_text": "Sam3LiteTextModel"}[kind]
+    return getattr(transformers, name).from_pretrained(folder)
+
+
+@pytest.mark.parametrize("kind", SAM3)
+def test_sam3_from_its_folder_takes_the_surest_instance(kind, tiny, sam3_processor):
+    folder = tiny(kind)
+    assert json.loads((folder / "config.json").read_text())["model_type"] == kind
     classes = ClassList.of({"background": [], "cat": ["cat", "kitten"], "dog": []})
-    annotator = TransformersAnnotator(model, processor, "sam3", classes=classes)
+    annotator = load_transformers(folder, classes=classes)
     two = photos((30, 50), (40, 20))
     maps = annotator.annotate(two)
     assert [tuple(m.shape) for m in maps] == [(3, 30, 50), (3, 40, 20)]
+    model, processor = sam3_for_photos(kind, folder), sam3_processor.from_pretrained(folder)
     expected = []
     with torch.no_grad():
         for word in ("cat", "kitten", "dog"):
@@ -126,7 +144,7 @@ def test_sam3_takes_the_surest_instance(tiny_sam3):
                 [word], padding="max_length", max_length=32, return_tensors="pt"
             )
             out = model(
-                pixel_values=processor([two[0]], "pt")["pixel_values"],
+                pixel_values=processor(images=[two[0]], return_tensors="pt")["pixel_values"],
                 input_ids=tokens["input_ids"],
                 attention_mask=tokens["attention_mask"],
             )
@@ -136,6 +154,17 @@ def test_sam3_takes_the_surest_instance(tiny_sam3):
             expected.append(torch.nn.functional.interpolate(best, (30, 50), mode="bilinear")[0, 0])
     cat = torch.maximum(expected[0], expected[1])
     torch.testing.assert_close(maps[0][1:], torch.stack([cat, expected[2]]), atol=1e-5, rtol=1e-4)
+    assert not torch.equal(cat, expected[2])
+
+
+@pytest.mark.parametrize("kind", SAM3)
+def test_sam3_is_loaded_whole(kind, tiny, sam3_processor):
+    """Tensors that are not found in a folder are made up by transformers, with a warning alone."""
+    annotator = load_transformers(tiny(kind), classes=CLASSES)
+    expected = sam3_for_photos(kind, tiny(kind)).state_dict()
+    loaded = annotator._scores.__self__._run.model.state_dict()
+    assert loaded.keys() == expected.keys()
+    assert all(torch.equal(loaded[name], expected[name]) for name in loaded)
 
 
 def test_one_look_at_the_photo_serves_every_prompt(tiny):
@@ -208,6 +237,48 @@ def test_what_cannot_be_driven_is_told(tmp_path):
     config.save_pretrained(tmp_path / "bert")
     with pytest.raises(OptionError, match="a model of type 'bert' is none that"):
         load_transformers(tmp_path / "bert", classes=CLASSES)
+
+
+def test_a_gated_model_says_how_to_log_in(monkeypatch):
+    transformers = pytest.importorskip("transformers")
+
+    class GatedRepoError(OSError):
+        """As the hub's client calls it."""
+
+    def gated(name):
+        raise OSError("You are trying to access a gated repo.") from GatedRepoError()
+
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", gated)
+    with pytest.raises(SourceFileError, match=r"a gated repo.*log in with: hf auth login"):
+        load_transformers("facebook/sam3", classes=CLASSES)
+
+
+FOREIGN = """
+import sys
+from conformal_plugin.annotators import CLASS_LISTS, load_transformers
+from conformal_plugin.errors import SourceFileError
+try:
+    load_transformers(sys.argv[1], classes=CLASS_LISTS["voc"])
+except SourceFileError as error:
+    print(error)
+"""
+
+
+def test_a_torchvision_of_another_torch_is_named_as_the_cause(tiny, tmp_path):
+    """In a process of its own: transformers looks for torchvision once."""
+    package, facts = tmp_path / "torchvision", tmp_path / "torchvision-0.1.2.dist-info"
+    package.mkdir()
+    facts.mkdir()
+    nms = "operator torchvision::nms does not exist"
+    (package / "__init__.py").write_text(f"raise RuntimeError({nms!r})\n")
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: torchvision\nVersion: 0.1.2\n")
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    told = subprocess.run(
+        [sys.executable, "-c", FOREIGN, str(tiny("segformer"))],
+        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert f"because torchvision 0.1.2 does not match torch {torch.__version__}" in told
+    assert nms in told
 
 
 def test_without_transformers_the_extra_is_named(monkeypatch, tmp_path):

@@ -1,0 +1,119 @@
+"""Which classes of transformers load a folder, and what it means where they cannot."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, NamedTuple
+
+from conformal_plugin.errors import ConformalError, MissingExtraError, OptionError, SourceFileError
+
+__all__ = ["Loaded", "load"]
+
+_UNIVERSAL = ("mask2former", "maskformer", "oneformer")
+# The published folder of SAM 3 is that of its video model, whose detector is the model for photos.
+_SAM3 = {
+    "sam3": "Sam3Model",
+    "sam3_video": "Sam3Model",
+    "sam3_lite_text": "Sam3LiteTextModel",
+}
+
+
+class Loaded(NamedTuple):
+    """A model, its processor, and the kind of driver that it needs."""
+
+    model: Any
+    processor: Any
+    kind: str
+
+
+def load(name: str) -> Loaded:
+    """Load a segmentation model and its processor, from a folder or by name.
+
+    Raises:
+        MissingExtraError: transformers is not installed.
+        SourceFileError: the model cannot be loaded.
+        OptionError: a kind of model that this does not drive.
+    """
+    transformers = _transformers()
+    try:
+        config = transformers.AutoConfig.from_pretrained(name)
+        model, processor, kind = _classes(transformers, config)
+        return Loaded(model.from_pretrained(name), processor.from_pretrained(name), kind)
+    except ConformalError:
+        raise
+    except (OSError, ValueError, ImportError, RuntimeError) as error:
+        problem = _torchvision_problem()
+        if problem:
+            raise SourceFileError(
+                f"transformers cannot load the model {name}, because {problem}"
+            ) from error
+        remedy = (
+            "; ask for access on the model's page, make a token, and log in with: hf auth login"
+            if _is_gated(error)
+            else ""
+        )
+        raise SourceFileError(
+            f"transformers cannot load the model {name} ({type(error).__name__}: {error}){remedy}"
+        ) from error
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise MissingExtraError(
+            f"models of Hugging Face need the package transformers, which is not installed "
+            f'({error}); install it with: pip install "conformal-plugin[transformers]"'
+        ) from error
+    return transformers
+
+
+def _classes(transformers: Any, config: Any) -> tuple[Any, Any, str]:
+    """The classes of model and processor for this configuration, and which kind it is."""
+    kind = config.model_type
+    auto = transformers.AutoProcessor
+    if kind == "clipseg":
+        return transformers.CLIPSegForImageSegmentation, auto, kind
+    if kind in _SAM3 and hasattr(transformers, _SAM3[kind]):
+        return getattr(transformers, _SAM3[kind]), transformers.Sam3Processor, "sam3"
+    if kind in _UNIVERSAL:
+        return transformers.AutoModelForUniversalSegmentation, auto, "universal"
+    dense = transformers.AutoModelForSemanticSegmentation
+    if type(config) in dense._model_mapping:
+        return dense, auto, "dense"
+    raise OptionError(
+        f"a model of type {kind!r} is none that transformers {transformers.__version__} and this "
+        f"driver know as universal (Mask2Former, MaskFormer, OneFormer), dense (SegFormer, "
+        f"UperNet, BEiT, DPT) or text-prompted (CLIPSeg, SAM 3); use a function of yours: "
+        f"MODULE:FUNCTION"
+    )
+
+
+def _torchvision_problem() -> str:
+    """Why torchvision, which is installed, cannot be imported; empty where it is not to blame.
+
+    Transformers then fails at the import of any model, and its message blames the model.
+    """
+    try:
+        installed = version("torchvision")
+    except PackageNotFoundError:
+        return ""
+    try:
+        import_module("torchvision")
+    except Exception as error:  # RuntimeError, OSError, ImportError: whatever a foreign build does
+        return (
+            f"torchvision {installed} does not match torch {version('torch')} "
+            f"({type(error).__name__}: {error}); install the two that belong together, from the "
+            f"same index, or uninstall torchvision where the model needs none"
+        )
+    return ""
+
+
+def _is_gated(error: BaseException | None) -> bool:
+    """Whether the hub has the model for those alone who asked for it."""
+    while error is not None:
+        if type(error).__name__ == "GatedRepoError":
+            return True
+        error = error.__cause__
+    return False
