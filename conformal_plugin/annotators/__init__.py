@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from conformal_plugin.annotators._seem import (
         SeemAnnotator as SeemAnnotator,
         load_seem as load_seem,
+        load_xdecoder as load_xdecoder,
     )
     from conformal_plugin.annotators._stream import (
         Batch as Batch,
@@ -68,6 +69,7 @@ __getattr__, __dir__, __all__ = lazily(
         "_seem": (
             "SeemAnnotator",
             "load_seem",
+            "load_xdecoder",
         ),
         "_stream": (
             "Batch",

@@ -62,8 +62,9 @@ def class_list(name: str | os.PathLike[str]) -> ClassList:
     """One of ``CLASS_LISTS`` by its name, or the class list in a file.
 
     Args:
-        name: ``"voc"``, ``"ade20k"``, ``"cityscapes"``, ``"coco"``; a text file with one class a
-            line; or a JSON file, ``{"background": [], "dog": ["dog", "puppy"], ...}``.
+        name: ``"voc"``, ``"voc-stuff"``, ``"ade20k"``, ``"cityscapes"``, ``"coco"``; a text file
+            with one class a line; or a JSON file, ``{"background": [], "dog": ["dog", "puppy"],
+            ...}``.
 
     Raises:
         OptionError: neither a list nor a file.
@@ -125,6 +126,21 @@ _VOC = (
     "motorbike person pottedplant sheep sofa train tvmonitor"
 ).split()
 
+_VOC_PROMPTS = {
+    "aeroplane": "airplane",
+    "diningtable": "dining table",
+    "motorbike": "motorcycle",
+    "pottedplant": "potted plant",
+    "tvmonitor": "tv",
+}
+
+# What mostly lies behind VOC's objects, in words that no object of VOC's goes by.
+_STUFF = (
+    "wall, building, house, sky, clouds, grass, tree, bush, field, dirt, sand, rock, mountain, "
+    "snow, road, pavement, railway track, bridge, fence, floor, carpet, ceiling, door, window, "
+    "curtain, cabinet, shelf, bed, water, sea, river"
+).split(", ")
+
 _CITYSCAPES = (
     "road, sidewalk, building, wall, fence, pole, traffic light, traffic sign, vegetation, "
     "terrain, sky, person, rider, car, truck, bus, train, motorcycle, bicycle"
@@ -160,13 +176,9 @@ _COCO = (
 ).split(", ")
 
 CLASS_LISTS = {
-    "voc": _named(
-        *_VOC,
-        aeroplane="airplane",
-        diningtable="dining table",
-        motorbike="motorcycle",
-        pottedplant="potted plant",
-        tvmonitor="tv",
+    "voc": _named(*_VOC, **_VOC_PROMPTS),
+    "voc-stuff": ClassList.of(
+        {name: _STUFF if name == "background" else (_VOC_PROMPTS.get(name, name),) for name in _VOC}
     ),
     "ade20k": _named(
         *_ADE20K,
@@ -182,4 +194,5 @@ CLASS_LISTS = {
     "cityscapes": _named(*_CITYSCAPES),
     "coco": _named(*_COCO),
 }
-"""VOC (21 classes with background), ADE20K (150), Cityscapes (19), COCO (81 with background)."""
+"""VOC (21 classes with background; in ``voc-stuff`` background is asked for as wall, sky, grass and
+the like, for the rule ``"prompt"``), ADE20K (150), Cityscapes (19), COCO (81 with background)."""

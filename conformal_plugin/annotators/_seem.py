@@ -1,38 +1,38 @@
-"""SEEM as an annotator, driven from the user's own checkout, checkpoint and environment.
-
-What is driven is branch v1.0 of the repository Segment-Everything-Everywhere-All-At-Once: its
-``modeling.build_model``, ``utils.arguments.load_opt_from_config_files`` and
-``utils.model.align_and_update_state_dicts``. Nothing of detectron2 or mpi4py is imported here; the
-checkout does that.
-"""
+"""SEEM and X-Decoder as annotators, driven from the user's own checkout and environment."""
 
 from __future__ import annotations
 
-import importlib
 import os
-import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from conformal_plugin._extras import optional
 from conformal_plugin.annotators._background import with_background
 from conformal_plugin.annotators._class_lists import ClassList
 from conformal_plugin.annotators._protocol import Photo
+from conformal_plugin.annotators._seem_checkout import build
+from conformal_plugin.annotators._seem_device import (
+    calls_for_cuda_mean,
+    check_mixed_precision,
+    place_of,
+)
+from conformal_plugin.annotators._seem_sizes import (
+    LARGEST,
+    SHORT_SIDE,
+    asked_size,
+    long_side_of,
+    sized,
+)
 from conformal_plugin.annotators._weights import file_digest
-from conformal_plugin.errors import OptionError, ShapeError, SourceFileError
+from conformal_plugin.errors import OptionError, ShapeError
 
-__all__ = ["SHORT_SIDE", "SeemAnnotator", "load_seem"]
+__all__ = ["SeemAnnotator", "load_seem", "load_xdecoder"]
 
-SHORT_SIDE = 512
-"""Pixels of the short side of the images that SEEM expects."""
 _NO_OBJECT = "background"
 """SEEM's text for a query without an object, asked for last; it gives no channel."""
 
@@ -46,80 +46,142 @@ def load_seem(
     background: str = "prompt",
     device: str = "cuda",
     amp: str | None = None,
+    short_side: int = SHORT_SIDE,
+    long_side: int | None = None,
 ) -> SeemAnnotator:
     """Build SEEM from its checkout and load its weights, with ``weights_only``.
 
     Args:
         checkout: the clone of SEEM, branch v1.0; its packages ``modeling`` and ``utils`` must be
             importable in this environment. It is put first on the module search path.
-        config: the YAML file that belongs to the weights.
+        config: the YAML file that belongs to the weights, of ``configs/seem``.
         checkpoint: the weights, a ``.pt`` with a state dict.
         classes: the classes to look for, with their prompts.
         background: one of :data:`conformal_plugin.annotators.BACKGROUND_RULES`.
-        device: where it runs; SEEM itself works on CUDA devices alone.
+        device: where it runs. SEEM asks for CUDA by itself; on ``"cpu"`` these calls are answered
+            with the CPU.
         amp: ``"float16"`` or ``"bfloat16"`` for automatic mixed precision, as SEEM's demo has it.
+        short_side: pixels of the short side of what SEEM sees: 512 in its demo, 800 with a
+            ``long_side`` of 1333 in its evaluation.
+        long_side: bound on the long side. A SAM-ViT backbone takes 1024 at most, whatever is said
+            here.
 
     Raises:
         SourceFileError: no such checkout, configuration or weights; weights that hold more than
-            tensors, or that belong to another configuration.
-        OptionError: classes that do not fit the background rule.
+            tensors, or that belong to another configuration; what SEEM's own code stumbles over.
+        OptionError: classes that do not fit the background rule or hold SEEM's text for no object;
+            a configuration of X-Decoder's; a GPU that is not there; a mixed precision that does
+            not work there.
     """
-    classes.asked(background)  # refuses what does not fit before a model is loaded
-    for path, what in ((config, "configuration"), (checkpoint, "checkpoint")):
-        if not Path(path).is_file():
-            raise SourceFileError(f"there is no SEEM {what} at {path}; check the path")
-    arguments = _module(checkout, "utils.arguments")
-    place = torch.device(device)
-    if place.type == "cuda":
-        torch.cuda.set_device(place)  # SEEM calls .cuda() without saying which
-    options = arguments.load_opt_from_config_files([os.fspath(config)])
-    # What SEEM's own start under MPI would put in for a process on its own.
-    options.update(
-        CUDA=place.type == "cuda",
-        device=place,
-        env_info="no MPI",
-        rank=0,
-        local_rank=place.index or 0,
-        world_size=1,
-        local_size=1,
-    )
-    model = _module(checkout, "modeling").build_model(options)
-    missing = _load_weights(model, checkpoint, _module(checkout, "utils.model"))
-    annotator = SeemAnnotator(
-        model,
+    return _loaded(
+        "seem",
+        checkout,
+        config,
+        checkpoint,
         classes=classes,
         background=background,
         device=device,
         amp=amp,
-        weights={"checkpoint": file_digest(checkpoint), "config": file_digest(config)},
+        short_side=short_side,
+        long_side=long_side,
     )
-    if missing:
-        shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-        annotator.notes = (f"tensors that are not in the checkpoint, {len(missing)}: {shown}",)
+
+
+def load_xdecoder(
+    checkout: str | os.PathLike[str],
+    *,
+    config: str | os.PathLike[str],
+    checkpoint: str | os.PathLike[str],
+    classes: ClassList,
+    background: str = "prompt",
+    device: str = "cuda",
+    amp: str | None = None,
+    short_side: int = SHORT_SIDE,
+    long_side: int | None = None,
+) -> SeemAnnotator:
+    """Build X-Decoder from SEEM's checkout, as :func:`load_seem` builds SEEM.
+
+    Args:
+        checkout: the clone of SEEM, branch v1.0, which holds X-Decoder, too.
+        config: the YAML file that belongs to the weights, of ``configs/xdecoder``.
+        checkpoint: the weights, a ``.pt`` with a state dict.
+        classes: the classes to look for, with their prompts.
+        background: one of :data:`conformal_plugin.annotators.BACKGROUND_RULES`.
+        device: where it runs.
+        amp: ``"float16"`` or ``"bfloat16"`` for automatic mixed precision.
+        short_side: pixels of the short side of what X-Decoder sees.
+        long_side: bound on the long side.
+
+    Raises:
+        SourceFileError: as of :func:`load_seem`.
+        OptionError: as of :func:`load_seem`; a configuration of SEEM's.
+    """
+    return _loaded(
+        "xdecoder",
+        checkout,
+        config,
+        checkpoint,
+        classes=classes,
+        background=background,
+        device=device,
+        amp=amp,
+        short_side=short_side,
+        long_side=long_side,
+    )
+
+
+def _loaded(
+    family: str,
+    checkout: str | os.PathLike[str],
+    config: str | os.PathLike[str],
+    checkpoint: str | os.PathLike[str],
+    **settings: Any,
+) -> SeemAnnotator:
+    # What does not fit is refused before a model is loaded.
+    _asked(settings["classes"], settings["background"])
+    place = place_of(settings["device"])
+    check_mixed_precision(settings["amp"], place)
+    built = build(checkout, config, checkpoint, family=family, place=place)
+    weights = {"checkpoint": file_digest(checkpoint), "config": file_digest(config)}
+    annotator = SeemAnnotator(built.model, weights=weights, **settings)
+    annotator.fingerprint["annotator"] = family
+    if built.missing:
+        shown = ", ".join(built.missing[:5]) + (", ..." if len(built.missing) > 5 else "")
+        annotator.notes = (
+            f"tensors that are not in the checkpoint, {len(built.missing)}: {shown}",
+        )
     return annotator
 
 
 class SeemAnnotator:
-    """A SEEM model as an annotator; made by :func:`load_seem`, or from a model that is there.
+    """A SEEM or X-Decoder model as an annotator; made by :func:`load_seem`, or from a model.
 
-    SEEM adds up, over its queries, class probability times mask probability, so that scores can
-    exceed 1; they are limited to [0, 1], which also cuts what bicubic resizing overshoots.
-    The prompts of one class are added before.
+    SEEM brings the masks of its queries to the photo's size and adds up, over them, class
+    probability times mask probability, so that scores can exceed 1; they are limited to [0, 1].
+    The prompts of one class are added before. Photos of more than 2,097,152 pixels get scores of
+    that many, brought to their size: SEEM's masks take memory by the pixel.
 
     Args:
         model: what SEEM's ``build_model`` returns, weights loaded.
         classes: the classes to look for, with their prompts.
         background: one of :data:`conformal_plugin.annotators.BACKGROUND_RULES`. With
-            ``"prompt"``, give the class words that SEEM knows, such as wall, sky, grass: the word
-            background alone is also SEEM's text for "no object", and shares its probability.
+            ``"prompt"``, give the class words that SEEM knows, such as wall, sky, grass, as the
+            list ``"voc-stuff"`` has them: the word background is SEEM's text for "no object".
         device: where it runs.
         amp: ``"float16"`` or ``"bfloat16"`` for automatic mixed precision.
+        short_side: pixels of the short side of what the model sees.
+        long_side: bound on the long side.
         weights: what tells the weights from others.
 
     Attributes:
         class_names: the K classes.
-        fingerprint: weights, prompts, background rule, image size and mixed precision.
+        fingerprint: weights, prompts, background rule, sizes and mixed precision.
         notes: what the user should know, in sentences.
+
+    Raises:
+        OptionError: classes that do not fit the background rule or hold SEEM's text for no object;
+            a GPU that is not there; a mixed precision that does not work there; sides that are
+            none.
     """
 
     def __init__(
@@ -130,23 +192,30 @@ class SeemAnnotator:
         background: str = "prompt",
         device: str = "cuda",
         amp: str | None = None,
+        short_side: int = SHORT_SIDE,
+        long_side: int | None = None,
         weights: dict[str, str] | None = None,
     ) -> None:
-        asked = classes.asked(background)
+        asked = _asked(classes, background)
         self.class_names = classes.class_names
         self.background = background
+        self._device = place_of(device)
+        check_mixed_precision(amp, self._device)
+        self._dtype = None if amp is None else getattr(torch, amp)
+        self._short_side = short_side
+        self._long_side = long_side_of(model, short_side, long_side)
         self.fingerprint: dict[str, Any] = {
             "annotator": "seem",
             **(weights or {}),
             "prompts": dict(zip(asked.class_names, map(list, asked.prompts))),
             "background": background,
-            "short_side": SHORT_SIDE,
+            "short_side": short_side,
+            "long_side": self._long_side,
+            "largest": LARGEST,
             "amp": amp,
         }
         self.notes: tuple[str, ...] = ()
         self._counts = [len(words) for words in asked.prompts]
-        self._device = torch.device(device)
-        self._dtype = None if amp is None else getattr(torch, amp)
         self._model = model.to(self._device).eval()
         self._ask([word for words in asked.prompts for word in words])
 
@@ -170,7 +239,7 @@ class SeemAnnotator:
     def _ask(self, words: list[str]) -> None:
         """Set SEEM's classes: their text, their number, and the metadata to match."""
         model = self._model
-        with torch.inference_mode():
+        with torch.inference_mode(), calls_for_cuda_mean(self._device):
             model.sem_seg_head.predictor.lang_encoder.get_text_embeddings(
                 [*words, _NO_OBJECT], is_eval=True
             )
@@ -185,14 +254,11 @@ class SeemAnnotator:
         model.semantic_on, model.panoptic_on, model.instance_on = True, False, False
 
     def _run(self, photos: Sequence[Photo]) -> list[dict[str, Tensor]]:
-        inputs = [
-            {
-                "image": _sized(photo).to(self._device),
-                "height": photo.shape[0],
-                "width": photo.shape[1],
-            }
-            for photo in photos
-        ]
+        inputs = []
+        for photo in photos:
+            height, width = asked_size(photo)
+            image = sized(photo, self._short_side, self._long_side).to(self._device)
+            inputs.append({"image": image, "height": height, "width": width})
         mixed: Any = nullcontext()
         if self._dtype is not None:
             mixed = torch.autocast(self._device.type, self._dtype)
@@ -208,70 +274,28 @@ class SeemAnnotator:
                 f"SEEM gave {len(sums)} channels for {sum(self._counts)} prompts; drive a checkout "
                 f"of its branch v1.0"
             )
-        if tuple(sums.shape[1:]) != photo.shape[:2]:
-            sums = interpolate(
-                sums[None], size=photo.shape[:2], mode="bilinear", align_corners=False
-            )[0]
         parts = torch.split(sums, self._counts)
-        return torch.stack([part.sum(dim=0) for part in parts]).clamp(0, 1)
+        scores = torch.stack([part.sum(dim=0) for part in parts]).clamp(0, 1)
+        if tuple(scores.shape[1:]) == photo.shape[:2]:
+            return scores
+        size = photo.shape[:2]
+        return interpolate(scores[None], size=size, mode="bilinear", align_corners=False)[0]
 
 
-def _sized(photo: Photo) -> Tensor:
-    """``(3, h, w)`` uint8 with the short side at ``SHORT_SIDE``, bicubic."""
-    height, width = photo.shape[:2]
-    short = min(height, width)
-    size = (SHORT_SIDE * height // short, SHORT_SIDE * width // short)
-    pillow = optional("PIL.Image", "Pillow", "resizing photos for SEEM")
-    image = pillow.fromarray(photo).resize(size[::-1], pillow.BICUBIC)
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+def _asked(classes: ClassList, background: str) -> ClassList:
+    """The classes that SEEM is asked for.
 
-
-def _load_weights(
-    model: Any, checkpoint: str | os.PathLike[str], loading: ModuleType
-) -> tuple[str, ...]:
-    """Load what fits, as SEEM does; returns the names of the tensors that were not there."""
-    try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        fitting = loading.align_and_update_state_dicts(model.state_dict(), state)
-    except Exception as error:  # whatever damaged or foreign files bring about
-        raise SourceFileError(
-            f"cannot load the SEEM checkpoint {checkpoint} ({type(error).__name__}: {error}); "
-            f"download it again, and use the one that belongs to the configuration"
-        ) from error
-    names = set(model.state_dict())
-    missing = tuple(sorted(names - fitting.keys()))
-    if 2 * len(missing) > len(names):
-        raise SourceFileError(
-            f"the SEEM checkpoint {checkpoint} has {len(names) - len(missing)} of the "
-            f"{len(names)} tensors that the configuration asks for; use the two that belong "
-            f"together"
-        )
-    model.load_state_dict(fitting, strict=False)
-    return missing
-
-
-def _module(checkout: str | os.PathLike[str], name: str) -> ModuleType:
-    """A module of the checkout, which must not be hidden by another of the same name."""
-    root = Path(checkout).resolve()
-    if not (root / "modeling").is_dir() or not (root / "utils").is_dir():
-        raise SourceFileError(
-            f"{checkout} is no checkout of SEEM's branch v1.0: it lacks modeling/ or utils/; clone "
-            f"https://github.com/UX-Decoder/Segment-Everything-Everywhere-All-At-Once and name "
-            f"that folder"
-        )
-    if str(root) not in sys.path:
-        sys.path.insert(0, str(root))
-    try:
-        module = importlib.import_module(name)
-    except ImportError as error:
-        raise SourceFileError(
-            f"SEEM's {name} cannot be imported from {checkout} ({error}); run in the environment "
-            f"that SEEM was installed in"
-        ) from error
-    file = getattr(module, "__file__", None)
-    if file is None or not Path(file).resolve().is_relative_to(root):
-        raise OptionError(
-            f"a module called {name} was imported from {file} before SEEM's; drive SEEM in a "
-            f"process of its own"
-        )
-    return module
+    Raises:
+        OptionError: they do not fit the rule, or one is asked for by SEEM's text for no object.
+    """
+    asked = classes.asked(background)
+    for name, words in zip(asked.class_names, asked.prompts):
+        if any(word.strip().lower() == _NO_OBJECT for word in words):
+            raise OptionError(
+                f"class {name} would be asked for by the word {_NO_OBJECT}, which is SEEM's text "
+                f'for "no object": the two would share its probability. Name what is behind the '
+                f"objects (the class list voc-stuff does, or a file with "
+                f'{{"background": ["wall", "sky", "grass"], ...}}), or use the background rule '
+                f"complement"
+            )
+    return asked

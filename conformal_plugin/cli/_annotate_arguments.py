@@ -32,7 +32,7 @@ examples:
   # SEEM, from its own checkout and environment
   conformal-plugin annotate --photos JPEGImages --annotator seem --checkout SEEM \\
       --config SEEM/configs/seem/focall_unicl_lang_demo.yaml --checkpoint seem_focall_v0.pt \\
-      --classes voc --background-rule prompt --out maps
+      --classes voc-stuff --background-rule prompt --out maps
   # a function of yours, in mymodel.py: photo (H, W, 3) in, scores (K, H, W) out
   conformal-plugin annotate --photos photos --annotator mymodel:scores --classes classes.txt \\
       --out maps
@@ -68,12 +68,14 @@ def _add_annotator(parser: argparse.ArgumentParser) -> None:
         "--annotator",
         required=True,
         metavar="KIND",
-        help="transformers, seem, or MODULE:FUNCTION (a function of yours, or an annotator)",
+        help="transformers, seem, xdecoder, or MODULE:FUNCTION (a function of yours, or an "
+        "annotator)",
     )
     group.add_argument(
         "--classes",
         metavar="LIST",
-        help="voc, ade20k, cityscapes, coco, a text file with one class a line, or a JSON file "
+        help="voc, voc-stuff (background asked for as wall, sky, ...), ade20k, cityscapes, coco, a "
+        "text file with one class a line, or a JSON file "
         '{"background": [], "dog": ["dog", "puppy"], ...} with the words to ask for',
     )
     group.add_argument(
@@ -89,9 +91,24 @@ def _add_annotator(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help='transformers: JSON {"CLASS": ["MODEL CLASS", ...]}, instead of the built-in matches',
     )
-    group.add_argument("--checkout", type=Path, metavar="DIR", help="seem: the clone of SEEM")
-    group.add_argument("--config", type=Path, metavar="FILE", help="seem: its YAML configuration")
-    group.add_argument("--checkpoint", type=Path, metavar="FILE", help="seem: its weights, a .pt")
+    for name, what, metavar in (
+        ("checkout", "the clone of SEEM, which holds X-Decoder, too", "DIR"),
+        ("config", "the YAML configuration", "FILE"),
+        ("checkpoint", "the weights, a .pt", "FILE"),
+    ):
+        group.add_argument(f"--{name}", type=Path, metavar=metavar, help=f"seem, xdecoder: {what}")
+    group.add_argument(
+        "--short-side",
+        type=int,
+        metavar="PIXELS",
+        help="seem, xdecoder: short side of what the model sees (default: 512)",
+    )
+    group.add_argument(
+        "--long-side",
+        type=int,
+        metavar="PIXELS",
+        help="seem, xdecoder: bound on its long side (default: none, or what the backbone takes)",
+    )
 
 
 def _add_results(parser: argparse.ArgumentParser) -> None:

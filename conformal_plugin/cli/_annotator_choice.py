@@ -16,7 +16,10 @@ from conformal_plugin.processes import Rank
 
 __all__ = ["chosen_annotator"]
 
-_OPTIONS = {"transformers": ("model",), "seem": ("checkout", "config", "checkpoint")}
+_CHECKOUT = ("checkout", "config", "checkpoint")
+_NEEDED = {"transformers": ("model",), "seem": _CHECKOUT, "xdecoder": _CHECKOUT}
+_SIDES = ("short_side", "long_side")
+_POSSIBLE = {"transformers": ("synonyms",), "seem": _SIDES, "xdecoder": _SIDES}
 
 
 def chosen_annotator(arguments: argparse.Namespace, rank: Rank) -> Annotator:
@@ -27,16 +30,17 @@ def chosen_annotator(arguments: argparse.Namespace, rank: Rank) -> Annotator:
         MissingExtraError: a package that it needs is not installed.
     """
     kind = arguments.annotator
-    needed = _OPTIONS.get(kind, ())
-    for option in ("model", "synonyms", "checkout", "config", "checkpoint"):
+    needed, possible = _NEEDED.get(kind, ()), _POSSIBLE.get(kind, ())
+    for option in ("model", "synonyms", *_CHECKOUT, *_SIDES):
         given = getattr(arguments, option) is not None
         if option in needed and not given:
             raise OptionError(
                 f"--annotator {kind} needs --{' --'.join(needed)}; --{option} is missing"
             )
-        meant = option in needed or (option == "synonyms" and kind == "transformers")
-        if given and not meant:
-            raise OptionError(f"--{option} is not for --annotator {kind}; leave it out")
+        if given and option not in (*needed, *possible):
+            raise OptionError(
+                f"--{option.replace('_', '-')} is not for --annotator {kind}; leave it out"
+            )
     if kind == "transformers":
         from conformal_plugin.annotators import load_transformers, read_synonyms
 
@@ -44,13 +48,16 @@ def chosen_annotator(arguments: argparse.Namespace, rank: Rank) -> Annotator:
         return load_transformers(
             arguments.model, synonyms=synonyms, **_common(arguments, kind, rank)
         )
-    if kind == "seem":
-        from conformal_plugin.annotators import load_seem
+    if kind in ("seem", "xdecoder"):
+        from conformal_plugin.annotators import load_seem, load_xdecoder
 
-        return load_seem(
+        sides = {name: getattr(arguments, name) for name in _SIDES}
+        load = load_seem if kind == "seem" else load_xdecoder
+        return load(
             arguments.checkout,
             config=arguments.config,
             checkpoint=arguments.checkpoint,
+            **{name: side for name, side in sides.items() if side is not None},
             **_common(arguments, kind, rank),
         )
     return _of_user(arguments)
@@ -74,7 +81,8 @@ def _common(arguments: argparse.Namespace, kind: str, rank: Rank) -> dict[str, A
 def _classes(arguments: argparse.Namespace, who: str) -> ClassList:
     if arguments.classes is None:
         raise OptionError(
-            f"{who} needs --classes: voc, ade20k, cityscapes, coco, or a file with one class a line"
+            f"{who} needs --classes: voc, voc-stuff, ade20k, cityscapes, coco, or a file with one "
+            f"class a line"
         )
     return class_list(arguments.classes)
 
@@ -89,8 +97,8 @@ def _of_user(arguments: argparse.Namespace) -> Annotator:
     module, _, name = arguments.annotator.partition(":")
     if not module or not name:
         raise OptionError(
-            f"--annotator must be transformers, seem, or MODULE:FUNCTION as in mymodel:scores, got "
-            f"{arguments.annotator!r}"
+            f"--annotator must be transformers, seem, xdecoder, or MODULE:FUNCTION as in "
+            f"mymodel:scores, got {arguments.annotator!r}"
         )
     if str(Path.cwd()) not in sys.path:  # as `python -m` has it
         sys.path.insert(0, str(Path.cwd()))

@@ -114,6 +114,7 @@ def test_tables_are_read_from_files(tmp_path):
 def test_the_lists_have_the_classes_of_their_data_sets():
     assert {name: len(c.class_names) for name, c in CLASS_LISTS.items()} == {
         "voc": 21,
+        "voc-stuff": 21,
         "ade20k": 150,
         "cityscapes": 19,
         "coco": 81,

@@ -268,7 +268,7 @@ def test_fifty_kills_at_random_moments(root):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--annotator", "nonsense"], "must be transformers, seem, or MODULE:FUNCTION"),
+        (["--annotator", "nonsense"], "must be transformers, seem, xdecoder, or MODULE:FUNCTION"),
         (["--annotator", "no_such_module:f"], "run in the folder of no_such_module.py"),
         (["--annotator", "my_annotator:g"], "has no function 'g'"),
         (["--model", "x"], "--model is not for --annotator my_annotator:scores"),
