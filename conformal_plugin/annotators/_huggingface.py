@@ -12,7 +12,7 @@ from conformal_plugin.annotators._background import with_background
 from conformal_plugin.annotators._class_lists import ClassList
 from conformal_plugin.annotators._class_mapping import map_classes, read_synonyms
 from conformal_plugin.annotators._protocol import Photo
-from conformal_plugin.annotators._transformers_fixed import Dense, Universal
+from conformal_plugin.annotators._transformers_fixed import Dense, Eomt, Universal
 from conformal_plugin.annotators._transformers_loading import load
 from conformal_plugin.annotators._transformers_prompted import ClipSeg, Sam3
 from conformal_plugin.annotators._transformers_run import ModelRun
@@ -22,6 +22,8 @@ from conformal_plugin.errors import OptionError
 __all__ = ["TransformersAnnotator", "load_transformers", "read_synonyms"]
 
 _TEXT_PROMPTED = ("clipseg", "sam3")
+_FILLED_UP = ("universal", "eomt")
+"""Kinds whose drivers undo what the processor did to a photo besides resizing it."""
 
 
 def load_transformers(
@@ -35,7 +37,7 @@ def load_transformers(
 ) -> TransformersAnnotator:
     """Load a segmentation model and its processor, from a folder or by name.
 
-    Universal models (Mask2Former, MaskFormer, OneFormer): a class's score is the sum over
+    Universal models (Mask2Former, MaskFormer, OneFormer, EoMT): a class's score is the sum over
     queries of class probability times mask probability, limited to 1. Dense heads (SegFormer,
     UperNet, BEiT, DPT and others): the softmax over the model's classes. Text-prompted ones: the
     sigmoid of CLIPSeg's map, or SAM 3's instances, the largest of presence times score times mask.
@@ -105,7 +107,7 @@ class TransformersAnnotator:
         }
         self.notes: tuple[str, ...] = ()
         self._scores: Callable[[Sequence[Photo]], list[Tensor]]
-        if kind != "universal":
+        if kind not in _FILLED_UP:
             _refuse_cropping(processor)
         run = ModelRun(model, processor, device, amp)
         if kind in _TEXT_PROMPTED:
@@ -122,7 +124,7 @@ class TransformersAnnotator:
             mapping = map_classes(asked, labels, synonyms)
             self.notes = mapping.notes
             self.fingerprint["classes"] = mapping.table
-            head = Universal if kind == "universal" else Dense
+            head = {"universal": Universal, "eomt": Eomt, "dense": Dense}[kind]
             self._scores = head(run, mapping).scores
 
     def annotate(self, photos: Sequence[Photo]) -> list[Tensor]:

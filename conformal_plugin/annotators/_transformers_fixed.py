@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -12,7 +13,7 @@ from conformal_plugin.annotators._class_mapping import ClassMapping
 from conformal_plugin.annotators._protocol import Photo
 from conformal_plugin.annotators._transformers_run import ModelRun, resized
 
-__all__ = ["Dense", "Universal"]
+__all__ = ["Dense", "Eomt", "Universal"]
 
 
 class Universal:
@@ -44,6 +45,48 @@ class Universal:
             masks = resized(masks, photo).sigmoid()
             maps.append(torch.einsum("kq,qhw->khw", columns, masks))
         return maps
+
+
+class Eomt:
+    """EoMT: queries, of a photo that its processor filled up, or of the parts that it was cut to.
+
+    The processor's own functions put the parts together and take the filling off. Its semantic
+    post-processing does the first alone, so that scores of a filled-up photo would lie beside it.
+    """
+
+    def __init__(self, run: ModelRun, mapping: ClassMapping) -> None:
+        self._run = run
+        self._columns = [torch.tensor(m, dtype=torch.long) for m in mapping.members]
+
+    def scores(self, photos: Sequence[Photo]) -> list[Tensor]:
+        """Class scores of each photo, its parts together through the model."""
+        return [self._of(photo) for photo in photos]
+
+    def _of(self, photo: Photo) -> Tensor:
+        processor = self._run.processor
+        prepared = processor(images=[np.ascontiguousarray(photo)], return_tensors="pt")
+        pixels = prepared["pixel_values"].to(self._run.device)
+        outputs = self._run(pixel_values=pixels)
+        # The last column is "no object".
+        queries = outputs.class_queries_logits.float().softmax(dim=-1)[..., :-1]
+        columns = torch.stack([queries[..., c].sum(dim=-1) for c in self._columns], dim=1)
+        masks = interpolate(
+            outputs.masks_queries_logits.float(),
+            size=pixels.shape[-2:],
+            mode="bilinear",
+            align_corners=False,
+        )
+        size, sizes = processor.size, [photo.shape[:2]]
+        parts = prepared.get("patch_offsets")
+        if parts:
+            sums = torch.einsum("pkq,pqhw->pkhw", columns, masks.sigmoid())
+            whole: Tensor = processor.merge_image_patches(sums, parts, sizes, size)[0]
+            return whole
+        if processor.do_pad:
+            masks = processor.unpad_image(masks, sizes, size)[0]
+        else:
+            masks = resized(masks[0], photo)
+        return torch.einsum("kq,qhw->khw", columns[0], masks.sigmoid())
 
 
 class Dense:

@@ -11,6 +11,7 @@ from conformal_plugin.errors import ConformalError, MissingExtraError, OptionErr
 __all__ = ["Loaded", "load"]
 
 _UNIVERSAL = ("mask2former", "maskformer", "oneformer")
+_SPLIT = ("eomt", "eomt_dinov3")
 # The published folder of SAM 3 is that of its video model, whose detector is the model for photos.
 _SAM3 = {
     "sam3": "Sam3Model",
@@ -77,16 +78,19 @@ def _classes(transformers: Any, config: Any) -> tuple[Any, Any, str]:
         return transformers.CLIPSegForImageSegmentation, auto, kind
     if kind in _SAM3 and hasattr(transformers, _SAM3[kind]):
         return getattr(transformers, _SAM3[kind]), transformers.Sam3Processor, "sam3"
+    universal = transformers.AutoModelForUniversalSegmentation
     if kind in _UNIVERSAL:
-        return transformers.AutoModelForUniversalSegmentation, auto, "universal"
+        return universal, auto, "universal"
+    if kind in _SPLIT and type(config) in universal._model_mapping:
+        return universal, auto, "eomt"
     dense = transformers.AutoModelForSemanticSegmentation
     if type(config) in dense._model_mapping:
         return dense, auto, "dense"
     raise OptionError(
         f"a model of type {kind!r} is none that transformers {transformers.__version__} and this "
-        f"driver know as universal (Mask2Former, MaskFormer, OneFormer), dense (SegFormer, "
-        f"UperNet, BEiT, DPT) or text-prompted (CLIPSeg, SAM 3); use a function of yours: "
-        f"MODULE:FUNCTION"
+        f"driver know as universal (Mask2Former, MaskFormer, OneFormer, EoMT), dense "
+        f"(SegFormer, UperNet, BEiT, DPT) or text-prompted (CLIPSeg, SAM 3); use a function of "
+        f"yours: MODULE:FUNCTION"
     )
 
 

@@ -171,6 +171,39 @@ def clipseg(folder):
     return saved(folder, t.CLIPSegForImageSegmentation(config), processor)
 
 
+def eomt(folder):
+    import transformers as t
+
+    config = t.EomtConfig(
+        hidden_size=16, num_hidden_layers=3, num_attention_heads=2, image_size=64, patch_size=8,
+        num_blocks=1, num_queries=5, mlp_ratio=2, **labelled(),
+    )  # fmt: skip
+    return cut(folder, t.EomtForUniversalSegmentation(config))
+
+
+def eomt_dinov3(folder):
+    import transformers as t
+
+    config = t.EomtDinov3Config(
+        hidden_size=16, num_hidden_layers=3, num_attention_heads=2, image_size=64, patch_size=8,
+        num_blocks=1, num_queries=5, intermediate_size=16, **labelled(),
+    )  # fmt: skip
+    return cut(folder, t.EomtDinov3ForUniversalSegmentation(config))
+
+
+def cut(folder, model):
+    """With the settings that EoMT's semantic models are published with: photos cut to squares."""
+    settings = {
+        "image_processor_type": "EomtImageProcessor", "do_resize": True, "do_rescale": True,
+        "do_normalize": True, "do_split_image": True, "do_pad": False, "resample": 2,
+        "size": {"shortest_edge": 64, "longest_edge": None},
+        "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225],
+    }  # fmt: skip
+    model.save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    return folder
+
+
 def sam3_config(text=None, kind="Sam3Config"):
     import transformers as t
 
@@ -255,13 +288,14 @@ def saved_sam3(folder, model, processor="Sam3Processor"):
 MAKERS = {
     maker.__name__: maker
     for maker in (
-        mask2former, maskformer, oneformer, segformer, upernet, beit, dpt, clipseg, sam3,
-        sam3_video, sam3_lite_text,
+        mask2former, maskformer, oneformer, segformer, upernet, beit, dpt, clipseg, eomt,
+        eomt_dinov3, sam3, sam3_video, sam3_lite_text,
     )
 }  # fmt: skip
 
 
 NEEDS = {
+    "eomt": "EomtConfig", "eomt_dinov3": "EomtDinov3Config",
     "sam3": "Sam3Model", "sam3_video": "Sam3VideoModel", "sam3_lite_text": "Sam3LiteTextModel",
 }  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,18 @@ from conformal_plugin.errors import MissingExtraError, OptionError, SourceFileEr
 from conformal_plugin.files import MapStore, read_label, write_label
 
 CLASSES = ClassList.of({"background": [], "cat": [], "diningtable": ["dining table"], "dog": []})
-KINDS = ("mask2former", "maskformer", "oneformer", "segformer", "upernet", "beit", "dpt", "clipseg")
+EOMT = ("eomt", "eomt_dinov3")
+KINDS = (
+    *EOMT,
+    "mask2former",
+    "maskformer",
+    "oneformer",
+    "segformer",
+    "upernet",
+    "beit",
+    "dpt",
+    "clipseg",
+)
 
 
 def photos(*sizes):
@@ -112,6 +124,66 @@ def test_what_a_processor_fills_up_does_not_shift_the_map():
     assert not cat[:16].any()
     assert not cat[:, :56].any()
     assert float(scores[2].max()) < 1e-6
+
+
+FILLED_UP = {"do_split_image": False, "do_pad": True, "size": {"shortest_edge": 64}}
+FILLED_UP["size"]["longest_edge"] = 64
+
+
+def eomt_folder(folder, source, **settings):
+    """The model in ``source`` with other settings of its processor."""
+    shutil.copytree(source, folder)
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
+    return folder
+
+
+@pytest.mark.parametrize("size", [(64, 64), (40, 90), (130, 50)])
+@pytest.mark.parametrize("kind", EOMT)
+def test_eomt_gives_the_processors_own_scores(kind, size, tiny):
+    transformers = pytest.importorskip("transformers")
+    classes = ClassList.of({"background": [], "cat": [], "dog": []})
+    annotator = load_transformers(tiny(kind), classes=classes)
+    (photo,) = photos(size)
+    (scores,) = annotator.annotate([photo])
+    model = transformers.AutoModelForUniversalSegmentation.from_pretrained(tiny(kind)).eval()
+    processor = transformers.AutoImageProcessor.from_pretrained(tiny(kind))
+    prepared = processor(images=[photo], return_tensors="pt")
+    assert len(prepared["pixel_values"]) == {64: 1, 40: 3, 130: 3}[size[0]]
+    with torch.no_grad():
+        outputs = model(**prepared)
+    try:
+        (own,) = processor.post_process_semantic_segmentation(
+            outputs, target_sizes=[size], return_segmentation_scores=True
+        )
+    except TypeError:
+        pytest.skip(f"transformers {transformers.__version__} gives no scores")
+    expected = own["segmentation_scores"][[1, 2]].clamp(0, 1)
+    torch.testing.assert_close(scores[1:], expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{}, FILLED_UP], ids=["cut", "filled up"])
+@pytest.mark.parametrize("size", [(64, 64), (40, 90), (130, 50), (300, 40)])
+def test_eomt_scores_lie_where_the_photo_does(settings, size, tiny, tmp_path, monkeypatch):
+    """One query is the bright part of what the model sees, and is a cat."""
+    folder = eomt_folder(tmp_path / "eomt", tiny("eomt"), **settings)
+    classes = ClassList.of({"background": [], "cat": [], "dog": []})
+    annotator = load_transformers(folder, classes=classes)
+
+    def seen(pixel_values, **more):
+        masks = torch.where(pixel_values[:, :1, ::2, ::2] > 1, 20.0, -20.0)
+        logits = torch.tensor([[[0.0, 30.0, 0.0, 0.0, 0.0, 0.0]]]).expand(len(masks), -1, -1)
+        return SimpleNamespace(class_queries_logits=logits, masks_queries_logits=masks)
+
+    monkeypatch.setattr(annotator._scores.__self__._run.model, "forward", seen)
+    photo = np.zeros((*size, 3), np.uint8)
+    down, right = size[0] // 2, size[1] // 2
+    photo[down:, right:] = 255
+    cat = annotator.annotate([photo])[0][1].numpy() > 0.5
+    rim = 3 * max(size) // 64 + 1  # the grain of what the model sees, and of its masks
+    assert cat[down + rim :, right + rim :].all()
+    assert not cat[: down - rim].any()
+    assert not cat[:, : right - rim].any()
 
 
 SAM3 = ("sam3", "sam3_video", "sam3_lite_text")

@@ -36,9 +36,9 @@ def test_commands_parse() -> None:
         if "conformal-plugin " in line
     ]
     parsed = [build_parser().parse_args(command) for command in commands]
-    assert [arguments.command for arguments in parsed].count("annotate") == 4
+    assert [arguments.command for arguments in parsed].count("annotate") == 5
     kinds = {arguments.annotator for arguments in parsed if arguments.command == "annotate"}
-    assert kinds == {"transformers", "seem"}
+    assert kinds == {"transformers", "seem", "xdecoder"}
 
 
 def test_tables_and_class_lists_are_read(tmp_path: Path) -> None:
