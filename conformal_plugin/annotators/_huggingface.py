@@ -22,6 +22,11 @@ from conformal_plugin.errors import OptionError
 __all__ = ["TransformersAnnotator", "load_transformers", "read_synonyms"]
 
 _TEXT_PROMPTED = ("clipseg", "sam3")
+_HEADS: dict[str, type[Universal] | type[Eomt] | type[Dense]] = {
+    "universal": Universal,
+    "eomt": Eomt,
+    "dense": Dense,
+}
 _FILLED_UP = ("universal", "eomt")
 """Kinds whose drivers undo what the processor did to a photo besides resizing it."""
 
@@ -124,8 +129,7 @@ class TransformersAnnotator:
             mapping = map_classes(asked, labels, synonyms)
             self.notes = mapping.notes
             self.fingerprint["classes"] = mapping.table
-            head = {"universal": Universal, "eomt": Eomt, "dense": Dense}[kind]
-            self._scores = head(run, mapping).scores
+            self._scores = _HEADS[kind](run, mapping).scores
 
     def annotate(self, photos: Sequence[Photo]) -> list[Tensor]:
         """Class scores ``(K, H, W)`` of each photo, float32 on the model's device.

@@ -145,6 +145,43 @@ def beit(folder):
     return dense(folder, t.BeitForSemanticSegmentation(config))
 
 
+def data2vec(folder):
+    import transformers as t
+
+    config = t.Data2VecVisionConfig(
+        patch_size=16, num_hidden_layers=4, out_indices=[1, 2, 3, 4], use_auxiliary_head=False,
+        **VIT, **labelled(),
+    )  # fmt: skip
+    return dense(folder, t.Data2VecVisionForSemanticSegmentation(config))
+
+
+LOUD = {"initializer_range": 0.3}  # so that a photo is still heard after many small layers
+
+
+def mobilevit(folder):
+    import transformers as t
+
+    config = t.MobileViTConfig(
+        hidden_sizes=[8, 8, 8], neck_hidden_sizes=[8] * 7, aspp_out_channels=8,
+        num_attention_heads=2, **LOUD, **labelled(),
+    )  # fmt: skip
+    return dense(folder, t.MobileViTForSemanticSegmentation(config))
+
+
+def mobilevitv2(folder):
+    import transformers as t
+
+    config = t.MobileViTV2Config(width_multiplier=0.25, aspp_out_channels=8, **LOUD, **labelled())
+    return dense(folder, t.MobileViTV2ForSemanticSegmentation(config))
+
+
+def mobilenet_v2(folder):
+    import transformers as t
+
+    config = t.MobileNetV2Config(depth_multiplier=0.1, **LOUD, **labelled())
+    return dense(folder, t.MobileNetV2ForSemanticSegmentation(config))
+
+
 def dpt(folder):
     import transformers as t
 
@@ -288,8 +325,9 @@ def saved_sam3(folder, model, processor="Sam3Processor"):
 MAKERS = {
     maker.__name__: maker
     for maker in (
-        mask2former, maskformer, oneformer, segformer, upernet, beit, dpt, clipseg, eomt,
-        eomt_dinov3, sam3, sam3_video, sam3_lite_text,
+        mask2former, maskformer, oneformer, segformer, upernet, beit, data2vec, mobilevit,
+        mobilevitv2, mobilenet_v2, dpt, clipseg, eomt, eomt_dinov3, sam3, sam3_video,
+        sam3_lite_text,
     )
 }  # fmt: skip
 

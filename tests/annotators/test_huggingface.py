@@ -23,16 +23,9 @@ from conformal_plugin.files import MapStore, read_label, write_label
 CLASSES = ClassList.of({"background": [], "cat": [], "diningtable": ["dining table"], "dog": []})
 EOMT = ("eomt", "eomt_dinov3")
 KINDS = (
-    *EOMT,
-    "mask2former",
-    "maskformer",
-    "oneformer",
-    "segformer",
-    "upernet",
-    "beit",
-    "dpt",
-    "clipseg",
-)
+    *EOMT, "mask2former", "maskformer", "oneformer", "segformer", "upernet", "beit", "data2vec",
+    "mobilevit", "mobilevitv2", "mobilenet_v2", "dpt", "clipseg",
+)  # fmt: skip
 
 
 def photos(*sizes):
