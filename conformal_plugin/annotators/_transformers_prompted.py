@@ -64,7 +64,11 @@ class ClipSeg(_Prompted):
         pixels = self._run.prepared([photo])["pixel_values"]
         # The model wants the photo once a prompt; what it sees in it does not depend on the prompt,
         # and is handed to its decoder here for all of them.
-        seen = self._run(pixel_values=pixels, conditional_embeddings=self._words[:1])
+        seen = self._run(
+            pixel_values=pixels,
+            conditional_embeddings=self._words[:1],
+            output_hidden_states=True,  # transformers 4 keeps them for those alone who ask
+        )
         layers = seen.vision_model_output.hidden_states
         model = self._run.model
         with torch.inference_mode(), self._run.precision():
