@@ -20,6 +20,10 @@ LEAKS = {
     "package": ("import_hidden('hidden_package.inside')", "sys.modules['hidden_package.inside']"),
     "lost_module": ("del sys.modules['seen']", "sys.modules['seen']"),
     "patch": ("errors.ConformalError = None", "conformal_plugin.errors.ConformalError"),
+    "own_module": (
+        "del sys.modules['conformal_plugin.errors']; import conformal_plugin.errors",
+        "sys.modules['conformal_plugin.errors']",
+    ),
     "signal": ("signal.signal(signal.SIGTERM, signal.SIG_IGN)", "the handler of SIGTERM"),
     "numpy": ("np.seterr(all='ignore')", "NumPy's errors"),
     "threads": ("torch.set_num_threads(7)", "torch's threads: 1 is now 7"),
@@ -48,6 +52,11 @@ def test_fixture(of_the_module):
 
 def test_for_all():
     import colorsys, anyone
+
+def test_a_library_that_loads_itself_anew():
+    import colorsys
+    del sys.modules["colorsys"]
+    import colorsys
 
 """
 

@@ -68,7 +68,7 @@ class State(NamedTuple):
             changes.append(f"os.environ[{name!r}]: {was!r} is now {os.environ.get(name)!r}")
             _put(os.environ, name, was)
         differ = _differ(self.modules, sys.modules)
-        for name in [n for n in differ if n in self.modules or not _is_for_all(sys.modules[n])]:
+        for name in [n for n in differ if not _is_as_good(n, self.modules.get(n))]:
             was = self.modules.get(name)
             changes.append(f"sys.modules[{name!r}]: {was!r} is now {sys.modules.get(name)!r}")
             _put(sys.modules, name, was)
@@ -130,6 +130,17 @@ def _put(values: Any, name: str, was: Any) -> None:
         del values[name]
     else:
         values[name] = was
+
+
+def _is_as_good(name: str, was: ModuleType | None) -> bool:
+    """Whether what is there now under the name of a module does for all as well as what was."""
+    now = sys.modules.get(name)
+    if now is None or not _is_for_all(now):
+        return False
+    if was is None:
+        return True
+    # A library may load itself anew, as transformers does for its processors; one of ours may not.
+    return not name.startswith(PACKAGE) and _place(was.__spec__) == _place(now.__spec__)
 
 
 def _is_for_all(module: ModuleType) -> bool:
