@@ -113,7 +113,7 @@ class Checkpoint:
         Args:
             label: what was read of its label.
             scores: what was read of its map.
-            checksums: of both.
+            *checksums: of both.
         """
         name = self._ids[len(self.states)]
         self.read.add(name, *checksums)

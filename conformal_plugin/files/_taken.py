@@ -68,7 +68,7 @@ def take(read: Callable[[], T], *paths: Path) -> Taken[T]:
 
     Args:
         read: gives the value.
-        paths: the files that it reads.
+        *paths: the files that it reads.
 
     Raises:
         SourceFileError: a file changed meanwhile; and what ``read`` raises.

@@ -361,6 +361,8 @@ class Sam3Pixels:
 @pytest.fixture
 def sam3_processor(monkeypatch):
     """SAM 3's processor, or what stands in for it, which then is what transformers offers."""
+    # Loading this puts another module in the place of transformers, once.
+    pytest.importorskip("transformers.processing_utils")
     transformers = pytest.importorskip("transformers")
     try:
         importlib.import_module("torchvision")
