@@ -10,8 +10,9 @@ from conformal_plugin.errors import SourceFileError
 __all__ = ["LARGEST_MAP_BYTES", "require_room"]
 
 LARGEST_MAP_BYTES: Final = 2**31
-"""The largest map that is read unless more is asked for: 150 classes of 1,300 x 2,700 pixels in
-float32. A packed file of a thousandth of that can ask for it, and a few maps are held at once."""
+"""The largest map that is read unless more is asked for, such as 150 classes of 1,300 x 2,700
+pixels in float32. A packed file of a thousandth of that can ask for it, and a few maps are held at
+once."""
 
 
 def require_room(size: int, path: Path, max_bytes: int) -> None:
