@@ -6,6 +6,8 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
+import torch
+
 from conformal_plugin.errors import ConformalError, MissingExtraError, OptionError, SourceFileError
 
 __all__ = ["Loaded", "load"]
@@ -107,7 +109,7 @@ def _torchvision_problem() -> str:
         import_module("torchvision")
     except Exception as error:  # RuntimeError, OSError, ImportError: whatever a foreign build does
         return (
-            f"torchvision {installed} does not match torch {version('torch')} "
+            f"torchvision {installed} does not match torch {torch.__version__} "
             f"({type(error).__name__}: {error}); install the two that belong together, from the "
             f"same index, or uninstall torchvision where the model needs none"
         )
