@@ -16,13 +16,15 @@ if TYPE_CHECKING:
         ClassList as ClassList,
         class_list as class_list,
     )
+    from conformal_plugin.annotators._class_mapping import (
+        read_synonyms as read_synonyms,
+    )
     from conformal_plugin.annotators._function import (
         FunctionAnnotator as FunctionAnnotator,
     )
     from conformal_plugin.annotators._huggingface import (
         TransformersAnnotator as TransformersAnnotator,
         load_transformers as load_transformers,
-        read_synonyms as read_synonyms,
     )
     from conformal_plugin.annotators._protocol import (
         Annotator as Annotator,
@@ -56,11 +58,11 @@ __getattr__, __dir__, __all__ = lazily(
             "ClassList",
             "class_list",
         ),
+        "_class_mapping": ("read_synonyms",),
         "_function": ("FunctionAnnotator",),
         "_huggingface": (
             "TransformersAnnotator",
             "load_transformers",
-            "read_synonyms",
         ),
         "_protocol": (
             "Annotator",

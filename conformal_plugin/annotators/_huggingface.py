@@ -10,7 +10,7 @@ from torch import Tensor
 
 from conformal_plugin.annotators._background import with_background
 from conformal_plugin.annotators._class_lists import ClassList
-from conformal_plugin.annotators._class_mapping import map_classes, read_synonyms
+from conformal_plugin.annotators._class_mapping import map_classes
 from conformal_plugin.annotators._protocol import Photo
 from conformal_plugin.annotators._transformers_fixed import Dense, Eomt, Universal
 from conformal_plugin.annotators._transformers_loading import load
@@ -19,7 +19,7 @@ from conformal_plugin.annotators._transformers_run import ModelRun
 from conformal_plugin.annotators._weights import weights_digest
 from conformal_plugin.errors import OptionError
 
-__all__ = ["TransformersAnnotator", "load_transformers", "read_synonyms"]
+__all__ = ["TransformersAnnotator", "load_transformers"]
 
 _TEXT_PROMPTED = ("clipseg", "sam3")
 _HEADS: dict[str, type[Universal] | type[Eomt] | type[Dense]] = {

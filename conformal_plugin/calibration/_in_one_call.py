@@ -19,25 +19,23 @@ def calibrate_with(
     labels: Any,
     alpha: float,
     ids: Iterable[Any] | None,
-    **options: Any,
 ) -> Calibration:
     """Count everything with a fresh calibrator; exact where the data can be read again.
 
     Args:
         calibrator: one that has counted nothing.
         scores, labels, alpha, ids: as in :func:`conformal_plugin.calibrate`.
-        **options: what the calibrator's ``result`` takes beside alpha.
     """
     exact_alpha(alpha)
     ids = listed(ids)
     if not rereadable(scores, labels):
         calibrator.update(scores, labels, ids)
-        return calibrator.result(alpha, **options)
+        return calibrator.result(alpha)
     recent = RecentReadings()
     calibrator._update(scores, labels, ids, recent)
     if recent.complete:
         return calibrator._exactly(alpha, lambda: recent.readings)
-    return calibrator.exact_result(scores, labels, alpha, ids=ids, **options)
+    return calibrator.exact_result(scores, labels, alpha, ids=ids)
 
 
 def listed(ids: Any) -> Any:
