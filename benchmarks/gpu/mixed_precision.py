@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -25,8 +26,22 @@ def run(setting: Setting, report: Report) -> None:
     photos, _, pseudo = crops(2, _CLASSES, crop, setting.device)
     for dtype in (torch.float16, torch.bfloat16):
         name = str(dtype).removeprefix("torch.")
+        if lacking := _lacking(setting, dtype):
+            report.not_run(name, lacking)
+            continue
         _term(setting, report, name, dtype, pseudo)
         _training(setting, report, name, dtype, photos[2:], pseudo)
+
+
+def _lacking(setting: Setting, dtype: torch.dtype) -> str:
+    """Why the device has no autocast of that type, or nothing."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with torch.autocast(torch.device(setting.device).type, dtype):
+                return ""
+    except RuntimeError as error:
+        return str(error)
 
 
 def _term(setting: Setting, report: Report, name: str, dtype: torch.dtype, pseudo: Tensor) -> None:

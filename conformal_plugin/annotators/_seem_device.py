@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from conformal_plugin.annotators._mixed_precision import mixed_precision
 from conformal_plugin.errors import OptionError
 
 __all__ = ["calls_for_cuda_mean", "check_mixed_precision", "place_of"]
@@ -62,9 +63,9 @@ def check_mixed_precision(amp: str | None, place: torch.device) -> None:
     Raises:
         OptionError: before a photo is looked at.
     """
-    if amp is None:
+    dtype = mixed_precision(amp, place)
+    if dtype is None:
         return
-    dtype = getattr(torch, amp)
     masks = torch.zeros(1, 1, 4, 4, dtype=dtype, device=place)
     try:
         with torch.autocast(place.type, dtype):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from conformal_plugin.annotators._mixed_precision import mixed_precision
 from conformal_plugin.annotators._protocol import Photo
 
 __all__ = ["ModelRun", "resized"]
@@ -23,7 +24,7 @@ class ModelRun:
         self.model = model.eval().to(device)
         self.processor = processor
         self.device = torch.device(device)
-        self._dtype = None if amp is None else getattr(torch, amp)
+        self._dtype = mixed_precision(amp, self.device)
 
     def __call__(self, **inputs: Any) -> Any:
         """The model's output."""

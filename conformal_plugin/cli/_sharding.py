@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -23,6 +24,7 @@ T = TypeVar("T")
 # the others at once.
 _PATIENCE = timedelta(days=7)
 _SECONDS_BEFORE_A_WORD = 10.0
+_SECONDS_FOR_THREADS = 0.05
 
 
 class Ranks:
@@ -103,6 +105,9 @@ def sharing() -> Iterator[Ranks]:
         raise
     finally:
         if begin:
+            # gloo's threads drop the tensors of the last step, for which they need the interpreter;
+            # torch 2.1 keeps it to itself while it waits for their end.
+            time.sleep(_SECONDS_FOR_THREADS)
             dist.destroy_process_group()
 
 
@@ -123,5 +128,5 @@ def _a_word_of_waiting(rank: Rank) -> Iterator[None]:
 
 
 def _is_of_another_rank(error: RuntimeError) -> bool:
-    """Whether a connection broke; gloo says so in words alone."""
-    return isinstance(error, dist.DistError) or "gloo" in str(error)
+    """Whether a connection broke; gloo says so in words alone, torch 2.1 has no class."""
+    return isinstance(error, getattr(dist, "DistError", ())) or "gloo" in str(error)

@@ -49,7 +49,22 @@ def read_numpy(
 
 
 def _whole(file: Any | BinaryIO) -> np.ndarray[Any, Any]:
+    _require_sizes(file)
     array = np.lib.format.read_array(file, allow_pickle=False)
     if file.read(1):  # the read that reaches a member's end compares its checksum
         raise ValueError("there is more in it than its header says")
     return array
+
+
+def _require_sizes(file: Any | BinaryIO) -> None:
+    """Refuse a negative size, which NumPy before 1.25 takes for "as many as there are"."""
+    headers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    version = np.lib.format.read_magic(file)
+    if version in headers:
+        shape, _, _ = headers[version](file)
+        if any(size < 0 for size in shape):
+            raise ValueError(f"its header gives it the shape {shape}")
+    file.seek(0)

@@ -285,6 +285,16 @@ def test_mixed_precision_stays_close(tiny):
     assert exact.fingerprint != mixed.fingerprint
 
 
+def test_a_mixed_precision_that_the_device_lacks_is_refused(tiny, monkeypatch):
+    def autocast(kind, dtype):
+        raise RuntimeError(f"only bfloat16 on {kind}")
+
+    monkeypatch.setattr(torch, "autocast", autocast)
+    told = r"was to run in float16 on cpu.*\(only bfloat16 on cpu\)"
+    with pytest.raises(OptionError, match=told):
+        load_transformers(tiny("segformer"), classes=CLASSES, amp="float16")
+
+
 @pytest.mark.parametrize("option", ["do_center_crop", "do_pad"])
 @pytest.mark.parametrize("kind", ["dense", "clipseg"])
 def test_a_processor_that_crops_is_refused(option, kind):

@@ -91,7 +91,10 @@ def test_a_tensor_without_plain_values_is_refused(tmp_path: Path, tensor, word: 
 def test_a_nested_tensor_is_refused(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="prototype"):
         nested = torch.nested.nested_tensor([torch.rand(2, 3), torch.rand(2, 3)])
-    torch.save({"probs": nested}, tmp_path / "a.pt")
+    try:
+        torch.save({"probs": nested}, tmp_path / "a.pt")
+    except RuntimeError as error:
+        pytest.skip(f"this torch writes no such file: {error}")
     with pytest.raises(SourceFileError, match=r"nested|cannot read the map"):
         read_map(tmp_path / "a.pt")
 
