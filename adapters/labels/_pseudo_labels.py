@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from conformal_plugin.errors import SourceFileError
-from conformal_plugin.files import read_label
+from conformal_plugin.files import Naming, read_label, tails
 
 __all__ = ["PseudoLabelFolder"]
 
 _SHOWN = 5
+_NAMING = Naming()
 
 
 class PseudoLabelFolder:
@@ -22,7 +23,8 @@ class PseudoLabelFolder:
 
     A line is ``IMAGE MASK`` (or ``IMAGE`` alone), separated by a space. The pseudo-label of
     ``leftImg8bit/aachen/a_01.png`` is the first that exists of ``leftImg8bit/aachen/a_01.png``,
-    ``aachen/a_01.png`` and ``a_01.png`` in the folder.
+    ``aachen/a_01.png`` and ``a_01.png`` in the folder; a photo's ending such as ``_leftImg8bit``
+    may be missing there.
 
     Args:
         folder: where the PNGs lie, as ``conformal-plugin filter`` wrote them.
@@ -63,9 +65,12 @@ class PseudoLabelFolder:
         return read_label(file).astype(np.int32)
 
     def _find(self, photo: str) -> Path | None:
-        parts = PurePosixPath(photo).with_suffix(".png").parts
-        relative = parts[1:] if parts[0] == "/" else parts  # never outside the folder
-        candidates = (self.folder.joinpath(*relative[i:]) for i in range(len(relative)))
+        stem = str(PurePosixPath(photo).with_suffix(""))
+        candidates = (
+            self.folder / f"{name}.png"
+            for tail in tails(stem)
+            for name in dict.fromkeys((tail, _NAMING.own_name(tail)))
+        )
         return next((file for file in candidates if file.is_file()), None)
 
     def _missing(self, missing: Sequence[str], total: int) -> SourceFileError:

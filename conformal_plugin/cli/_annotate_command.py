@@ -13,12 +13,12 @@ from typing import Any
 from conformal_plugin.annotators import Batch, Result, in_batches, through
 from conformal_plugin.cli._annotation_targets import target
 from conformal_plugin.cli._annotator_choice import chosen_annotator
-from conformal_plugin.cli._inputs import find_photos, listed_ids
+from conformal_plugin.cli._inputs import find_photos, ids_of_list, naming_of
 from conformal_plugin.cli._progress import progress
 from conformal_plugin.cli._report import note, print_json, warn
 from conformal_plugin.cli._taken_photos import TakenPhotos
 from conformal_plugin.errors import OptionError, SourceFileError
-from conformal_plugin.files import PHOTO_SUFFIXES, ids_in_folder
+from conformal_plugin.files import PHOTO_SUFFIXES, IdList, photos_in_folder
 from conformal_plugin.processes import Rank
 
 __all__ = ["run"]
@@ -42,8 +42,9 @@ def run(arguments: argparse.Namespace) -> None:
             f"this is rank {rank.number} of {rank.world}, by RANK and WORLD_SIZE in the "
             f"environment, and does its share of the photos alone; unset both to do all"
         )
-    ids = _ids(arguments)
-    photos = TakenPhotos(dict(zip(ids, find_photos(arguments, ids))))
+    listed = _ids(arguments)
+    ids = listed.ids
+    photos = TakenPhotos(dict(zip(ids, find_photos(arguments, listed))))
     kept = target(arguments, photos)
     annotator = chosen_annotator(arguments, rank)
     for line in getattr(annotator, "notes", ()):
@@ -84,10 +85,10 @@ def run(arguments: argparse.Namespace) -> None:
     _report(content, skipped, arguments.out, as_json=arguments.json)
 
 
-def _ids(arguments: argparse.Namespace) -> Sequence[str]:
+def _ids(arguments: argparse.Namespace) -> IdList:
     if arguments.ids is None:
-        return ids_in_folder(arguments.photos, PHOTO_SUFFIXES, "photo").ids
-    return listed_ids(arguments)
+        return photos_in_folder(arguments.photos, PHOTO_SUFFIXES, naming_of(arguments))
+    return ids_of_list(arguments, arguments.ids)
 
 
 def _shown(results: Iterator[Result], total: int, done: int, *, quiet: bool) -> Iterator[Result]:

@@ -18,6 +18,7 @@ from conformal_plugin.cli._inputs import (
     find_labels,
     find_maps,
     fitted_maps,
+    ids_of_list,
     listed_ids,
     naming,
     taken_labels,
@@ -29,7 +30,7 @@ from conformal_plugin.cli._read_digest import ReadDigest
 from conformal_plugin.cli._report import note, number, print_json, warn
 from conformal_plugin.cli._sharding import Ranks, sharing
 from conformal_plugin.errors import OptionError, SourceFileError
-from conformal_plugin.files import FileState, LazySequence, ScoreMap, Taken, checksum, read_ids
+from conformal_plugin.files import FileState, IdList, LazySequence, ScoreMap, Taken, checksum
 
 __all__ = ["run"]
 
@@ -56,7 +57,7 @@ class _Calibrating:
     def __init__(self, arguments: argparse.Namespace, ranks: Ranks) -> None:
         self._arguments = arguments
         ids = listed_ids(arguments)
-        self._mine = _Images(arguments, ranks.share(ids))
+        self._mine = _Images(arguments, ids.take(ranks.share(range(len(ids)))))
         self._task = chosen(arguments, _clustering(arguments, ids))
         for prospect in self._task.prospects(len(ids)):
             note(prospect, quiet=arguments.quiet)
@@ -123,8 +124,8 @@ class _Calibrating:
 class _Images:
     """The maps and labels of some ids, found before any work."""
 
-    def __init__(self, arguments: argparse.Namespace, ids: Sequence[str]) -> None:
-        self.ids = ids
+    def __init__(self, arguments: argparse.Namespace, ids: IdList) -> None:
+        self.ids = ids.ids
         self.map_paths = find_maps(arguments, ids)
         self.label_paths = find_labels(arguments, ids)
         self.maps = fitted_maps(arguments, ids, self.map_paths, self.label_paths, "label")
@@ -176,11 +177,11 @@ class _Unchanged(Sequence[Any]):
         return taken.value
 
 
-def _clustering(arguments: argparse.Namespace, ids: Sequence[str]) -> Any:
+def _clustering(arguments: argparse.Namespace, ids: IdList) -> Any:
     """What finds the clusters of classes; None where no images were named for it."""
     if arguments.cluster_ids is None or arguments.clusters is None:
         return None
-    names = read_ids(arguments.cluster_ids).ids
+    names = ids_of_list(arguments, arguments.cluster_ids)
     both = sorted(set(names) & set(ids))
     if both:
         raise OptionError(

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
         background=arguments.background,
         ignore_index=255 if arguments.ignore_index is None else arguments.ignore_index,
         folds=arguments.folds,
-        ids=ids,
+        ids=ids.ids,
     )
     outputs = [path for path in (arguments.output, arguments.calibration_out) if path is not None]
     sweep((path.parent for path in outputs), {path.name for path in outputs}.__contains__)

@@ -29,7 +29,8 @@ def run(arguments: argparse.Namespace) -> None:
 def _evaluated(arguments: argparse.Namespace, ranks: Ranks) -> Evaluator:
     """The measurements of this rank's share of the images."""
     qhat, ignore_index, rule = _what_to_measure(arguments)
-    ids = ranks.share(listed_ids(arguments))
+    listed = listed_ids(arguments)
+    ids = listed.take(ranks.share(range(len(listed))))
     maps, labels = maps_and_labels(arguments, ids)
     evaluator = Evaluator(
         qhat, rule=rule, background=arguments.background, ignore_index=ignore_index

@@ -100,11 +100,12 @@ class _Filtering:
                 raise OptionError(
                     f"--{option} is about photos; say where they are with --photos DIR"
                 )
-        self.ids = listed_ids(arguments)
-        self._paths = find_maps(arguments, self.ids)
+        listed = listed_ids(arguments)
+        self.ids = listed.ids
+        self._paths = find_maps(arguments, listed)
         self._settings = _settings(arguments, self._qhat, self._ignore_index)
         self._folder = LabelFolder(arguments.out, self._settings)
-        self._photos = None if arguments.photos is None else find_photos(arguments, self.ids)
+        self._photos = None if arguments.photos is None else find_photos(arguments, listed)
         self._maps = self._maps_to_read().then(_Read.of)
         self._lines: Sequence[str] = self.ids
         if self._photos is not None:

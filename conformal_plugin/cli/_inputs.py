@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,8 +16,10 @@ from conformal_plugin.files import (
     LABEL_SUFFIXES,
     MAP_SUFFIXES,
     PHOTO_SUFFIXES,
+    IdList,
     LazySequence,
     MapReader,
+    Naming,
     ScoreMap,
     Taken,
     find_files,
@@ -35,9 +37,11 @@ __all__ = [
     "find_maps",
     "find_photos",
     "fitted_maps",
+    "ids_of_list",
     "listed_ids",
     "maps_and_labels",
     "naming",
+    "naming_of",
     "taken_labels",
     "taken_maps",
     "threshold",
@@ -47,33 +51,52 @@ __all__ = [
 T = TypeVar("T")
 
 
-def listed_ids(arguments: argparse.Namespace) -> tuple[str, ...]:
-    """The ids of ``--ids``, or of all files in ``--maps``; each once."""
+def naming_of(arguments: argparse.Namespace) -> Naming:
+    """How the names of files end, as far as that was said."""
+    label, scores = (getattr(arguments, f"{what}_suffix", None) for what in ("label", "map"))
+    return Naming(photo=arguments.photo_suffix, label=label, map=scores)
+
+
+def listed_ids(arguments: argparse.Namespace) -> IdList:
+    """The images of ``--ids``, or of all files in ``--maps``, as their maps are called; each once.
+
+    Raises:
+        SourceFileError: an unreadable list, or photos that would share a map.
+    """
     if arguments.ids is None:
-        return ids_in_folder(arguments.maps, MAP_SUFFIXES, "map").ids
-    listed = read_ids(arguments.ids)
+        return ids_in_folder(arguments.maps, MAP_SUFFIXES, "map")
+    return ids_of_list(arguments, arguments.ids)
+
+
+def ids_of_list(arguments: argparse.Namespace, path: Path) -> IdList:
+    """As :func:`listed_ids`, of any list; without ``--maps``, as the photos are called."""
+    if (maps := getattr(arguments, "maps", None)) is not None:
+        where = (maps, MAP_SUFFIXES, "map")
+    else:
+        where = (arguments.photos, PHOTO_SUFFIXES, "photo")
+    listed = read_ids(path).below(*where, naming_of(arguments))
     if listed.repeated:
         shown = ", ".join(listed.repeated[:3]) + (", ..." if len(listed.repeated) > 3 else "")
         note(
             f"{len(listed.repeated)} ids are listed more than once and are used once: {shown}",
             quiet=arguments.quiet,
         )
-    return listed.ids
+    return listed
 
 
-def find_maps(arguments: argparse.Namespace, ids: Sequence[str]) -> list[Path]:
-    """The map file of every id."""
-    return find_files(arguments.maps, ids, MAP_SUFFIXES, "map")
+def find_maps(arguments: argparse.Namespace, ids: IdList) -> list[Path]:
+    """The map file of every image."""
+    return find_files(arguments.maps, ids, MAP_SUFFIXES, "map", naming_of(arguments))
 
 
-def find_labels(arguments: argparse.Namespace, ids: Sequence[str]) -> list[Path]:
-    """The true label of every id."""
-    return find_files(arguments.labels, ids, LABEL_SUFFIXES, "label")
+def find_labels(arguments: argparse.Namespace, ids: IdList) -> list[Path]:
+    """The true label of every image."""
+    return find_files(arguments.labels, ids, LABEL_SUFFIXES, "label", naming_of(arguments))
 
 
-def find_photos(arguments: argparse.Namespace, ids: Sequence[str]) -> list[Path]:
-    """The photo of every id."""
-    return find_files(arguments.photos, ids, PHOTO_SUFFIXES, "photo")
+def find_photos(arguments: argparse.Namespace, ids: IdList) -> list[Path]:
+    """The photo of every image."""
+    return find_files(arguments.photos, ids, PHOTO_SUFFIXES, "photo", naming_of(arguments))
 
 
 def taken_maps(
@@ -86,7 +109,7 @@ def taken_maps(
 
 def fitted_maps(
     arguments: argparse.Namespace,
-    ids: Sequence[str],
+    ids: Iterable[str],
     paths: Sequence[Path],
     images: Sequence[Path],
     what: str,
@@ -128,7 +151,7 @@ def value_of(taken: Taken[T]) -> T:
 
 
 def maps_and_labels(
-    arguments: argparse.Namespace, ids: Sequence[str]
+    arguments: argparse.Namespace, ids: IdList
 ) -> tuple[LazySequence[ScoreMap], LazySequence[Any]]:
     """The maps of ``ids``, fitted to their labels, and these, in step.
 

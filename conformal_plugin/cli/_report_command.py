@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
         classes=arguments.classes,
         background=background,
         ignore_index=calibration.ignore_index,
-        ids=ids,
+        ids=ids.ids,
     )
     figures = all_figures(calibration, evidence.evaluation, evidence.halves, choice, rule, names)
     chosen = _chosen(evidence, arguments.examples)
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> None:
     colours = class_colours(shown, background if rule == "foreground-first" else None)
     examples = [
         Example(
-            ids[number],
+            ids.ids[number],
             rank,
             float(evidence.right[number]),
             {

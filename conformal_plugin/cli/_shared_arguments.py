@@ -48,6 +48,11 @@ def add_maps(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="name of the array in map files that hold several (default: probs, or the only one)",
     )
+    group.add_argument(
+        "--map-suffix",
+        metavar="TEXT",
+        help="how the names of maps end before the extension, _probs for instance",
+    )
     add_ids(group, "all files in --maps")
 
 
@@ -66,6 +71,13 @@ def add_ids(group: argparse._ArgumentGroup, default: str) -> None:
         metavar="LIST",
         help=f"text file, one id or PHOTO LABEL a line (default: {default})",
     )
+    for what, example in (("photo", "_leftImg8bit"), ("label", "_gtFine_labelTrainIds or _mask")):
+        group.add_argument(
+            f"--{what}-suffix",
+            metavar="TEXT",
+            help=f"how the names of {what}s end before the extension, {example} for instance "
+            f"(default: as the id, or an ending that is known)",
+        )
 
 
 def add_labels(parser: argparse.ArgumentParser) -> None:

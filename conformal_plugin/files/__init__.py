@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from conformal_plugin.files._ids import (
         IdFolder as IdFolder,
         IdList as IdList,
+        ListedImage as ListedImage,
         find_files as find_files,
         ids_in_folder as ids_in_folder,
+        photos_in_folder as photos_in_folder,
         read_ids as read_ids,
     )
     from conformal_plugin.files._images import (
@@ -40,6 +42,10 @@ if TYPE_CHECKING:
     )
     from conformal_plugin.files._memory import (
         LARGEST_MAP_BYTES as LARGEST_MAP_BYTES,
+    )
+    from conformal_plugin.files._naming import (
+        Naming as Naming,
+        tails as tails,
     )
     from conformal_plugin.files._palette import (
         voc_palette as voc_palette,
@@ -72,8 +78,10 @@ __getattr__, __dir__, __all__ = lazily(
         "_ids": (
             "IdFolder",
             "IdList",
+            "ListedImage",
             "find_files",
             "ids_in_folder",
+            "photos_in_folder",
             "read_ids",
         ),
         "_images": ("image_size",),
@@ -97,6 +105,10 @@ __getattr__, __dir__, __all__ = lazily(
             "read_map",
         ),
         "_memory": ("LARGEST_MAP_BYTES",),
+        "_naming": (
+            "Naming",
+            "tails",
+        ),
         "_palette": ("voc_palette",),
         "_photos": (
             "PHOTO_SUFFIXES",

@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from conformal_plugin._messages import one_line, shortened
 from conformal_plugin.errors import SourceFileError
+from conformal_plugin.files._naming import FolderOfFiles, Naming, below, tails
 
-__all__ = ["IdFolder", "IdList", "checked_id", "find_files", "ids_in_folder", "read_ids"]
+__all__ = [
+    "IdFolder",
+    "IdList",
+    "ListedImage",
+    "checked_id",
+    "find_files",
+    "ids_in_folder",
+    "photos_in_folder",
+    "read_ids",
+]
 
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _SHOWN = 5
+_ENDINGS = ("photo", "label", "map")
+_KNOWN = Naming()
+
+
+@dataclass(frozen=True)
+class ListedImage:
+    """What the line of a list says of an image.
+
+    Attributes:
+        photo: the path of the photo; None where the line is an id.
+        mask: the path of the second column, where there is one.
+    """
+
+    photo: str | None = None
+    mask: str | None = None
 
 
 @dataclass(frozen=True)
@@ -25,25 +50,71 @@ class IdList:
         repeated: ids that were listed more than once, each once. Training code repeats its
             labelled ids to match the unlabelled ones; counting an image twice would claim more
             calibration data than there is.
+        images: what the list says of each id, in the same order; empty where ids are all there is.
     """
 
     ids: tuple[str, ...]
     repeated: tuple[str, ...] = ()
+    images: tuple[ListedImage, ...] = field(default=(), repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.ids)
+
+    def take(self, indices: Sequence[int]) -> IdList:
+        """The images at ``indices``, in that order."""
+        images = tuple(self.images[index] for index in indices) if self.images else ()
+        return IdList(tuple(self.ids[index] for index in indices), (), images)
+
+    def below(
+        self,
+        folder: str | os.PathLike[str],
+        suffixes: Sequence[str],
+        what: str = "file",
+        naming: Naming = _KNOWN,
+    ) -> IdList:
+        """The same images, each called by the path of its file below ``folder``.
+
+        A line that names a photo is looked for under its whole path, then under the path below its
+        first folder, and so on; the first that is there counts. ``images/scene1/0001.jpg`` is
+        ``scene1/0001`` in a folder laid out as the photos are, and ``0001`` in a flat one. Where
+        no file is there the id stays what it is.
+
+        Args:
+            folder: where the files lie.
+            suffixes: the extensions to try, with their dot.
+            what: what the files are: ``"map"``, ``"photo"``.
+            naming: how their names end.
+
+        Raises:
+            SourceFileError: no such folder, or one file would be that of two photos.
+        """
+        files = FolderOfFiles(_checked_folder(folder, what), suffixes)
+        ids = [
+            name if image.photo is None else _id_below(files, image.photo, what, naming) or name
+            for name, image in zip(self.ids, self.images)
+        ]
+        if not self.images:
+            return self
+        found = _once_each(ids, self.images, f"the {what} folder {folder}")
+        return IdList(found.ids, tuple(dict.fromkeys(self.repeated + found.repeated)), found.images)
 
 
 def read_ids(path: str | os.PathLike[str]) -> IdList:
     """Read an id list: one id a line, or lines ``PHOTO LABEL`` as training code keeps them.
 
-    A line of two image paths, such as ``JPEGImages/000039.jpg SegmentationClass/000039.png``,
-    gives the file name of the first without its extension. Any other line is an id as it stands;
-    ids may hold spaces and subfolders. Blank lines, CRLF and a byte order mark are tolerated.
+    A line of one or two image paths, such as ``JPEGImages/0039.jpg SegmentationClass/0039.png``,
+    names a photo and its mask. Its id is the file name of the photo without the extension; where
+    photos of several folders have one name, the path below the folders that all have in common.
+    :meth:`IdList.below` gives the id that it has in a folder of files, and :func:`find_files` finds
+    its files by the line. Any other line is an id as it stands; ids may hold spaces and subfolders.
+    Blank lines, CRLF and a byte order mark are tolerated.
 
     Raises:
-        SourceFileError: no such file, not UTF-8, no id in it, or an id that is absolute or leaves
-            its folder with ``..``; names the line.
+        SourceFileError: no such file, not UTF-8, no id in it, an id that is absolute or leaves its
+            folder with ``..`` (names the line), or two photos that differ in their extension alone.
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
@@ -56,14 +127,22 @@ def read_ids(path: str | os.PathLike[str]) -> IdList:
         raise SourceFileError(
             f"the id list {path} is not UTF-8 text ({error}); pass a text file with one id a line"
         ) from error
-    ids = [
-        checked_id(_id_of_line(line), f"line {number} of {path}")
-        for number, line in enumerate(text.split("\n"), start=1)
-        if line.strip()
+    lines = [
+        (number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()
     ]
-    if not ids:
+    if not lines:
         raise SourceFileError(f"the id list {path} holds no id; write one id a line")
-    return _once_each(ids)
+    images = [_listed(line) for _, line in lines]
+    photos = [image.photo for image in images if image.photo is not None]
+    names = dict(zip(photos, below([_stem(photo) for photo in photos], _KNOWN)))
+    ids = [
+        checked_id(
+            line.strip() if image.photo is None else names[image.photo],
+            f"line {number} of {path}",
+        )
+        for (number, line), image in zip(lines, images)
+    ]
+    return _once_each(ids, images, f"the id list {path}")
 
 
 def ids_in_folder(
@@ -90,43 +169,92 @@ def ids_in_folder(
     return IdList(tuple(sorted(ids)))
 
 
+def photos_in_folder(
+    folder: str | os.PathLike[str], suffixes: Sequence[str], naming: Naming = _KNOWN
+) -> IdList:
+    """As :func:`ids_in_folder`, without the masks that lie beside their photos.
+
+    Args:
+        folder: where the photos lie.
+        suffixes: their extensions, with their dot.
+        naming: how photos and masks end; where an ending of photos is given, files of another are
+            none.
+
+    Raises:
+        SourceFileError: no such folder, or no photo in it.
+    """
+    names = ids_in_folder(folder, suffixes, "photo").ids
+    there = set(names)
+    photos = tuple(
+        name
+        for name in names
+        if not there.intersection(naming.is_mask_of(name)) and name.endswith(naming.photo or "")
+    )
+    if not photos:
+        raise SourceFileError(
+            f"no image in {folder} has a name that ends in {naming.photo!r}, as photos were said "
+            f"to; check --photo-suffix"
+        )
+    return IdList(photos)
+
+
 def find_files(
-    folder: str | os.PathLike[str], ids: Iterable[str], suffixes: Sequence[str], what: str = "file"
+    folder: str | os.PathLike[str],
+    ids: IdList | Iterable[str],
+    suffixes: Sequence[str],
+    what: str = "file",
+    naming: Naming = _KNOWN,
 ) -> list[Path]:
-    """The file ``folder/ID + suffix`` of each id, in order.
+    """The file of each id in ``folder``, in order.
+
+    It is ``folder/ID + suffix``, whose name may have one of the endings of ``naming``. Where
+    ``ids`` come from a list of photos and masks, photos are looked for by the first column and
+    labels by the second, as :meth:`IdList.below` does it, before they are looked for by the id.
 
     Args:
         folder: where to look.
-        ids: ids as :func:`read_ids` gives them.
+        ids: ids, or what :func:`read_ids` gives.
         suffixes: the extensions to try, with their dot.
-        what: what the files are, for messages: ``"map"``, ``"label"``, ``"photo"``.
+        what: what the files are: ``"map"``, ``"label"``, ``"photo"``.
+        naming: how their names may end.
 
     Raises:
         SourceFileError: no such folder; ids without a file (all are looked up, the first few and
-            their number are named); or an id with two files.
+            their number are named); an id with two files; or two images with one file.
     """
-    root = _checked_folder(folder, what)
+    files = FolderOfFiles(_checked_folder(folder, what), suffixes)
+    listed = ids if isinstance(ids, IdList) else IdList(tuple(ids))
+    images = listed.images or (ListedImage(),) * len(listed)
     found: list[Path] = []
+    of: dict[Path, str] = {}
     missing: list[str] = []
-    total = 0
-    for name in ids:
-        total += 1
+    for name, image in zip(listed.ids, images):
         checked_id(name, "the list of ids")
-        candidates = [root / f"{name}{suffix}" for suffix in suffixes]
-        present = [path for path in candidates if path.is_file()]
+        present = _by_column(files, image, what, naming) or [
+            path for stem in naming.stems(name, what) for path in files.files(stem)
+        ]
         if len(present) > 1:
             raise SourceFileError(
                 f"id {name} has {len(present)} {what}s in {folder}: "
-                f"{', '.join(path.name for path in present)}; keep one of them"
+                f"{', '.join(path.name for path in present)}; keep one of them{_say_which(what)}"
             )
-        found += present
         if not present:
             missing.append(name)
+            continue
+        found += present
+        other = of.setdefault(present[0], name)
+        if other != name:
+            raise SourceFileError(
+                f"the images {other} and {name} would both have the {what} {present[0]}; lay the "
+                f"{what}s out in sub-folders as the photos are, or take one of them off the id list"
+            )
     if missing:
         shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
+        looked_for = f"{', '.join(f'ID{suffix}' for suffix in suffixes)}"
         raise SourceFileError(
-            f"{len(missing)} of {total} ids have no {what} in {folder} (looked for "
-            f"ID{', ID'.join(suffixes)}): {shown}; check the folder, or take them off the id list"
+            f"{len(missing)} of {len(listed)} ids have no {what} in {folder} (looked for "
+            f"{looked_for}): {shown}; check the folder{_or_ending(what)}, or take them off the id "
+            f"list"
         )
     return found
 
@@ -166,11 +294,44 @@ class IdFolder:
         return path
 
 
-def _id_of_line(line: str) -> str:
+def _listed(line: str) -> ListedImage:
     fields = line.split()
-    if len(fields) == 2 and all(field.lower().endswith(_IMAGE_SUFFIXES) for field in fields):
-        return PurePosixPath(fields[0]).stem
-    return line.strip()
+    if len(fields) > 2 or not all(field.lower().endswith(_IMAGE_SUFFIXES) for field in fields):
+        return ListedImage()
+    return ListedImage(*fields)
+
+
+def _stem(path: str) -> str:
+    """A path without its extension, from the first folder that can lie inside another."""
+    inside = next(tails(path), "")
+    return str(PurePosixPath(inside).with_suffix("")) if inside else path
+
+
+def _id_below(files: FolderOfFiles, photo: str, what: str, naming: Naming) -> str | None:
+    """The name of a photo's file in a folder; None where there is none."""
+    for tail in tails(photo):
+        stem = str(PurePosixPath(tail).with_suffix(""))
+        for name in (*naming.stems(stem, what), tail):
+            if files.files(name):
+                return name
+    return None
+
+
+def _by_column(files: FolderOfFiles, image: ListedImage, what: str, naming: Naming) -> list[Path]:
+    """The file that the line of a list names itself, by its columns."""
+    column = {"photo": image.photo, "label": image.mask}.get(what)
+    if column is None or (what == "label" and naming.label is not None):
+        return []
+    stems = (str(PurePosixPath(tail).with_suffix("")) for tail in tails(column))
+    return next((found for stem in stems if (found := files.files(stem))), [])
+
+
+def _say_which(what: str) -> str:
+    return f", or say how {what}s end (--{what}-suffix)" if what in _ENDINGS else ""
+
+
+def _or_ending(what: str) -> str:
+    return f", or say how the names of {what}s end (--{what}-suffix)" if what in _ENDINGS else ""
 
 
 def checked_id(name: str, where: str) -> str:
@@ -194,11 +355,25 @@ def checked_id(name: str, where: str) -> str:
     return str(posix)
 
 
-def _once_each(ids: Sequence[str]) -> IdList:
-    times: dict[str, int] = {}
-    for name in ids:
-        times[name] = times.get(name, 0) + 1
-    return IdList(tuple(times), tuple(name for name, n in times.items() if n > 1))
+def _once_each(ids: Sequence[str], images: Sequence[ListedImage], where: str) -> IdList:
+    """Each id once, with what its line says; refuses two photos of one id."""
+    first: dict[str, ListedImage] = {}
+    repeated: dict[str, None] = {}
+    for name, image in zip(ids, images):
+        other = first.get(name)
+        if other is None:
+            first[name] = image
+            continue
+        if None not in (other.photo, image.photo) and other.photo != image.photo:
+            raise SourceFileError(
+                f"the photos {other.photo} and {image.photo} would both have the id {name} in "
+                f"{where}: their paths differ in the extension alone, or that folder is flat; "
+                f"rename one of them, or lay the folder out as the photos are"
+            )
+        if other.photo is None:
+            first[name] = image
+        repeated[name] = None
+    return IdList(tuple(first), tuple(repeated), tuple(first.values()))
 
 
 def _checked_folder(folder: str | os.PathLike[str], what: str) -> Path:

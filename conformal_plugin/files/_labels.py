@@ -11,7 +11,7 @@ import numpy as np
 
 from conformal_plugin._atomic import atomic_open
 from conformal_plugin.errors import InputTypeError, LabelError, ShapeError, SourceFileError
-from conformal_plugin.files._ids import find_files
+from conformal_plugin.files._ids import IdList, find_files
 from conformal_plugin.files._images import opened_label, pillow
 from conformal_plugin.files._lazy import LazySequence
 from conformal_plugin.files._palette import voc_palette
@@ -50,7 +50,7 @@ class MadeLabel:
     read: str
 
 
-def label_files(folder: str | os.PathLike[str], ids: Sequence[str]) -> LazySequence[Any]:
+def label_files(folder: str | os.PathLike[str], ids: IdList | Sequence[str]) -> LazySequence[Any]:
     """The label maps of ``ids`` in ``folder``, each read when it is asked for.
 
     Raises:

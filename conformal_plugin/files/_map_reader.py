@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from conformal_plugin.errors import SourceFileError
-from conformal_plugin.files._ids import find_files
+from conformal_plugin.files._ids import IdList, find_files
 from conformal_plugin.files._lazy import LazySequence
 from conformal_plugin.files._maps import MAP_SUFFIXES, ScoreMap, read_any_map
 from conformal_plugin.files._memory import LARGEST_MAP_BYTES
@@ -66,7 +66,7 @@ class MapReader:
 
 def map_files(
     folder: str | os.PathLike[str],
-    ids: Sequence[str],
+    ids: IdList | Sequence[str],
     *,
     key: str | None = None,
     max_bytes: int = LARGEST_MAP_BYTES,
@@ -75,7 +75,7 @@ def map_files(
 
     Args:
         folder: where the maps lie.
-        ids: the images' ids.
+        ids: the images' ids, or the list that they stand in.
         key: the array's name in files of several; by default ``"probs"``, or the only one.
         max_bytes: the largest map that is read, in bytes of its scores.
 
@@ -83,5 +83,7 @@ def map_files(
         SourceFileError: at once, for ids without a map or with two; later, as
             :func:`conformal_plugin.files.read_map`, or for maps of two annotators.
     """
+    if isinstance(ids, IdList):
+        ids = ids.below(folder, MAP_SUFFIXES, "map")
     paths = find_files(folder, ids, MAP_SUFFIXES, "map")
     return LazySequence(MapReader(folder, key, max_bytes), paths)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from conformal_plugin.errors import SourceFileError
-from conformal_plugin.files import find_files, ids_in_folder, read_ids
+from conformal_plugin.files import Naming, find_files, ids_in_folder, photos_in_folder, read_ids
 
 PARTS = st.text(string.ascii_letters + string.digits + "_-é", min_size=1, max_size=6)
 IDS = st.lists(PARTS, min_size=1, max_size=3).map("/".join)
@@ -94,3 +94,112 @@ def test_two_files_for_one_id_are_refused(tmp_path):
     touch(tmp_path / "a.npz", tmp_path / "a.npy")
     with pytest.raises(SourceFileError, match=r"id a has 2 maps in .*a\.npz, a\.npy; keep one"):
         find_files(tmp_path, ["a"], [".npz", ".npy"], "map")
+
+
+def write_list(path: Path, *lines: str) -> Path:
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+SCENES = [
+    f"images/scene{s}/{f}.jpg masks/scene{s}/{f}.png" for s in (1, 2, 3) for f in ("01", "02")
+]
+
+
+def test_photos_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    listed = read_ids(write_list(tmp_path / "l.txt", *SCENES))
+    assert listed.ids == tuple(f"scene{s}/{f}" for s in (1, 2, 3) for f in ("01", "02"))
+    assert listed.repeated == ()
+    touch(*(tmp_path / "masks" / f"{name}.png" for name in listed))
+    found = find_files(tmp_path / "masks", listed, [".png"], "label")
+    assert found == [tmp_path / "masks" / f"{name}.png" for name in listed]
+
+
+def test_one_folder_of_many_does_not_change_what_is_found(tmp_path):
+    """The id is the path below the folder of the maps, whichever lines a list holds."""
+    touch(*(tmp_path / "maps" / f"scene{s}" / f"{f}.npz" for s in (1, 2, 3) for f in ("01", "02")))
+    listed = read_ids(write_list(tmp_path / "l.txt", *SCENES[:2]))
+    assert listed.ids == ("01", "02")
+    assert listed.below(tmp_path / "maps", [".npz"], "map").ids == ("scene1/01", "scene1/02")
+
+
+def test_a_flat_folder_cannot_hold_photos_of_one_name(tmp_path):
+    touch(tmp_path / "maps" / "01.npz", tmp_path / "maps" / "02.npz")
+    listed = read_ids(write_list(tmp_path / "l.txt", *SCENES))
+    with pytest.raises(SourceFileError, match=r"images/scene1/01\.jpg and images/scene2/01\.jpg"):
+        listed.below(tmp_path / "maps", [".npz"], "map")
+    with pytest.raises(SourceFileError, match="differ in the extension alone"):
+        read_ids(write_list(tmp_path / "two.txt", "a/x.jpg m/x.png", "a/x.png m/x.png"))
+
+
+def test_one_mask_for_two_photos_is_refused(tmp_path):
+    listed = read_ids(write_list(tmp_path / "l.txt", "a/x.jpg m/x.png", "a/y.jpg m/x.png"))
+    touch(tmp_path / "m" / "x.png")
+    with pytest.raises(SourceFileError, match=r"images x and y would both have the label"):
+        find_files(tmp_path / "m", listed, [".png"], "label")
+
+
+CITY = (
+    "leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png "
+    "gtFine/train/aachen/aachen_000000_000019_gtFine_labelTrainIds.png"
+)
+
+
+@pytest.mark.parametrize(
+    "stem", ["aachen/aachen_000000_000019_leftImg8bit", "aachen_000000_000019"]
+)
+def test_cityscapes_as_unimatch_lists_it(tmp_path, stem):
+    listed = read_ids(write_list(tmp_path / "l.txt", CITY))
+    photo, mask = (tmp_path / column for column in CITY.split())
+    touch(photo, mask, tmp_path / "maps" / f"{stem}.npz")
+    touch(mask.with_name("aachen_000000_000019_gtFine_labelIds.png"))
+    ids = listed.below(tmp_path / "maps", [".npz"], "map")
+    assert ids.ids == (stem,)
+    for names in (ids, ids.ids):  # by the columns, and by the endings that are known
+        if names is ids or "/" in stem:
+            assert find_files(photo.parents[1], names, [".png"], "photo") == [photo]
+            assert find_files(mask.parents[1], names, [".png"], "label") == [mask]
+    if "/" in stem:
+        assert listed.ids == (stem,)
+
+
+def test_masks_that_end_otherwise_are_found_by_themselves_or_by_what_is_said(tmp_path):
+    touch(tmp_path / "x.png", tmp_path / "x_mask.png", tmp_path / "y.png", tmp_path / "y_gt.png")
+    assert photos_in_folder(tmp_path, [".png"]).ids == ("x", "y", "y_gt")
+    named = Naming(label="_gt")
+    assert photos_in_folder(tmp_path, [".png"], named).ids == ("x", "x_mask", "y")
+    with pytest.raises(SourceFileError, match=r"id x has 2 labels in .*--label-suffix"):
+        find_files(tmp_path, ["x"], [".png"], "label")
+    (found,) = find_files(tmp_path, ["x"], [".png"], "label", Naming(label="_mask"))
+    assert found.name == "x_mask.png"
+    (found,) = find_files(tmp_path, ["y"], [".png"], "label", named)
+    assert found.name == "y_gt.png"
+    with pytest.raises(SourceFileError, match=r"no label in .*--label-suffix"):
+        find_files(tmp_path, ["z"], [".png"], "label")
+    with pytest.raises(SourceFileError, match=r"ends in '_photo'.*--photo-suffix"):
+        photos_in_folder(tmp_path, [".png"], Naming(photo="_photo"))
+
+
+def test_a_list_of_photos_alone(tmp_path):
+    touch(tmp_path / "maps" / "sub" / "x.npz", tmp_path / "maps" / "y.jpg.npz")
+    listed = read_ids(write_list(tmp_path / "l.txt", "img/sub/x.jpg", "img/y.jpg"))
+    assert listed.ids == ("x", "y")
+    assert listed.below(tmp_path / "maps", [".npz"], "map").ids == ("sub/x", "y.jpg")
+
+
+@given(
+    st.lists(IDS, min_size=1, max_size=6, unique=True), st.sampled_from(["", "root/", "../data/"])
+)
+def test_every_photo_of_a_folder_is_found_by_its_line(tmp_path_factory, names, root):
+    """Whatever stands before the folder in the lines, and however deep the photos lie."""
+    folder = tmp_path_factory.mktemp("photos")
+    touch(*(folder / f"{name}.jpg" for name in names))
+    listed = read_ids(
+        write_list(folder / "l.txt", *(f"{root}img/{n}.jpg m/{n}.png" for n in names))
+    )
+    ids = listed.below(folder, [".jpg"], "photo")
+    assert ids.ids == tuple(names)
+    paths = find_files(folder, ids, [".jpg"], "photo")
+    assert paths == [folder / f"{name}.jpg" for name in names]
+    picked = ids.take([len(names) - 1])
+    assert find_files(folder, picked, [".jpg"], "photo") == paths[-1:]
