@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from conformal_plugin.errors import SourceFileError
-from conformal_plugin.files import Naming, read_label, tails
+from conformal_plugin.files import Naming, read_label
 
 __all__ = ["PseudoLabelFolder"]
 
 _SHOWN = 5
-_NAMING = Naming()
 
 
 class PseudoLabelFolder:
@@ -65,12 +64,8 @@ class PseudoLabelFolder:
         return read_label(file).astype(np.int32)
 
     def _find(self, photo: str) -> Path | None:
-        stem = str(PurePosixPath(photo).with_suffix(""))
-        candidates = (
-            self.folder / f"{name}.png"
-            for tail in tails(stem)
-            for name in dict.fromkeys((tail, _NAMING.own_name(tail)))
-        )
+        names = Naming().candidates(photo, "pseudo-label")
+        candidates = (self.folder / f"{name}.png" for name in names)
         return next((file for file in candidates if file.is_file()), None)
 
     def _missing(self, missing: Sequence[str], total: int) -> SourceFileError:

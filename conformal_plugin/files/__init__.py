@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     )
     from conformal_plugin.files._naming import (
         Naming as Naming,
-        tails as tails,
     )
     from conformal_plugin.files._palette import (
         voc_palette as voc_palette,
@@ -105,10 +104,7 @@ __getattr__, __dir__, __all__ = lazily(
             "read_map",
         ),
         "_memory": ("LARGEST_MAP_BYTES",),
-        "_naming": (
-            "Naming",
-            "tails",
-        ),
+        "_naming": ("Naming",),
         "_palette": ("voc_palette",),
         "_photos": (
             "PHOTO_SUFFIXES",

@@ -309,12 +309,8 @@ def _stem(path: str) -> str:
 
 def _id_below(files: FolderOfFiles, photo: str, what: str, naming: Naming) -> str | None:
     """The name of a photo's file in a folder; None where there is none."""
-    for tail in tails(photo):
-        stem = str(PurePosixPath(tail).with_suffix(""))
-        for name in (*naming.stems(stem, what), tail):
-            if files.files(name):
-                return name
-    return None
+    names = (*naming.candidates(photo, what), *tails(photo))
+    return next((name for name in names if files.files(name)), None)
 
 
 def _by_column(files: FolderOfFiles, image: ListedImage, what: str, naming: Naming) -> list[Path]:

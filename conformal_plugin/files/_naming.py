@@ -62,6 +62,16 @@ class Naming:
         known = [pair[columns[what]] for pair in KNOWN_ENDINGS] if what in columns else []
         return list(dict.fromkeys([stem, own, *(own + ending for ending in known)]))
 
+    def candidates(self, path: str, what: str) -> Iterator[str]:
+        """The names, longest first, that the file of a listed photo may have in any folder.
+
+        Args:
+            path: the photo's path in the list.
+            what: as for :meth:`stems`.
+        """
+        for tail in tails(path):
+            yield from self.stems(str(PurePosixPath(tail).with_suffix("")), what)
+
     def is_mask_of(self, stem: str) -> list[str]:
         """The names that the photo has if a file of this name is its mask."""
         endings = [label for _, label in KNOWN_ENDINGS] if self.label is None else [self.label]
