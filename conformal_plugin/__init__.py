@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         calibrate_precision as calibrate_precision,
     )
     from conformal_plugin.scores import (
+        LabelMap as LabelMap,
         from_foreground as from_foreground,
     )
     from conformal_plugin.training import (
@@ -99,7 +100,10 @@ __getattr__, __dir__, __all__ = lazily(
             "ThresholdPath",
             "calibrate_precision",
         ),
-        "scores": ("from_foreground",),
+        "scores": (
+            "LabelMap",
+            "from_foreground",
+        ),
         "training": (
             "ConformalSupervision",
             "TwoStage",

@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from conformal_plugin.files._images import (
         image_size as image_size,
     )
+    from conformal_plugin.files._label_map_files import (
+        read_label_map as read_label_map,
+    )
     from conformal_plugin.files._labels import (
         LABEL_SUFFIXES as LABEL_SUFFIXES,
+        LabelReader as LabelReader,
         MadeLabel as MadeLabel,
         label_files as label_files,
         read_label as read_label,
@@ -84,8 +88,10 @@ __getattr__, __dir__, __all__ = lazily(
             "read_ids",
         ),
         "_images": ("image_size",),
+        "_label_map_files": ("read_label_map",),
         "_labels": (
             "LABEL_SUFFIXES",
+            "LabelReader",
             "MadeLabel",
             "label_files",
             "read_label",

@@ -10,14 +10,23 @@ from typing import Any
 import numpy as np
 
 from conformal_plugin._atomic import atomic_open
-from conformal_plugin.errors import InputTypeError, LabelError, ShapeError, SourceFileError
+from conformal_plugin.errors import (
+    InputTypeError,
+    LabelError,
+    OptionError,
+    ShapeError,
+    SourceFileError,
+)
 from conformal_plugin.files._ids import IdList, find_files
 from conformal_plugin.files._images import opened_label, pillow
+from conformal_plugin.files._label_colours import Palettes, warn_of_moved_colours
 from conformal_plugin.files._lazy import LazySequence
 from conformal_plugin.files._palette import voc_palette
+from conformal_plugin.scores import LabelMap
 
 __all__ = [
     "LABEL_SUFFIXES",
+    "LabelReader",
     "MadeLabel",
     "label_files",
     "read_label",
@@ -50,26 +59,82 @@ class MadeLabel:
     read: str
 
 
-def label_files(folder: str | os.PathLike[str], ids: IdList | Sequence[str]) -> LazySequence[Any]:
+class LabelReader:
+    """Reads the label maps of one data set as :func:`read_label` does, and compares their palettes.
+
+    Args:
+        label_map: what the values or colours of the masks mean; by default they are classes.
+        ignore_index: what ignored pixels become.
+
+    Raises:
+        SourceFileError: when called, an index has one colour in this file and another in an earlier
+            one. Not with a label map, which says what is meant.
+    """
+
+    def __init__(self, label_map: LabelMap | None = None, ignore_index: int = 255) -> None:
+        self._label_map = label_map
+        self._ignore_index = ignore_index
+        self._palettes = Palettes(ignore_index)
+
+    def __call__(self, path: str | os.PathLike[str]) -> np.ndarray[Any, Any]:
+        """The classes ``(H, W)`` of a label file."""
+        with opened_label(path) as (image, bits):
+            if self._label_map is not None:
+                return _mapped(path, image, bits, self._label_map, self._ignore_index)
+            values = _values(path, image, bits)
+            self._palettes.check(path, image, values)
+            return values
+
+
+def label_files(
+    folder: str | os.PathLike[str],
+    ids: IdList | Sequence[str],
+    *,
+    label_map: LabelMap | None = None,
+    ignore_index: int = 255,
+) -> LazySequence[Any]:
     """The label maps of ``ids`` in ``folder``, each read when it is asked for.
 
+    Args:
+        folder: where the labels lie.
+        ids: the images' ids, or the list that they stand in.
+        label_map: what the values or colours of the masks mean; by default they are classes.
+        ignore_index: what a label map's ignored pixels become.
+
     Raises:
-        SourceFileError: at once, for ids without a label; later, as :func:`read_label`.
+        SourceFileError: at once, for ids without a label; later, as :func:`read_label`, or where an
+            index has another colour than in an earlier file.
     """
-    return LazySequence(read_label, find_files(folder, ids, LABEL_SUFFIXES, "label"))
+    paths = find_files(folder, ids, LABEL_SUFFIXES, "label")
+    return LazySequence(LabelReader(label_map, ignore_index), paths)
 
 
-def read_label(path: str | os.PathLike[str]) -> np.ndarray[Any, Any]:
+def read_label(
+    path: str | os.PathLike[str],
+    label_map: LabelMap | None = None,
+    ignore_index: int = 255,
+) -> np.ndarray[Any, Any]:
     """Read class indices ``(H, W)``: uint8, or int32 from a 16-bit file.
 
-    Palette files (mode P) give their indices, never their colours; so do grey ones of 1, 2, 4, 8
-    and 16 bits. All checksums of the file are compared.
+    Palette files (mode P) give their indices, and their colours where a label map asks for these;
+    grey ones of 1, 2, 4, 8 and 16 bits give their values. All checksums of the file are compared.
+    Palettes in which the colours of PASCAL VOC stand at other indices are warned of.
+
+    Args:
+        path: the file.
+        label_map: what its values or colours mean; by default they are classes.
+        ignore_index: what a label map's ignored pixels become.
 
     Raises:
-        SourceFileError: no PNG, damaged, or an image of colours.
+        SourceFileError: no PNG, damaged, or an image of colours without a label map for these.
+        LabelError: a value or colour that the label map refuses; names the file.
     """
     with opened_label(path) as (image, bits):
-        return _values(path, image, bits)
+        if label_map is not None:
+            return _mapped(path, image, bits, label_map, ignore_index)
+        values = _values(path, image, bits)
+        warn_of_moved_colours(path, image, values)
+        return values
 
 
 def read_made_label(path: str | os.PathLike[str]) -> MadeLabel:
@@ -84,7 +149,13 @@ def read_made_label(path: str | os.PathLike[str]) -> MadeLabel:
 
 
 def write_label(
-    path: str | os.PathLike[str], labels: Any, *, origin: str = "", read: str = ""
+    path: str | os.PathLike[str],
+    labels: Any,
+    *,
+    origin: str = "",
+    read: str = "",
+    palette: bytes | None = None,
+    grey: int | None = None,
 ) -> None:
     """Write class indices as a PNG, all of it or nothing.
 
@@ -95,28 +166,34 @@ def write_label(
         origin: what it was made with, a text that is stored in the file and that
             :func:`read_origin` gives back.
         read: what was read for it, a text that is stored, too.
+        palette: 256 RGB colours instead of VOC's, 768 bytes.
+        grey: 8 or 16, for a grey file of so many bits instead of one with a palette.
 
     Raises:
         InputTypeError: not integers.
         ShapeError: not two-dimensional, or without a pixel.
-        LabelError: values that 16 bits without a sign do not hold.
+        LabelError: values that 16 bits without a sign, or 8 where these are asked for, do not hold.
+        OptionError: another number of bits.
     """
     values = np.asarray(labels)
     if values.dtype.kind not in "iu":
         raise InputTypeError(f"labels must be integers to be written as PNG, got {values.dtype}")
     if values.ndim != 2 or values.size == 0:
         raise ShapeError(f"labels must have shape (H, W) to be written as PNG, got {values.shape}")
-    if values.dtype != np.uint8:
+    if grey not in (None, 8, 16):
+        raise OptionError(f"grey files have 8 or 16 bits, got {grey}")
+    if values.dtype != np.uint8 or grey == 16:
+        most = 255 if grey == 8 else 65535
         low, high = int(values.min()), int(values.max())
-        if low < 0 or high > 65535:
+        if low < 0 or high > most:
             raise LabelError(
-                f"a PNG holds labels 0 ... 65535, got {low} ... {high}; choose an ignore_index in "
-                f"that range, 65535 for instance"
+                f"a PNG of {8 if grey == 8 else 16} bits holds labels 0 ... {most}, got {low} ... "
+                f"{high}; choose an ignore_index in that range, {most} for instance"
             )
-        values = values.astype(np.uint16)
+        values = values.astype(np.uint8 if grey == 8 else np.uint16)
     image = pillow("Image").fromarray(values)
-    if values.dtype == np.uint8:
-        image.putpalette(voc_palette())
+    if values.dtype == np.uint8 and grey is None:
+        image.putpalette(voc_palette() if palette is None else palette)
     text = pillow("PngImagePlugin").PngInfo()
     for name, stored in ((_ORIGIN, origin), (_READ, read)):
         if stored:
@@ -135,13 +212,35 @@ def read_origin(path: str | os.PathLike[str]) -> str:
         return _text(image, _ORIGIN)
 
 
+def _mapped(
+    path: str | os.PathLike[str], image: Any, bits: int, label_map: LabelMap, ignore_index: int
+) -> np.ndarray[Any, Any]:
+    try:
+        if label_map.has_colours:
+            pixels = np.array(image.convert("RGB"))
+            return np.asarray(label_map.of_colours(pixels, ignore_index))
+        return np.asarray(label_map(_numbers(path, image, bits), ignore_index))
+    except LabelError as error:
+        raise LabelError(f"the label {path}: {error}") from error
+
+
+def _numbers(path: str | os.PathLike[str], image: Any, bits: int) -> np.ndarray[Any, Any]:
+    """The values of a label, also of a grey one that was saved in colour."""
+    if image.mode in ("RGB", "RGBA"):
+        pixels = np.array(image)
+        red, green, blue = (pixels[..., channel] for channel in range(3))
+        if np.array_equal(red, green) and np.array_equal(red, blue):
+            return red
+    return _values(path, image, bits)
+
+
 def _values(path: str | os.PathLike[str], image: Any, bits: int) -> np.ndarray[Any, Any]:
     if image.mode not in ("P", *_GREY, *_WIDE):
         raise SourceFileError(
             f"the label {path} has colours (mode {image.mode}) where class indices were "
             f"expected: a label is a palette PNG (mode P) or a grey one whose pixel values are "
-            f"classes; map each colour to its class index and save that, with "
-            f"conformal_plugin.files.write_label for instance"
+            f"classes; say which colour is which class with a label map (--label-map on the "
+            f"command line), voc-colours for those of PASCAL VOC"
         )
     values = np.array(image)
     if image.mode in _WIDE:

@@ -26,6 +26,12 @@ from conformal_plugin.scores._inputs import (
     rereadable as rereadable,
     true_scores as true_scores,
 )
+from conformal_plugin.scores._label_map import (
+    LabelMap as LabelMap,
+)
+from conformal_plugin.scores._named_label_maps import (
+    voc_colour as voc_colour,
+)
 from conformal_plugin.scores._patterns import Patterns as Patterns, patterns_of as patterns_of
 from conformal_plugin.scores._repeats import (
     SeenIds as SeenIds,
