@@ -46,6 +46,8 @@ def json_of(fields: Mapping[str, Any]) -> str:
         "background": fields["background"],
         "max_pixels": fields["max_pixels"],
     }
+    if fields.get("label_map") is not None:
+        content["label_map"] = fields["label_map"].text
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
@@ -114,6 +116,7 @@ def _checked(content: Fields) -> dict[str, Any]:
         "rule": content.rule("rule"),
         "background": content.whole("background", None, high=classes - 1),
         "max_pixels": content.whole("max_pixels", None),
+        "label_map": content.label_map("label_map"),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from conformal_plugin.calibration._guarantee import Guarantee
 from conformal_plugin.calibration._json import fields_of, json_of
 from conformal_plugin.calibration._quantile import images_needed
 from conformal_plugin.errors import CalibrationFileError
+from conformal_plugin.scores import LabelMap
 
 __all__ = ["Calibration"]
 
@@ -52,6 +53,8 @@ class Calibration:
         background: the background class of that rule; None with ``rule``.
         max_pixels: the most labelled pixels of an image that the promise is for; None for no
             bound.
+        label_map: what the values of the true masks mean; None where they are classes. Masks of
+            later steps are read by it, and labels can be written back in those numbers.
     """
 
     qhat: float | np.ndarray[Any, Any]
@@ -71,6 +74,7 @@ class Calibration:
     rule: str | None = None
     background: int | None = None
     max_pixels: int | None = None
+    label_map: LabelMap | None = None
 
     def __post_init__(self) -> None:
         for name, dtype in (("pixels_per_class", np.int64), ("images_per_class", np.int64)):
@@ -140,6 +144,10 @@ class Calibration:
             f"{remarks.get(c, '')}"
             for c, (qhat, images, pixels) in enumerate(columns)
         )
+
+    def with_label_map(self, label_map: LabelMap | None) -> Calibration:
+        """The same calibration, with what the values of its masks mean."""
+        return replace(self, label_map=label_map)
 
     def to_json(self) -> str:
         """The calibration as versioned JSON; infinite thresholds are written as strings."""

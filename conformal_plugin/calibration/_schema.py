@@ -9,6 +9,7 @@ import numpy as np
 
 from conformal_plugin._choices import RULES
 from conformal_plugin._messages import shown
+from conformal_plugin.scores import LabelMap
 
 __all__ = ["Fields"]
 
@@ -84,6 +85,10 @@ class Fields:
         if value is not None and value not in RULES:
             raise _expected(name, f"one of {', '.join(RULES)}", value)
         return value
+
+    def label_map(self, name: str) -> LabelMap | None:
+        """What the values of masks mean, where that is said."""
+        return LabelMap.of(self.text(name)) if self._content.get(name) is not None else None
 
     def thresholds(self, name: str, num_classes: int) -> float | np.ndarray[Any, Any]:
         """One threshold, or one per class; infinite ones are texts."""

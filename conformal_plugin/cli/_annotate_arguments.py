@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from conformal_plugin._choices import RULES
-from conformal_plugin.cli._shared_arguments import add_ids, add_output
+from conformal_plugin.cli._shared_arguments import add_ids, add_label_style, add_output
 
 __all__ = ["AMP", "BACKGROUND_RULES", "DESCRIPTION", "EXAMPLES", "PRECISIONS", "add_options"]
 
@@ -149,6 +149,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         metavar="LABEL",
         help="labels: that of pixels without a class (default: the calibration's)",
     )
+    add_label_style(parser.add_argument_group("label files"))
 
 
 def _add_running(parser: argparse.ArgumentParser) -> None:

@@ -36,6 +36,12 @@ def run(arguments: argparse.Namespace) -> None:
             )
     if arguments.calibration is None and (arguments.rule or arguments.root):
         raise OptionError("--rule and --root are about labels; they need --calibration")
+    if arguments.calibration is None and (
+        arguments.label_map or arguments.grey or arguments.own_numbers
+    ):
+        raise OptionError(
+            "--label-map, --grey and --own-numbers are about label files; they need --calibration"
+        )
     rank = Rank.of()
     if rank.world > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
         warn(

@@ -14,6 +14,7 @@ from conformal_plugin._choices import RULES
 from conformal_plugin.annotators import Annotator
 from conformal_plugin.cli._inputs import threshold
 from conformal_plugin.cli._label_folder import MANIFEST, LabelFolder
+from conformal_plugin.cli._label_style import LabelStyle
 from conformal_plugin.cli._label_summary import LabelSummary
 from conformal_plugin.cli._labeller import Labeller
 from conformal_plugin.cli._outputs import refuse_inputs
@@ -100,6 +101,7 @@ class LabelTarget:
         self._photos = photos.paths
         self._qhat, self._ignore_index = threshold(arguments)
         refuse_uninformative(self._qhat)
+        self._style = LabelStyle.of(arguments, self._qhat, self._ignore_index)
         self._summary = LabelSummary(self._ignore_index)
         self._counting = threading.Lock()
 
@@ -123,12 +125,12 @@ class LabelTarget:
             "alpha": calibration.alpha,
             "rule": rule,
             "background": background,
-            "ignore_index": self._ignore_index,
+            "ignore_index": self._style.dropped,
             "precision": arguments.precision,
             "class_names": list(annotator.class_names),
             "annotator": dict(annotator.fingerprint),
         }
-        self._folder = LabelFolder(arguments.out, settings)
+        self._folder = LabelFolder(arguments.out, settings, self._style)
         try:
             self._folder.begin(list(self._photos), overwrite=False)
         except OptionError:

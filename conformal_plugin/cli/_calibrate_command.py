@@ -24,6 +24,7 @@ from conformal_plugin.cli._inputs import (
     taken_labels,
     value_of,
 )
+from conformal_plugin.cli._label_maps import label_map_of, label_reader
 from conformal_plugin.cli._outputs import refuse_inputs
 from conformal_plugin.cli._progress import progress
 from conformal_plugin.cli._read_digest import ReadDigest
@@ -58,6 +59,7 @@ class _Calibrating:
         self._arguments = arguments
         ids = listed_ids(arguments)
         self._mine = _Images(arguments, ids.take(ranks.share(range(len(ids)))))
+        self._label_map = label_map_of(arguments)
         self._task = chosen(arguments, _clustering(arguments, ids))
         for prospect in self._task.prospects(len(ids)):
             note(prospect, quiet=arguments.quiet)
@@ -68,6 +70,8 @@ class _Calibrating:
             "resize": arguments.resize,
             **self._task.settings,
         }
+        if self._label_map is not None:
+            settings["label_map"] = self._label_map.text
         one = f".rank-{ranks.number}-of-{ranks.world}" if ranks.world > 1 else ""
         partial = arguments.output.with_name(f"{arguments.output.name}{one}.partial.npz")
         mine = self._mine
@@ -111,6 +115,7 @@ class _Calibrating:
         for part in parts:
             read.merge(part)
         task, outputs = self._task, self._outputs
+        calibrations = [one.with_label_map(self._label_map) for one in calibrations]
         for path, calibration in zip(outputs, calibrations):
             if read.differs_from(path):
                 warn(
@@ -129,7 +134,7 @@ class _Images:
         self.map_paths = find_maps(arguments, ids)
         self.label_paths = find_labels(arguments, ids)
         self.maps = fitted_maps(arguments, ids, self.map_paths, self.label_paths, "label")
-        self.labels = taken_labels(self.label_paths)
+        self.labels = taken_labels(label_reader(arguments), self.label_paths)
         self.quiet: bool = arguments.quiet
 
     def again(self, title: str) -> _WithProgress:

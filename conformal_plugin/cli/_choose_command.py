@@ -9,6 +9,7 @@ import math
 from conformal_plugin._atomic import atomic_write_text, sweep
 from conformal_plugin.choosing import Candidate, Choice, choose
 from conformal_plugin.cli._inputs import find_labels, find_maps, listed_ids, maps_and_labels
+from conformal_plugin.cli._label_maps import label_map_of
 from conformal_plugin.cli._outputs import refuse_inputs
 from conformal_plugin.cli._progress import Readings
 from conformal_plugin.cli._report import print_json, warn
@@ -72,7 +73,7 @@ def _write_calibration(arguments: argparse.Namespace, choice: Choice) -> None:
     elif not choice.worth_using:
         warn(f"{path} is not written: no threshold makes these labels worth using")
     else:
-        choice.calibration.save(path)
+        choice.calibration.with_label_map(label_map_of(arguments)).save(path)
 
 
 def _print_table(choice: Choice) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from conformal_plugin.cli._shared_arguments import add_output, add_script
+from conformal_plugin.cli._shared_arguments import add_label_map, add_output, add_script
 
 __all__ = ["DESCRIPTION", "EXAMPLES", "SUMMARY", "add_options"]
 
@@ -42,6 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unlabeled-id-path", type=Path, metavar="LIST", help="as given to the host's script"
     )
+    add_label_map(parser, "the host trains on what its masks hold")
     add_script(parser)
     parser.add_argument(
         "--sample",

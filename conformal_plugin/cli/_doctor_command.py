@@ -12,6 +12,7 @@ from conformal_plugin.cli._progress import progress
 from conformal_plugin.cli._report import print_json
 from conformal_plugin.doctor import Case, Finding, Level, all_checks, diagnose, read_config
 from conformal_plugin.errors import OptionError, SourceFileError
+from conformal_plugin.files import read_label_map
 
 __all__ = ["run"]
 
@@ -42,6 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
         labelled_list=labelled,
         unlabelled_list=unlabelled,
         sample=arguments.sample,
+        label_map=None if arguments.label_map is None else read_label_map(arguments.label_map),
         progress=shown,
     )
     findings = diagnose(case, all_checks())

@@ -31,7 +31,7 @@ def _evaluated(arguments: argparse.Namespace, ranks: Ranks) -> Evaluator:
     qhat, ignore_index, rule = _what_to_measure(arguments)
     listed = listed_ids(arguments)
     ids = listed.take(ranks.share(range(len(listed))))
-    maps, labels = maps_and_labels(arguments, ids)
+    maps, labels = maps_and_labels(arguments, ids, qhat)
     evaluator = Evaluator(
         qhat, rule=rule, background=arguments.background, ignore_index=ignore_index
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from conformal_plugin.cli._shared_arguments import (
     add_ignore_index,
+    add_label_style,
     add_maps,
     add_output,
     add_resize,
@@ -72,5 +73,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="read the maps of labels that are there again, and make those anew whose map holds "
         "other scores than were read for them (size and time of a map tell this without)",
     )
+    add_label_style(parser)
     add_ignore_index(parser, "the calibration's, else 255")
     add_output(parser)

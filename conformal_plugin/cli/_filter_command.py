@@ -23,6 +23,7 @@ from conformal_plugin.cli._inputs import (
     threshold,
 )
 from conformal_plugin.cli._label_folder import MANIFEST, DoneLabel, LabelFolder
+from conformal_plugin.cli._label_style import LabelStyle
 from conformal_plugin.cli._label_summary import LabelSummary
 from conformal_plugin.cli._labeller import Labeller
 from conformal_plugin.cli._outputs import refuse_inputs
@@ -103,8 +104,9 @@ class _Filtering:
         listed = listed_ids(arguments)
         self.ids = listed.ids
         self._paths = find_maps(arguments, listed)
-        self._settings = _settings(arguments, self._qhat, self._ignore_index)
-        self._folder = LabelFolder(arguments.out, self._settings)
+        style = LabelStyle.of(arguments, self._qhat, self._ignore_index)
+        self._settings = _settings(arguments, self._qhat, style.dropped)
+        self._folder = LabelFolder(arguments.out, self._settings, style)
         self._photos = None if arguments.photos is None else find_photos(arguments, listed)
         self._maps = self._maps_to_read().then(_Read.of)
         self._lines: Sequence[str] = self.ids
@@ -230,7 +232,7 @@ class _Filtering:
         return present
 
 
-def _settings(arguments: argparse.Namespace, qhat: Any, ignore_index: int) -> dict[str, Any]:
+def _settings(arguments: argparse.Namespace, qhat: Any, dropped: int) -> dict[str, Any]:
     calibration = qhat if isinstance(qhat, Calibration) else None
     rule, background = promised_rule(qhat, arguments.rule, arguments.background)
     return {
@@ -238,7 +240,7 @@ def _settings(arguments: argparse.Namespace, qhat: Any, ignore_index: int) -> di
         "alpha": calibration.alpha if calibration else None,
         "rule": rule,
         "background": background,
-        "ignore_index": ignore_index,
+        "ignore_index": dropped,
         "key": arguments.key,
         "resize": arguments.resize,
     }

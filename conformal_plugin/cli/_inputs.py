@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from conformal_plugin.calibration import Calibration
+from conformal_plugin.cli._label_maps import label_reader, refuse_train_ids
 from conformal_plugin.cli._report import note
 from conformal_plugin.errors import ConformalError, OptionError
 from conformal_plugin.files import (
@@ -17,6 +18,7 @@ from conformal_plugin.files import (
     MAP_SUFFIXES,
     PHOTO_SUFFIXES,
     IdList,
+    LabelReader,
     LazySequence,
     MapReader,
     Naming,
@@ -26,7 +28,6 @@ from conformal_plugin.files import (
     ids_in_folder,
     image_size,
     read_ids,
-    read_label,
     require_size,
     resize_map,
     take,
@@ -91,7 +92,9 @@ def find_maps(arguments: argparse.Namespace, ids: IdList) -> list[Path]:
 
 def find_labels(arguments: argparse.Namespace, ids: IdList) -> list[Path]:
     """The true label of every image."""
-    return find_files(arguments.labels, ids, LABEL_SUFFIXES, "label", naming_of(arguments))
+    paths = find_files(arguments.labels, ids, LABEL_SUFFIXES, "label", naming_of(arguments))
+    refuse_train_ids(arguments, paths)
+    return paths
 
 
 def find_photos(arguments: argparse.Namespace, ids: IdList) -> list[Path]:
@@ -140,9 +143,9 @@ def fitted_maps(
     return LazySequence(fitted, list(zip(ids, paths, images)))
 
 
-def taken_labels(paths: Sequence[Path]) -> LazySequence[Taken[Any]]:
+def taken_labels(read: LabelReader, paths: Sequence[Path]) -> LazySequence[Taken[Any]]:
     """The true labels at ``paths``."""
-    return LazySequence(lambda path: take(partial(read_label, path), path), paths)
+    return LazySequence(lambda path: take(partial(read, path), path), paths)
 
 
 def value_of(taken: Taken[T]) -> T:
@@ -151,9 +154,14 @@ def value_of(taken: Taken[T]) -> T:
 
 
 def maps_and_labels(
-    arguments: argparse.Namespace, ids: IdList
+    arguments: argparse.Namespace, ids: IdList, qhat: Any = None
 ) -> tuple[LazySequence[ScoreMap], LazySequence[Any]]:
     """The maps of ``ids``, fitted to their labels, and these, in step.
+
+    Args:
+        arguments: of the command.
+        ids: the images.
+        qhat: the calibration, whose label map the labels are read by.
 
     Raises:
         OptionError: ``--classes`` names one that the first map does not have.
@@ -168,7 +176,7 @@ def maps_and_labels(
                 f"--classes must be indices in 0 ... {len(classes) - 1}, as {map_paths[0]} has "
                 f"{len(classes)} classes, got {arguments.classes}"
             )
-    return maps, taken_labels(label_paths).then(value_of)
+    return maps, taken_labels(label_reader(arguments, qhat), label_paths).then(value_of)
 
 
 def threshold(arguments: argparse.Namespace) -> tuple[Any, int]:

@@ -14,6 +14,7 @@ import numpy as np
 from conformal_plugin._atomic import atomic_write_text, sweep
 from conformal_plugin._json import parsed
 from conformal_plugin._messages import shortened
+from conformal_plugin.cli._label_style import LabelStyle
 from conformal_plugin.errors import OptionError, SourceFileError
 from conformal_plugin.files import FileState, IdFolder, read_made_label, write_label
 
@@ -45,12 +46,14 @@ class LabelFolder:
     Args:
         folder: where they lie.
         settings: what they depend on besides the maps; plain JSON values.
+        style: how they are written, which is among the settings.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, Any], style: LabelStyle) -> None:
         self.folder = folder
+        self._style = style
         self._files = IdFolder(folder, ".png", "label folder")
-        self._manifest = {"format": _FORMAT, "version": _VERSION, **settings}
+        self._manifest = {"format": _FORMAT, "version": _VERSION, **settings, **style.settings()}
 
     def path(self, name: str) -> Path:
         """The label file of an id.
@@ -93,7 +96,7 @@ class LabelFolder:
             return None
         if made.origin != self._origin(sources, [FileState.of(source) for source in sources]):
             return None
-        return DoneLabel(made.values, **_record(made.read))
+        return DoneLabel(self._style.read(made.values), **_record(made.read))
 
     def write(
         self,
@@ -116,7 +119,15 @@ class LabelFolder:
             checksum: of what was read.
         """
         record = json.dumps({"num_classes": num_classes, "checksum": checksum})
-        write_label(self.path(name), labels, origin=self._origin(sources, states), read=record)
+        style = self._style
+        write_label(
+            self.path(name),
+            style.written(labels),
+            origin=self._origin(sources, states),
+            read=record,
+            palette=style.palette,
+            grey=style.grey,
+        )
 
     def _origin(self, sources: Sequence[Path], states: Sequence[FileState]) -> str:
         made_from: list[Any] = [self._manifest]

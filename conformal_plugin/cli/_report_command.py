@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
     require_template_engine()
     with_png = _with_png(arguments)
     ids = listed_ids(arguments)
-    maps, labels = maps_and_labels(arguments, ids)
+    maps, labels = maps_and_labels(arguments, ids, calibration)
     photos = find_photos(arguments, ids) if arguments.photos is not None else []
     readings = Readings(maps, "report", quiet=arguments.quiet)
     evidence = gather(readings, labels, calibration, rule=rule)

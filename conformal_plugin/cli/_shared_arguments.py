@@ -11,6 +11,8 @@ from conformal_plugin.files import LARGEST_MAP_BYTES
 __all__ = [
     "add_ids",
     "add_ignore_index",
+    "add_label_map",
+    "add_label_style",
     "add_labels",
     "add_maps",
     "add_output",
@@ -89,6 +91,19 @@ def add_labels(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="true classes: ID.png, pixel values being class indices (palette or grey)",
     )
+    add_label_map(parser, "they are classes")
+
+
+def add_label_map(parser: argparse.ArgumentParser | argparse._ArgumentGroup, default: str) -> None:
+    """What the values of masks mean."""
+    parser.add_argument(
+        "--label-map",
+        metavar="MAP",
+        help="what the values or colours of masks mean: cityscapes (ids to trainIds), ade20k, "
+        "reduce-zero-label, binary (0, and 1 or 255), binary-threshold, voc-colours, indices, "
+        "entries such as 255=1 or 0=ignore,1=0,#804080=2, or a JSON file of them (default: "
+        f"{default})",
+    )
 
 
 def add_threshold(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
@@ -125,6 +140,32 @@ def add_resize(parser: argparse.ArgumentParser, target: str) -> None:
         "--resize",
         action="store_true",
         help=f"resize maps of another size than the {target} bilinearly instead of refusing them",
+    )
+
+
+def add_label_style(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """How label files are written."""
+    add_label_map(parser, "the calibration's")
+    parser.add_argument(
+        "--grey",
+        nargs="?",
+        const="8",
+        choices=("8", "16"),
+        metavar="BITS",
+        help="write grey PNGs of 8 or 16 bits, for code that reads masks as grey (default: a "
+        "palette, with the colours of the label map or VOC's)",
+    )
+    parser.add_argument(
+        "--own-numbers",
+        action="store_true",
+        help="write the numbers that the masks have by the label map, and not classes",
+    )
+    parser.add_argument(
+        "--dropped",
+        type=int,
+        metavar="LABEL",
+        help="with --own-numbers: what dropped pixels hold (default: the first number that the "
+        "label map ignores)",
     )
 
 

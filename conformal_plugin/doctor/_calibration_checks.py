@@ -29,6 +29,11 @@ def settings_of_the_pseudo_labels(case: Case) -> Iterator[Finding]:
         )
         return
     settings = case.label_settings
+    if "own_numbers" in settings:
+        yield error(
+            f"the labels in {folder} hold the numbers of the masks, not classes",
+            "filter again without --own-numbers: the inserted lines train on classes",
+        )
     ignored = settings.get("ignore_index")
     if ignored != case.options.ignore_index:
         yield error(

@@ -14,11 +14,12 @@ from conformal_plugin.adapters.labels import PseudoLabelFolder
 from conformal_plugin.adapters.loop import HOST_KEY, HostConfig
 from conformal_plugin.adapters.patching import HostScript, Recipe, host_scripts
 from conformal_plugin.calibration import Calibration
-from conformal_plugin.doctor._contents import Contents, LabelMap, read_map
+from conformal_plugin.doctor._contents import Contents, SeenLabel, read_map
 from conformal_plugin.doctor._id_lines import IdLine, NotKnownError, drawn, read_lines
 from conformal_plugin.doctor._yaml import plain_values
 from conformal_plugin.errors import ConformalError, SourceFileError
-from conformal_plugin.files import read_label
+from conformal_plugin.files import LabelReader
+from conformal_plugin.scores import LabelMap
 
 __all__ = ["SETTINGS", "Case", "Progress", "read_config"]
 
@@ -67,6 +68,8 @@ class Case:
         labelled_list: the file of the labelled ids, None where it was not given.
         unlabelled_list: that of the unlabelled ids.
         sample: how many images of a list are read.
+        label_map: what the host makes of the values of its masks; None where it takes them as they
+            are.
         progress: goes through images that are read.
     """
 
@@ -77,6 +80,7 @@ class Case:
     labelled_list: Path | None = None
     unlabelled_list: Path | None = None
     sample: int = 200
+    label_map: LabelMap | None = None
     progress: Progress = field(default=lambda items, title: items)
 
     def inside(self, path: str | Path) -> Path:
@@ -154,8 +158,9 @@ class Case:
             for line in drawn(self.labelled, self.sample)
             if line.mask and (root / line.mask).is_file()
         ]
+        read = LabelReader(self.label_map)
         maps = [
-            read_map(str(line.mask), root / line.photo, partial(read_label, path))
+            read_map(str(line.mask), root / line.photo, partial(read, path))
             for line, path in self.progress(lines, "labelled masks")
         ]
         return self._contents(maps, self.labelled, "labelled masks")
@@ -174,7 +179,7 @@ class Case:
             maps.append(read_map(line.photo, root / line.photo, read))
         return self._contents(maps, self.unlabelled, "pseudo-labels")
 
-    def _contents(self, maps: list[LabelMap], lines: Sequence[IdLine], what: str) -> Contents:
+    def _contents(self, maps: list[SeenLabel], lines: Sequence[IdLine], what: str) -> Contents:
         if not maps:
             raise NotKnownError(f"there are no {what} to read")
         return Contents(maps, len({line.photo for line in lines if line.photo}))

@@ -13,13 +13,13 @@ import numpy as np
 from conformal_plugin.errors import ConformalError
 from conformal_plugin.files import image_size
 
-__all__ = ["Contents", "LabelMap", "read_map"]
+__all__ = ["Contents", "SeenLabel", "read_map"]
 
 Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class LabelMap:
+class SeenLabel:
     """A label map that was looked at.
 
     Attributes:
@@ -46,7 +46,7 @@ class Contents:
         photos: how many different photos the list has.
     """
 
-    maps: Sequence[LabelMap]
+    maps: Sequence[SeenLabel]
     photos: int
 
     @property
@@ -63,13 +63,13 @@ class Contents:
         return total
 
 
-def read_map(name: str, photo: Path, read: Callable[[], Any]) -> LabelMap:
+def read_map(name: str, photo: Path, read: Callable[[], Any]) -> SeenLabel:
     """Look at one label map and at the size of its photo."""
     try:
         labels = read()
         values, counts = np.unique(labels, return_counts=True)
         size = (labels.shape[0], labels.shape[1])
         by_value = dict(zip(values.tolist(), counts.tolist()))
-        return LabelMap(name, size, image_size(photo), by_value)
+        return SeenLabel(name, size, image_size(photo), by_value)
     except ConformalError as problem:
-        return LabelMap(name, problem=str(problem))
+        return SeenLabel(name, problem=str(problem))

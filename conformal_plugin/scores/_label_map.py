@@ -160,7 +160,7 @@ class LabelMap:
         wide = pixels.astype(np.int64)
         packed = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
         present, places = np.unique(packed, return_inverse=True)
-        rest = ignore_index if self._rest == IGNORE else _REFUSED
+        rest = None if self._rest == IGNORE else _REFUSED
         table = np.array(
             [_number(self._colours.get(int(c), rest), ignore_index) for c in present],
             dtype=np.int64,
@@ -189,6 +189,11 @@ class LabelMap:
         for value, target in self._values.items():
             own.setdefault(ignore_index if target is None else target, value)
         if dropped is not None:
+            if dropped in {own[target] for target in own if target != ignore_index}:
+                raise OptionError(
+                    f"dropped pixels cannot hold {dropped}, which is a class in the masks' own "
+                    f"numbers; choose a number that is none"
+                )
             own[ignore_index] = dropped
         spoken_for = self._values.keys() | (own.keys() - {ignore_index})
         if ignore_index not in own and ignore_index in spoken_for:
@@ -258,9 +263,9 @@ class LabelMap:
         """What each value from ``low`` to ``high`` becomes."""
         if self._rest is None:
             table = np.arange(low, high + 1, dtype=np.int64)
-            for target in self.classes:
-                if low <= target <= high:  # would have two meanings
-                    table[target - low] = _REFUSED
+            for taken in self.classes:
+                if low <= taken <= high:  # would have two meanings
+                    table[taken - low] = _REFUSED
         else:
             rest = ignore_index if self._rest == IGNORE else _REFUSED
             table = np.full(high - low + 1, rest, dtype=np.int64)

@@ -1,0 +1,308 @@
+"""From a list to pseudo-labels and into a training loop, for data sets as they lie on disk."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+
+from conformal_plugin import Calibration
+from conformal_plugin.adapters.labels import AlignedPseudoLabels
+from conformal_plugin.files import read_label, voc_palette
+
+ANNOTATOR = """
+import numpy as np
+def scores(photo):
+    # Red says the class, green how sure one can be of it.
+    classes = np.minimum(photo[..., 0] // 20, CLASSES - 1)
+    sure = .5 + photo[..., 1:2].astype(np.float32) / 512
+    one = np.eye(CLASSES, dtype=np.float32)[classes]
+    return np.moveaxis(one * sure + (1 - sure) / CLASSES, 2, 0)
+"""
+
+
+def resize(img, mask):
+    return img, mask
+
+
+def crop(img, mask):
+    return img, mask
+
+
+def hflip(img, mask):
+    flip = Image.Transpose.FLIP_LEFT_RIGHT
+    return img.transpose(flip), mask.transpose(flip)
+
+
+class HostData(Dataset):
+    """The dataset of a host: lines ``PHOTO MASK``, joined to its root."""
+
+    mode = "train_u"
+
+    def __init__(self, root, id_path):
+        self.root, self.ids = Path(root), Path(id_path).read_text().splitlines()
+
+    def __len__(self):
+        return len(self.ids)
+
+    def __getitem__(self, item):
+        photo, mask = (Image.open(self.root / path) for path in self.ids[item].split(" "))
+        img, mask = resize(photo.convert("RGB"), mask)
+        img, mask = crop(img, mask)
+        img, mask = hflip(img, mask)
+        return (torch.from_numpy(np.array(img)).permute(2, 0, 1),)
+
+
+class Folder:
+    """A data set in the making: photos and masks where they lie, and lists of them."""
+
+    def __init__(self, root: Path, classes: int) -> None:
+        self.root, self.classes = root, classes
+        self.rng = np.random.default_rng(5)
+        self.truth: dict[str, np.ndarray] = {}
+
+    def add(self, photo: str, mask: str, encode=lambda labels: labels, mode=None) -> str:
+        """A photo and its mask, which holds ``encode(classes)``; gives the line of the list."""
+        coarse = self.rng.integers(0, self.classes, (4, 5))
+        labels = np.kron(coarse, np.ones((6, 6), int)).astype(np.uint8)
+        pixels = self.rng.integers(0, 256, (*labels.shape, 3), dtype=np.uint8)
+        pixels[..., 0] = 20 * labels + self.rng.integers(0, 20, labels.shape)
+        wrong = self.rng.random(labels.shape) < 0.03
+        pixels[..., 0][wrong] = self.rng.integers(0, 20 * self.classes, int(wrong.sum()))
+        for path in (photo, mask):
+            (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(self.root / photo, quality=100, subsampling=0)
+        image = Image.fromarray(np.asarray(encode(labels), dtype=np.uint8))
+        if mode == "P":
+            image.putpalette(voc_palette())
+        image.save(self.root / mask)
+        self.truth[photo] = labels
+        return f"{photo} {mask}"
+
+    def lists(self, lines: list[str], labelled: int) -> None:
+        for name, some in (
+            ("all", lines),
+            ("labelled", lines[:labelled]),
+            ("unlabelled", lines[labelled:]),
+        ):
+            text = "".join(f"{line}\n" for line in some)
+            (self.root / f"{name}.txt").write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """Changes into an empty folder in which an annotator of ``classes`` lies."""
+
+    def make(classes: int) -> Folder:
+        (tmp_path / "layout_annotator.py").write_text(f"CLASSES = {classes}\n{ANNOTATOR}")
+        names = "".join(f"class {number}\n" for number in range(classes))
+        (tmp_path / "classes.txt").write_text(names)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.syspath_prepend(str(tmp_path))
+        return Folder(tmp_path, classes)
+
+    yield make
+    sys.modules.pop("layout_annotator", None)
+
+
+def steps(run, photos, masks, *calibrating, endings=(), filtering=()):
+    """From the lists to pseudo-labels; gives what ``evaluate`` measures."""
+    maps = ["--maps", "maps", "--quiet"]
+    for command in (
+        [
+            *("annotate", "--photos", photos, "--ids", "all.txt", "--quiet", "--out", "maps"),
+            *("--annotator", "layout_annotator:scores", "--classes", "classes.txt"),
+        ],
+        [
+            *("calibrate", *maps, "--labels", masks, "--ids", "labelled.txt", "--alpha", 0.1),
+            *("-o", "c.json", *calibrating, *endings),
+        ],
+        [
+            *("filter", *maps, "--ids", "unlabelled.txt", "--calibration", "c.json"),
+            *("--photos", photos, "--out", "pseudo", "--id-list", "pairs.txt", "--root", "."),
+            *("--rule", "most-probable", *filtering),
+        ],
+    ):
+        done = run(*command)
+        assert done.code == 0, done.err
+        assert "warning" not in done.err, done.err
+    measured = run(
+        *("evaluate", *maps, "--labels", masks, "--ids", "unlabelled.txt", "--json"),
+        *("--calibration", "c.json", "--rule", "most-probable", *endings),
+    )
+    assert measured.code == 0, measured.err
+    return json.loads(measured.out)
+
+
+def trained_on(folder: Folder, id_path: str) -> None:
+    """Every photo of the host's loader comes with its own label, flipped as it was."""
+    data = AlignedPseudoLabels(HostData(folder.root, id_path), "pseudo")
+    for line, (photo, label) in zip(data.ids, data):
+        truth = torch.from_numpy(folder.truth[line.split(" ")[0]]).long().flip(-1)
+        kept = label != 255
+        assert photo.shape[1:] == label.shape
+        assert (label[kept] == truth[kept]).float().mean() > 0.9
+        assert kept.any()
+
+
+CITY_CLASSES = 7
+
+
+def cityscapes(folder: Folder, kind: str, encode=lambda labels: labels) -> None:
+    lines = []
+    for number in range(12):
+        city = ("aachen", "bremen", "ulm")[number % 3]
+        frame = f"{city}/{city}_{number:06d}_000019"
+        lines.append(
+            folder.add(
+                f"leftImg8bit/train/{frame}_leftImg8bit.png",
+                f"gtFine/train/{frame}_gtFine_{kind}.png",
+                encode,
+            )
+        )
+    folder.lists(lines, 6)
+
+
+def test_cityscapes_as_unimatch_lists_it(run, work):
+    folder = work(CITY_CLASSES)
+    cityscapes(folder, "labelTrainIds")
+    measured = steps(run, "leftImg8bit/train", "gtFine/train")
+    assert measured["precision"] > 0.9
+    assert measured["n_images"] == 6
+    trained_on(folder, "unlabelled.txt")  # the host's own list
+    trained_on(folder, "pairs.txt")  # and the one that filter wrote
+    frame = "aachen/aachen_000006_000019_leftImg8bit"
+    expected = f"leftImg8bit/train/{frame}.png pseudo/{frame}.png"
+    assert expected in (folder.root / "pairs.txt").read_text().splitlines()
+
+
+def test_cityscapes_ids_become_train_ids_and_ids_again(run, work):
+    ids = np.array([7, 8, 11, 12, 13, 17, 19])
+    folder = work(19)
+    folder.classes = CITY_CLASSES
+    cityscapes(folder, "labelIds", lambda labels: ids[labels])
+    done = run(
+        *("annotate", "--photos", "leftImg8bit/train", "--quiet", "--out", "maps"),
+        *("--annotator", "layout_annotator:scores", "--classes", "classes.txt"),
+    )
+    assert done.code == 0, done.err
+    done = run(
+        *("calibrate", "--maps", "maps", "--labels", "gtFine/train", "--ids", "labelled.txt"),
+        *("--label-map", "cityscapes", "--alpha", 0.1, "-o", "c.json"),
+    )
+    assert done.code == 0, done.err
+    assert Calibration.load("c.json").label_map(np.uint8([[7, 8, 0]])).tolist() == [[0, 1, 255]]
+    for number, (options, mode) in enumerate(
+        (([], "P"), (["--own-numbers"], "P"), (["--own-numbers", "--grey"], "L"))
+    ):
+        out = folder.root / f"labels{number}"
+        command = (
+            *("filter", "--maps", "maps", "--ids", "unlabelled.txt", "--calibration", "c.json"),
+            *("--rule", "most-probable", "--out", out, *options, "--json"),
+        )
+        first, again = run(*command), run(*command)
+        assert first.code == again.code == 0, again.err
+        assert json.loads(again.out)["written"] == 0
+        assert json.loads(again.out)["share_per_class"] == json.loads(first.out)["share_per_class"]
+        path = next(out.rglob("*.png"))
+        with Image.open(path) as image:
+            assert image.mode == mode
+        held = set(np.unique(read_label(path)).tolist())
+        assert held <= ({*ids.tolist(), 0} if options else {*range(CITY_CLASSES), 255})
+
+
+def test_train_ids_are_not_taken_for_ids(run, work):
+    folder = work(CITY_CLASSES)
+    cityscapes(folder, "labelTrainIds")
+    (folder.root / "maps").mkdir()
+    for photo in folder.truth:
+        path = folder.root / "maps" / Path(photo).relative_to("leftImg8bit/train")
+        path.parent.mkdir(exist_ok=True)
+        np.save(path.with_suffix(".npy"), np.full((19, 24, 30), 0.5, np.float32))
+    done = run(
+        *("calibrate", "--maps", "maps", "--labels", "gtFine/train", "--ids", "labelled.txt"),
+        *("--label-map", "cityscapes", "-o", "c.json"),
+    )
+    assert done.code == 2
+    assert "holds trainIds already" in done.err
+
+
+def test_ade20k(run, work):
+    folder = work(9)
+    lines = [
+        folder.add(
+            f"images/training/ADE_train_{number:08d}.jpg",
+            f"annotations/training/ADE_train_{number:08d}.png",
+            lambda labels: np.where(np.arange(labels.shape[1]) < 3, 0, labels + 1),
+        )
+        for number in range(12)
+    ]
+    folder.lists(lines, 6)
+    measured = steps(run, "images/training", "annotations/training", "--label-map", "ade20k")
+    assert measured["precision"] > 0.9
+    trained_on(folder, "unlabelled.txt")
+
+
+def test_a_binary_medical_folder(run, work):
+    """Masks of 0 and 255 that end in ``_mask``, beside the photos; ids without columns."""
+    folder = work(2)
+    names = [f"case_{number}" for number in range(12)]
+    for name in names:
+        folder.add(f"set/{name}.png", f"set/{name}_mask.png", lambda labels: 255 * labels)
+    folder.lists(names, 6)
+    measured = steps(
+        *(run, "set", "set", "--label-map", "binary"),
+        endings=("--label-suffix", "_mask"),
+        filtering=("--own-numbers", "--dropped", 127, "--grey"),
+    )
+    assert measured["precision"] > 0.9
+    assert measured["pixels_per_class"][0] > 0 < measured["pixels_per_class"][1]
+    with Image.open("pseudo/case_7.png") as image:
+        assert image.mode == "L"
+        assert set(np.unique(image)) <= {0, 127, 255}
+    done = run(
+        *("filter", "--maps", "maps", "--ids", "unlabelled.txt", "--calibration", "c.json"),
+        *("--photos", "set", "--out", "pseudo", "--id-list", "pairs.txt", "--root", "."),
+        *("--rule", "most-probable", "--overwrite"),
+    )
+    assert done.code == 0, done.err
+    trained_on(folder, "pairs.txt")
+
+
+def test_masks_beside_their_photos_are_no_photos(run, work):
+    folder = work(2)
+    for number in range(2):
+        folder.add(f"set/{number}.png", f"set/{number}_mask.png")
+    done = run(
+        *("annotate", "--photos", "set", "--quiet", "--out", "maps", "--json"),
+        *("--annotator", "layout_annotator:scores", "--classes", "classes.txt"),
+    )
+    assert json.loads(done.out)["photos"] == 2
+    done = run("calibrate", "--maps", "maps", "--labels", "set", "-o", "c.json")
+    assert done.code == 2
+    assert "--label-suffix" in done.err
+
+
+def test_coco_stuff(run, work):
+    folder = work(8)
+    lines = []
+    for split, masks in (("train2017", "train2017"), ("val2017", "val2017")):
+        for number in range(6):
+            # The two splits count their photos alike.
+            lines.append(
+                folder.add(
+                    f"images/{split}/{number:012d}.jpg",
+                    f"stuffthingmaps/{masks}/{number:012d}.png",
+                )
+            )
+    folder.lists(lines, 6)
+    measured = steps(run, "images", "stuffthingmaps")
+    assert measured["precision"] > 0.9
+    assert (folder.root / "pseudo" / "val2017" / "000000000003.png").is_file()
+    trained_on(folder, "unlabelled.txt")
