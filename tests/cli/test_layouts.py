@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from torch.utils.data import Dataset
 from conformal_plugin import Calibration
 from conformal_plugin.adapters.labels import AlignedPseudoLabels
 from conformal_plugin.files import read_label, voc_palette
+
+PAGE = Path(__file__).parents[2] / "docs" / "your-data.md"
 
 ANNOTATOR = """
 import numpy as np
@@ -90,6 +94,7 @@ class Folder:
             ("all", lines),
             ("labelled", lines[:labelled]),
             ("unlabelled", lines[labelled:]),
+            ("held_out", lines[labelled:]),
         ):
             text = "".join(f"{line}\n" for line in some)
             (self.root / f"{name}.txt").write_text(text, encoding="utf-8")
@@ -100,7 +105,7 @@ def work(tmp_path, monkeypatch):
     """Changes into an empty folder in which an annotator of ``classes`` lies."""
 
     def make(classes: int) -> Folder:
-        (tmp_path / "layout_annotator.py").write_text(f"CLASSES = {classes}\n{ANNOTATOR}")
+        (tmp_path / "my_model.py").write_text(f"CLASSES = {classes}\n{ANNOTATOR}")
         names = "".join(f"class {number}\n" for number in range(classes))
         (tmp_path / "classes.txt").write_text(names)
         monkeypatch.chdir(tmp_path)
@@ -108,36 +113,23 @@ def work(tmp_path, monkeypatch):
         return Folder(tmp_path, classes)
 
     yield make
-    sys.modules.pop("layout_annotator", None)
+    sys.modules.pop("my_model", None)
 
 
-def steps(run, photos, masks, *calibrating, endings=(), filtering=()):
-    """From the lists to pseudo-labels; gives what ``evaluate`` measures."""
-    maps = ["--maps", "maps", "--quiet"]
-    for command in (
-        [
-            *("annotate", "--photos", photos, "--ids", "all.txt", "--quiet", "--out", "maps"),
-            *("--annotator", "layout_annotator:scores", "--classes", "classes.txt"),
-        ],
-        [
-            *("calibrate", *maps, "--labels", masks, "--ids", "labelled.txt", "--alpha", 0.1),
-            *("-o", "c.json", *calibrating, *endings),
-        ],
-        [
-            *("filter", *maps, "--ids", "unlabelled.txt", "--calibration", "c.json"),
-            *("--photos", photos, "--out", "pseudo", "--id-list", "pairs.txt", "--root", "."),
-            *("--rule", "most-probable", *filtering),
-        ],
-    ):
-        done = run(*command)
+def commands(section: str) -> list[list[str]]:
+    """What the page tells a user of such a data set to type."""
+    (_, text) = PAGE.read_text(encoding="utf-8").split(f"## {section}\n")
+    block = text.split("```bash\n")[1].split("```")[0].replace("\\\n", "")
+    return [shlex.split(line)[1:] for line in block.splitlines()]
+
+
+def follow(run, section: str) -> dict[str, Any]:
+    """Types it; gives what ``evaluate`` measures in the end."""
+    for command in commands(section):
+        done = run(*command, "--quiet", *(["--json"] if command[0] == "evaluate" else []))
         assert done.code == 0, done.err
-        assert "warning" not in done.err, done.err
-    measured = run(
-        *("evaluate", *maps, "--labels", masks, "--ids", "unlabelled.txt", "--json"),
-        *("--calibration", "c.json", "--rule", "most-probable", *endings),
-    )
-    assert measured.code == 0, measured.err
-    return json.loads(measured.out)
+        assert "--label-map" not in done.err, done.err  # no suspicion where all is well
+    return json.loads(done.out)
 
 
 def trained_on(folder: Folder, id_path: str) -> None:
@@ -172,7 +164,7 @@ def cityscapes(folder: Folder, kind: str, encode=lambda labels: labels) -> None:
 def test_cityscapes_as_unimatch_lists_it(run, work):
     folder = work(CITY_CLASSES)
     cityscapes(folder, "labelTrainIds")
-    measured = steps(run, "leftImg8bit/train", "gtFine/train")
+    measured = follow(run, "Cityscapes, as UniMatch lists it")
     assert measured["precision"] > 0.9
     assert measured["n_images"] == 6
     trained_on(folder, "unlabelled.txt")  # the host's own list
@@ -189,7 +181,7 @@ def test_cityscapes_ids_become_train_ids_and_ids_again(run, work):
     cityscapes(folder, "labelIds", lambda labels: ids[labels])
     done = run(
         *("annotate", "--photos", "leftImg8bit/train", "--quiet", "--out", "maps"),
-        *("--annotator", "layout_annotator:scores", "--classes", "classes.txt"),
+        *("--annotator", "my_model:scores", "--classes", "classes.txt"),
     )
     assert done.code == 0, done.err
     done = run(
@@ -244,7 +236,7 @@ def test_ade20k(run, work):
         for number in range(12)
     ]
     folder.lists(lines, 6)
-    measured = steps(run, "images/training", "annotations/training", "--label-map", "ade20k")
+    measured = follow(run, "ADE20K")
     assert measured["precision"] > 0.9
     trained_on(folder, "unlabelled.txt")
 
@@ -256,23 +248,18 @@ def test_a_binary_medical_folder(run, work):
     for name in names:
         folder.add(f"set/{name}.png", f"set/{name}_mask.png", lambda labels: 255 * labels)
     folder.lists(names, 6)
-    measured = steps(
-        *(run, "set", "set", "--label-map", "binary"),
-        endings=("--label-suffix", "_mask"),
-        filtering=("--own-numbers", "--dropped", 127, "--grey"),
-    )
+    measured = follow(run, "A binary medical folder")
     assert measured["precision"] > 0.9
     assert measured["pixels_per_class"][0] > 0 < measured["pixels_per_class"][1]
-    with Image.open("pseudo/case_7.png") as image:
-        assert image.mode == "L"
-        assert set(np.unique(image)) <= {0, 127, 255}
+    trained_on(folder, "pairs.txt")
     done = run(
-        *("filter", "--maps", "maps", "--ids", "unlabelled.txt", "--calibration", "c.json"),
-        *("--photos", "set", "--out", "pseudo", "--id-list", "pairs.txt", "--root", "."),
-        *("--rule", "most-probable", "--overwrite"),
+        *("filter", "--maps", "maps", "--ids", "unlabelled.txt", "--out", "own"),
+        *("--calibration", "calibration.json", "--own-numbers", "--dropped", 127, "--grey"),
     )
     assert done.code == 0, done.err
-    trained_on(folder, "pairs.txt")
+    with Image.open("own/case_7.png") as image:
+        assert image.mode == "L"
+        assert set(np.unique(image)) <= {0, 127, 255}
 
 
 def test_masks_beside_their_photos_are_no_photos(run, work):
@@ -281,7 +268,7 @@ def test_masks_beside_their_photos_are_no_photos(run, work):
         folder.add(f"set/{number}.png", f"set/{number}_mask.png")
     done = run(
         *("annotate", "--photos", "set", "--quiet", "--out", "maps", "--json"),
-        *("--annotator", "layout_annotator:scores", "--classes", "classes.txt"),
+        *("--annotator", "my_model:scores", "--classes", "classes.txt"),
     )
     assert json.loads(done.out)["photos"] == 2
     done = run("calibrate", "--maps", "maps", "--labels", "set", "-o", "c.json")
@@ -302,7 +289,7 @@ def test_coco_stuff(run, work):
                 )
             )
     folder.lists(lines, 6)
-    measured = steps(run, "images", "stuffthingmaps")
+    measured = follow(run, "COCO-Stuff")
     assert measured["precision"] > 0.9
     assert (folder.root / "pseudo" / "val2017" / "000000000003.png").is_file()
     trained_on(folder, "unlabelled.txt")
