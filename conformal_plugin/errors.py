@@ -2,6 +2,7 @@
 
 __all__ = [
     "AlphaError",
+    "AnnotatorError",
     "CalibrationFileError",
     "ConformalError",
     "DeviceMismatchError",
@@ -44,6 +45,10 @@ class LabelError(ConformalError, ValueError):
 
 class AlphaError(ConformalError, ValueError):
     """A miscoverage level outside the open interval (0, 1)."""
+
+
+class AnnotatorError(ConformalError, RuntimeError):
+    """An annotator that failed on a photo: its own error, or what it gave is no class scores."""
 
 
 class OptionError(ConformalError, ValueError):

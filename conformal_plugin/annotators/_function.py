@@ -11,7 +11,7 @@ import torch
 
 from conformal_plugin.annotators._background import check_background_rule, with_background
 from conformal_plugin.annotators._protocol import Photo
-from conformal_plugin.errors import OptionError
+from conformal_plugin.errors import AnnotatorError, OptionError
 from conformal_plugin.scores import to_tensor
 
 __all__ = ["FunctionAnnotator"]
@@ -68,10 +68,30 @@ class FunctionAnnotator:
 
     def annotate(self, photos: Sequence[Photo]) -> list[torch.Tensor]:
         """Class scores ``(K, H, W)`` of each photo."""
-        return [
-            with_background(to_tensor(self._function(photo), "scores"), self.background)
-            for photo in photos
-        ]
+        return [with_background(self._scores(photo), self.background) for photo in photos]
+
+    def _scores(self, photo: Photo) -> torch.Tensor:
+        """What the function gives, checked as far as forming background needs it.
+
+        Raises:
+            AnnotatorError: masks without scores, or another number of classes than it is asked for.
+        """
+        scores = to_tensor(self._function(photo), "scores")
+        if scores.dtype == torch.bool:
+            raise AnnotatorError(
+                "the function gave masks of true and false; a class score says how sure it is, "
+                "from 0 to 1: give each mask times its score, as float32"
+            )
+        if self.background == "complement" and scores.ndim == 3:
+            asked = len(self.class_names) - 1
+            if len(scores) != asked:
+                raise AnnotatorError(
+                    f"the function gave scores of shape {tuple(scores.shape)} where {asked} "
+                    f"classes were expected, all but background, which is formed of them; give "
+                    f"zeros for classes that were not found, or choose another background rule "
+                    f"where the function gives background itself"
+                )
+        return scores
 
 
 def _name(function: Callable[..., Any]) -> str:

@@ -6,10 +6,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
+from conformal_plugin._messages import shortened
 from conformal_plugin.annotators._protocol import Annotator, Photo, check_maps
-from conformal_plugin.errors import ConformalError, SourceFileError
+from conformal_plugin.errors import AnnotatorError, ConformalError, SourceFileError
 
 __all__ = ["Batch", "Result", "in_batches", "through"]
 
@@ -50,6 +51,7 @@ def through(
     write: Callable[[str, Any], None],
     readers: int = 2,
     writers: int = 2,
+    skip_failing: bool = False,
 ) -> Iterator[Result]:
     """Annotate batches, yielding a result for each id that was to be written, as it is written.
 
@@ -62,9 +64,11 @@ def through(
         write: keeps the scores of an id, called in ``writers`` threads.
         readers: number of threads that read.
         writers: number of threads that write.
+        skip_failing: whether photos on which ``annotator`` fails are skipped.
 
     Raises:
-        ConformalError: of ``annotator`` and ``write``, with the photos' ids.
+        ConformalError: of ``annotator`` and ``write``, with the photos' ids; an AnnotatorError for
+            what else the annotator raises.
     """
     reading = ThreadPoolExecutor(readers, thread_name_prefix="read")
     writing = ThreadPoolExecutor(writers, thread_name_prefix="write")
@@ -80,7 +84,11 @@ def through(
                         yield Result(name, str(error))
             if not wanted & photos.keys():
                 continue
-            for name, scores in zip(photos, _annotated(annotator, photos)):
+            maps, failed = _annotated(annotator, photos)
+            if failed and not skip_failing:
+                _raise(failed)
+            yield from (Result(name, str(why)) for name, why in failed.items() if name in wanted)
+            for name, scores in maps.items():
                 if name in wanted:
                     written.append((name, writing.submit(write, name, scores)))
             # No more maps wait in memory than the next batch brings.
@@ -106,13 +114,39 @@ def _read_ahead(
     yield from ahead
 
 
-def _annotated(annotator: Annotator, photos: dict[str, Photo]) -> Sequence[Any]:
+def _annotated(
+    annotator: Annotator, photos: dict[str, Photo]
+) -> tuple[dict[str, Any], dict[str, Exception]]:
+    """The maps of a batch; where it fails those of single photos, and why the others fail."""
     try:
-        maps = annotator.annotate(list(photos.values()))
-        check_maps(annotator, list(photos.values()), maps)
-    except ConformalError as error:
-        raise type(error)(f"images {', '.join(photos)}: {error}") from error
+        return dict(zip(photos, _checked(annotator, list(photos.values())))), {}
+    except Exception as whole:  # a model can fail in any way, and on one of the photos alone
+        maps: dict[str, Any] = {}
+        failed: dict[str, Exception] = {}
+        for name, photo in photos.items():
+            try:
+                (maps[name],) = _checked(annotator, [photo])
+            except Exception as error:
+                failed[name] = error
+        if not maps:  # what was said of all together is what is wrong
+            failed = dict.fromkeys(photos, whole)
+        return maps, failed
+
+
+def _checked(annotator: Annotator, photos: list[Photo]) -> Sequence[Any]:
+    maps = annotator.annotate(photos)
+    check_maps(annotator, photos, maps)
     return maps
+
+
+def _raise(failed: dict[str, Exception]) -> NoReturn:
+    names, first = ", ".join(failed), next(iter(failed.values()))
+    if isinstance(first, ConformalError):
+        raise type(first)(f"images {names}: {first}") from first
+    raise AnnotatorError(
+        f"images {names}: the annotator failed ({type(first).__name__}: {shortened(first)}); mend "
+        f"it, or skip such photos (--skip-failing on the command line)"
+    ) from first
 
 
 def _finished(written: deque[tuple[str, Future[None]]], remaining: int) -> Iterator[Result]:

@@ -6,7 +6,12 @@ import argparse
 from pathlib import Path
 
 from conformal_plugin._choices import RULES
-from conformal_plugin.cli._shared_arguments import add_ids, add_label_style, add_output
+from conformal_plugin.cli._shared_arguments import (
+    add_follow_exif,
+    add_ids,
+    add_label_style,
+    add_output,
+)
 
 __all__ = ["AMP", "BACKGROUND_RULES", "DESCRIPTION", "EXAMPLES", "PRECISIONS", "add_options"]
 
@@ -60,6 +65,7 @@ def _add_photos(parser: argparse.ArgumentParser) -> None:
         "--photos", type=Path, required=True, metavar="DIR", help="photos ID.jpg or ID.png"
     )
     add_ids(group, "all photos in --photos")
+    add_follow_exif(group)
 
 
 def _add_annotator(parser: argparse.ArgumentParser) -> None:
@@ -161,6 +167,12 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
         "--amp",
         choices=AMP,
         help="automatic mixed precision (default: float16 on a GPU, else off)",
+    )
+    group.add_argument(
+        "--skip-failing",
+        action="store_true",
+        help="skip photos on which the annotator fails, for want of memory for instance, as those "
+        "that cannot be read (default: end with their names)",
     )
     for name, default, what in (
         ("batch-size", 4, "photos that go through the model together"),

@@ -50,7 +50,8 @@ def run(arguments: argparse.Namespace) -> None:
         )
     listed = _ids(arguments)
     ids = listed.ids
-    photos = TakenPhotos(dict(zip(ids, find_photos(arguments, listed))))
+    paths = dict(zip(ids, find_photos(arguments, listed)))
+    photos = TakenPhotos(paths, follow_exif=arguments.follow_exif)
     kept = target(arguments, photos)
     annotator = chosen_annotator(arguments, rank)
     for line in getattr(annotator, "notes", ()):
@@ -69,6 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
         write=kept.write,
         readers=arguments.readers,
         writers=arguments.writers,
+        skip_failing=arguments.skip_failing,
     )
     skipped = [
         result
@@ -77,8 +79,9 @@ def run(arguments: argparse.Namespace) -> None:
     ]
     if mine and len(skipped) == mine:
         raise SourceFileError(
-            f"none of the {mine} photos could be read; the first: {skipped[0].problem}"
+            f"none of the {mine} photos could be annotated; the first: {skipped[0].problem}"
         )
+    _note_turned(photos, quiet=arguments.quiet)
     content = {
         "rank": rank.number,
         "world": rank.world,
@@ -95,6 +98,23 @@ def _ids(arguments: argparse.Namespace) -> IdList:
     if arguments.ids is None:
         return photos_in_folder(arguments.photos, PHOTO_SUFFIXES, naming_of(arguments))
     return ids_of_list(arguments, arguments.ids)
+
+
+def _note_turned(photos: TakenPhotos, *, quiet: bool) -> None:
+    if not photos.turned:
+        return
+    names = ", ".join(photos.turned[:3]) + (", ..." if len(photos.turned) > 3 else "")
+    how = "turned so" if photos.follow_exif else "taken as stored"
+    what = (
+        "training code must turn them, too"
+        if photos.follow_exif
+        else ("masks drawn in a viewer are turned, for which --follow-exif is")
+    )
+    note(
+        f"the EXIF of {len(photos.turned)} photos says that they are to be turned ({names}), and "
+        f"they were {how}: {what}",
+        quiet=quiet,
+    )
 
 
 def _shown(results: Iterator[Result], total: int, done: int, *, quiet: bool) -> Iterator[Result]:
@@ -133,6 +153,6 @@ def _report(
     if skipped:
         listed = "\n".join(f"  {result.name}: {result.problem}" for result in skipped)
         warn(
-            f"{len(skipped)} photos could not be read and have no result; mend them and run the "
-            f"same command again, or take them off the id list:\n{listed}"
+            f"{len(skipped)} photos could not be annotated and have no result; mend them and run "
+            f"the same command again, or take them off the id list:\n{listed}"
         )

@@ -62,7 +62,7 @@ class MapTarget:
         """Open the store, or begin it."""
         self._store = MapStore(
             self._folder,
-            annotator=dict(annotator.fingerprint),
+            annotator={**annotator.fingerprint, **_of_photos(self._photos)},
             class_names=annotator.class_names,
             precision=self._precision,
         )
@@ -128,7 +128,7 @@ class LabelTarget:
             "ignore_index": self._style.dropped,
             "precision": arguments.precision,
             "class_names": list(annotator.class_names),
-            "annotator": dict(annotator.fingerprint),
+            "annotator": {**annotator.fingerprint, **_of_photos(self._taken)},
         }
         self._folder = LabelFolder(arguments.out, settings, self._style)
         try:
@@ -187,6 +187,11 @@ class LabelTarget:
     def _count(self, labels: np.ndarray[Any, Any]) -> None:
         with self._counting:
             self._summary.add(labels)
+
+
+def _of_photos(photos: TakenPhotos) -> dict[str, Any]:
+    """What scores depend on by the way photos are read."""
+    return {"follow_exif": True} if photos.follow_exif else {}
 
 
 def target(arguments: argparse.Namespace, photos: TakenPhotos) -> Target:

@@ -28,9 +28,10 @@ from conformal_plugin.cli._label_maps import label_map_of, label_reader
 from conformal_plugin.cli._outputs import refuse_inputs
 from conformal_plugin.cli._progress import progress
 from conformal_plugin.cli._read_digest import ReadDigest
-from conformal_plugin.cli._report import note, number, print_json, warn
+from conformal_plugin.cli._report import note, number, print_json, warn, warn_of
 from conformal_plugin.cli._sharding import Ranks, sharing
-from conformal_plugin.errors import OptionError, SourceFileError
+from conformal_plugin.errors import ConformalError, OptionError, SourceFileError
+from conformal_plugin.evaluation import LabelDoubts
 from conformal_plugin.files import FileState, IdList, LazySequence, ScoreMap, Taken, checksum
 
 __all__ = ["run"]
@@ -48,6 +49,8 @@ def run(arguments: argparse.Namespace) -> None:
         # that.
         found = ranks.together(lambda: calibration.results(counted))
         read = ranks.gather(calibration.checkpoint.read)
+        doubts = LabelDoubts.of_ranks(ranks.gather(calibration.doubts))
+        ranks.first(lambda: warn_of(doubts.found()))
         ranks.first(lambda: calibration.finish(found, read))
         calibration.checkpoint.remove()
 
@@ -60,6 +63,8 @@ class _Calibrating:
         ids = listed_ids(arguments)
         self._mine = _Images(arguments, ids.take(ranks.share(range(len(ids)))))
         self._label_map = label_map_of(arguments)
+        self.doubts = LabelDoubts(255 if arguments.ignore_index is None else arguments.ignore_index)
+        """What speaks against the labels that this run has counted."""
         self._task = chosen(arguments, _clustering(arguments, ids))
         for prospect in self._task.prospects(len(ids)):
             note(prospect, quiet=arguments.quiet)
@@ -92,13 +97,20 @@ class _Calibrating:
         names = {path.name for path in (*self._outputs, self.checkpoint.path)}
         sweep([self._arguments.output.parent], names.__contains__)
         fresh = self._task.calibrator
-        calibrator, done = self.checkpoint.load(type(fresh)) or (fresh, 0)
+        loaded = self.checkpoint.load(type(fresh))
+        if loaded is None and self.checkpoint.path.exists():
+            note(
+                f"{self.checkpoint.path} is of a run that was refused, with other options or "
+                f"files; beginning anew",
+                quiet=self._arguments.quiet,
+            )
+        calibrator, done = loaded or (fresh, 0)
         if done:
             note(
                 f"going on from {self.checkpoint.path}: {done} of {len(self._mine.ids)} done",
                 quiet=self._arguments.quiet,
             )
-        _count(self._mine, calibrator, self.checkpoint, done)
+        _count(self._mine, calibrator, self.checkpoint, self.doubts, done)
         return calibrator
 
     def results(self, counted: Any) -> list[Calibration]:
@@ -209,7 +221,9 @@ def _clustering(arguments: argparse.Namespace, ids: IdList) -> Any:
     return cluster
 
 
-def _count(images: _Images, calibrator: Any, checkpoint: Checkpoint, done: int) -> None:
+def _count(
+    images: _Images, calibrator: Any, checkpoint: Checkpoint, doubts: LabelDoubts, done: int
+) -> None:
     """Count the images from number ``done`` on."""
     start = done
     maps, labels = (taken[done:].then(_with_checksum) for taken in (images.maps, images.labels))
@@ -220,9 +234,13 @@ def _count(images: _Images, calibrator: Any, checkpoint: Checkpoint, done: int) 
         ):
             with naming(name):
                 calibrator.update(scores.value, label.value, [name])
+                doubts.look(name, scores.value, label.value)
             checkpoint.add(label, scores, of_scores, of_label)
             done += 1
             checkpoint.save_when_due(calibrator)
+    except ConformalError:
+        checkpoint.refused = True
+        raise
     finally:
         # Also where one image is refused: the ones before it need not be read again.
         if done > start:

@@ -65,6 +65,8 @@ class Checkpoint:
         """What was read so far."""
         self.states: list[tuple[FileState, FileState]] = []
         """Of each image counted, the states that its map and its label were in."""
+        self.refused = False
+        """Whether the run ends because an image cannot be used as it is."""
         self._settings = dict(settings)
         self._ids = ids
         self._files = list(zip(maps, labels))
@@ -72,7 +74,9 @@ class Checkpoint:
         self._saved = (0, time.monotonic())
 
     def load(self, kind: type[_Resumable]) -> tuple[_Resumable, int] | None:
-        """The counts so far and the number of images in them; None where there is no file.
+        """The counts so far and the number of images in them; None where there are none.
+
+        A run that was refused is mended, by other settings or files, and then begun anew.
 
         Args:
             kind: the class of the calibrator that was saved.
@@ -90,6 +94,7 @@ class Checkpoint:
             done = int(state.pop("done"))
             files = str(state.pop("files"))
             read = ReadDigest.of_text(str(state.pop("read")))
+            refused = bool(state.pop("refused", False))
             same = settings == self._settings
             calibrator = kind.from_state(state) if same else None
         except Exception as error:  # bytes can go wrong in any way
@@ -97,8 +102,13 @@ class Checkpoint:
                 f"cannot go on from {self.path} ({shortened(error)}); delete it to start anew"
             ) from error
         if calibrator is None:
+            if refused:
+                return None
             self._refuse_settings(settings, remedy)
         if not 0 <= done <= len(self._ids) or files != self._fingerprint_of_first(done):
+            if refused:
+                self._fingerprint, self.states = hashlib.sha256(), []
+                return None
             raise OptionError(
                 f"an unfinished calibration lies in {self.path}, and the {done} images counted in "
                 f"it are not the first {done} here, or their files have changed; {remedy}"
@@ -127,6 +137,7 @@ class Checkpoint:
             "done": np.array(done),
             "files": np.array(self._fingerprint.hexdigest()),
             "read": np.array(self.read.to_text()),
+            "refused": np.array(self.refused),
             **calibrator.state(),
         }
         with atomic_open(self.path) as handle:

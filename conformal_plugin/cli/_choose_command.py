@@ -12,8 +12,9 @@ from conformal_plugin.cli._inputs import find_labels, find_maps, listed_ids, map
 from conformal_plugin.cli._label_maps import label_map_of
 from conformal_plugin.cli._outputs import refuse_inputs
 from conformal_plugin.cli._progress import Readings
-from conformal_plugin.cli._report import print_json, warn
+from conformal_plugin.cli._report import print_json, warn, warn_of
 from conformal_plugin.errors import OptionError
+from conformal_plugin.evaluation import LabelDoubts
 
 __all__ = ["run"]
 
@@ -35,7 +36,9 @@ def run(arguments: argparse.Namespace) -> None:
             "a label": find_labels(arguments, ids),
         },
     )
-    maps, labels = maps_and_labels(arguments, ids)
+    ignore_index = 255 if arguments.ignore_index is None else arguments.ignore_index
+    doubts = LabelDoubts(ignore_index)
+    maps, labels = maps_and_labels(arguments, ids, doubts=doubts)
     choice = choose(
         Readings(maps, "choose", quiet=arguments.quiet),
         labels,
@@ -46,10 +49,11 @@ def run(arguments: argparse.Namespace) -> None:
         rules=arguments.rule,
         classes=arguments.classes,
         background=arguments.background,
-        ignore_index=255 if arguments.ignore_index is None else arguments.ignore_index,
+        ignore_index=ignore_index,
         folds=arguments.folds,
         ids=ids.ids,
     )
+    warn_of(doubts.found())
     outputs = [path for path in (arguments.output, arguments.calibration_out) if path is not None]
     sweep((path.parent for path in outputs), {path.name for path in outputs}.__contains__)
     if arguments.output is not None:

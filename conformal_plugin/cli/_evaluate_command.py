@@ -10,10 +10,10 @@ import numpy as np
 
 from conformal_plugin.cli._inputs import listed_ids, maps_and_labels, naming, threshold
 from conformal_plugin.cli._progress import progress
-from conformal_plugin.cli._report import number, print_json
+from conformal_plugin.cli._report import number, print_json, warn_of
 from conformal_plugin.cli._sharding import Ranks, sharing
 from conformal_plugin.errors import OptionError
-from conformal_plugin.evaluation import PER_IMAGE, Evaluation, Evaluator
+from conformal_plugin.evaluation import PER_IMAGE, Evaluation, Evaluator, LabelDoubts
 
 __all__ = ["run"]
 
@@ -22,12 +22,14 @@ def run(arguments: argparse.Namespace) -> None:
     """Evaluate and print."""
     with sharing() as ranks:
         arguments.quiet = arguments.quiet or ranks.number > 0
-        evaluator = ranks.together(lambda: _evaluated(arguments, ranks)).all_reduce()
-        ranks.first(lambda: _report(arguments, evaluator))
+        evaluator, doubts = ranks.together(lambda: _evaluated(arguments, ranks))
+        evaluator = evaluator.all_reduce()
+        total = LabelDoubts.of_ranks(ranks.gather(doubts))
+        ranks.first(lambda: _report(arguments, evaluator, total))
 
 
-def _evaluated(arguments: argparse.Namespace, ranks: Ranks) -> Evaluator:
-    """The measurements of this rank's share of the images."""
+def _evaluated(arguments: argparse.Namespace, ranks: Ranks) -> tuple[Evaluator, LabelDoubts]:
+    """The measurements of this rank's share of the images, and what speaks against the labels."""
     qhat, ignore_index, rule = _what_to_measure(arguments)
     listed = listed_ids(arguments)
     ids = listed.take(ranks.share(range(len(listed))))
@@ -35,15 +37,18 @@ def _evaluated(arguments: argparse.Namespace, ranks: Ranks) -> Evaluator:
     evaluator = Evaluator(
         qhat, rule=rule, background=arguments.background, ignore_index=ignore_index
     )
+    doubts = LabelDoubts(ignore_index)
     for name, scores, label in progress(
         zip(ids, maps, labels), "evaluate", total=len(ids), quiet=arguments.quiet
     ):
         with naming(name):
             evaluator.update(scores, label)
-    return evaluator
+            doubts.look(name, scores, label)
+    return evaluator, doubts
 
 
-def _report(arguments: argparse.Namespace, evaluator: Evaluator) -> None:
+def _report(arguments: argparse.Namespace, evaluator: Evaluator, doubts: LabelDoubts) -> None:
+    warn_of(doubts.found())
     content = _content(evaluator.result(), arguments.classes)
     if arguments.json:
         print_json({"qhat": getattr(evaluator.qhat, "qhat", evaluator.qhat), **content})

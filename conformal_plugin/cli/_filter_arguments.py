@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from conformal_plugin.cli._shared_arguments import (
+    add_follow_exif,
     add_ignore_index,
     add_label_style,
     add_maps,
@@ -63,6 +64,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="list to write (default: pseudo_labels.txt in the folder of --out)",
     )
+    add_follow_exif(parser)
     add_resize(parser, "photo (needs --photos)")
     parser.add_argument(
         "--overwrite", action="store_true", help="replace labels made with other settings"

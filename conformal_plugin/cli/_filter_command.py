@@ -96,10 +96,11 @@ class _Filtering:
         self._arguments = arguments
         self._qhat, self._ignore_index = threshold(arguments)
         refuse_uninformative(self._qhat)
-        for option in ("resize", "root"):
+        for option in ("resize", "root", "follow_exif"):
             if getattr(arguments, option) and arguments.photos is None:
                 raise OptionError(
-                    f"--{option} is about photos; say where they are with --photos DIR"
+                    f"--{option.replace('_', '-')} is about photos; say where they are with "
+                    f"--photos DIR"
                 )
         listed = listed_ids(arguments)
         self.ids = listed.ids

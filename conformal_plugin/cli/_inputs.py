@@ -13,6 +13,7 @@ from conformal_plugin.calibration import Calibration
 from conformal_plugin.cli._label_maps import label_reader, refuse_train_ids
 from conformal_plugin.cli._report import note
 from conformal_plugin.errors import ConformalError, OptionError
+from conformal_plugin.evaluation import LabelDoubts
 from conformal_plugin.files import (
     LABEL_SUFFIXES,
     MAP_SUFFIXES,
@@ -28,6 +29,7 @@ from conformal_plugin.files import (
     ids_in_folder,
     image_size,
     read_ids,
+    require_axes,
     require_size,
     resize_map,
     take,
@@ -128,12 +130,16 @@ def fitted_maps(
     """
     reader = _reader(arguments)
 
+    follow_exif = what == "photo" and arguments.follow_exif
+
     def resized(name: str, path: Path, image: Path) -> ScoreMap:
-        return resize_map(reader(path), image_size(image))
+        scores, size = reader(path), image_size(image, follow_exif=follow_exif)
+        require_axes(scores, size, name, what)
+        return resize_map(scores, size)
 
     def checked(name: str, path: Path, image: Path) -> ScoreMap:
         scores = reader(path)
-        require_size(scores, image_size(image), name, what)
+        require_size(scores, image_size(image, follow_exif=follow_exif), name, what)
         return scores
 
     def fitted(source: tuple[str, Path, Path]) -> Taken[ScoreMap]:
@@ -154,7 +160,10 @@ def value_of(taken: Taken[T]) -> T:
 
 
 def maps_and_labels(
-    arguments: argparse.Namespace, ids: IdList, qhat: Any = None
+    arguments: argparse.Namespace,
+    ids: IdList,
+    qhat: Any = None,
+    doubts: LabelDoubts | None = None,
 ) -> tuple[LazySequence[ScoreMap], LazySequence[Any]]:
     """The maps of ``ids``, fitted to their labels, and these, in step.
 
@@ -162,6 +171,7 @@ def maps_and_labels(
         arguments: of the command.
         ids: the images.
         qhat: the calibration, whose label map the labels are read by.
+        doubts: looks at every image when its map is read for the first time.
 
     Raises:
         OptionError: ``--classes`` names one that the first map does not have.
@@ -176,7 +186,17 @@ def maps_and_labels(
                 f"--classes must be indices in 0 ... {len(classes) - 1}, as {map_paths[0]} has "
                 f"{len(classes)} classes, got {arguments.classes}"
             )
-    return maps, taken_labels(label_reader(arguments, qhat), label_paths).then(value_of)
+    labels = taken_labels(label_reader(arguments, qhat), label_paths).then(value_of)
+    if doubts is None:
+        return maps, labels
+
+    def looked_at(index: int) -> ScoreMap:
+        scores = maps[index]
+        if not doubts.has_seen(ids.ids[index]):
+            doubts.look(ids.ids[index], scores, labels[index])
+        return scores
+
+    return LazySequence(looked_at, range(len(ids))), labels
 
 
 def threshold(arguments: argparse.Namespace) -> tuple[Any, int]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-__all__ = ["note", "number", "print_json", "warn"]
+__all__ = ["note", "number", "print_json", "warn", "warn_of"]
 
 
 def print_json(content: Mapping[str, Any]) -> None:
@@ -27,6 +27,12 @@ def note(text: str, *, quiet: bool) -> None:
 def warn(text: str) -> None:
     """Print on stderr what the user must know, quiet or not."""
     print(f"warning: {text}", file=sys.stderr)
+
+
+def warn_of(doubts: Iterable[str]) -> None:
+    """Print several remarks that the user must know."""
+    for text in doubts:
+        warn(text)
 
 
 def number(value: float) -> str:

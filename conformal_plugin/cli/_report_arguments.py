@@ -7,6 +7,7 @@ from pathlib import Path
 
 from conformal_plugin._choices import RULES
 from conformal_plugin.cli._shared_arguments import (
+    add_follow_exif,
     add_ignore_index,
     add_labels,
     add_maps,
@@ -54,6 +55,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="photos ID.jpg or ID.png, shown beside the labels",
     )
+    add_follow_exif(group)
     group.add_argument(
         "--names",
         metavar="LIST",

@@ -23,8 +23,9 @@ from conformal_plugin.cli._inputs import (
 )
 from conformal_plugin.cli._outputs import refuse_inputs
 from conformal_plugin.cli._progress import Readings
-from conformal_plugin.cli._report import note, print_json
+from conformal_plugin.cli._report import note, print_json, warn_of
 from conformal_plugin.errors import MissingExtraError, OptionError
+from conformal_plugin.evaluation import LabelDoubts
 from conformal_plugin.files import LazySequence, read_photo
 from conformal_plugin.labelling import label_maps, least_scores, promised_rule
 from conformal_plugin.reporting import (
@@ -57,7 +58,8 @@ def run(arguments: argparse.Namespace) -> None:
     require_template_engine()
     with_png = _with_png(arguments)
     ids = listed_ids(arguments)
-    maps, labels = maps_and_labels(arguments, ids, calibration)
+    doubts = LabelDoubts(calibration.ignore_index)
+    maps, labels = maps_and_labels(arguments, ids, calibration, doubts)
     photos = find_photos(arguments, ids) if arguments.photos is not None else []
     readings = Readings(maps, "report", quiet=arguments.quiet)
     evidence = gather(readings, labels, calibration, rule=rule)
@@ -69,9 +71,10 @@ def run(arguments: argparse.Namespace) -> None:
         ignore_index=calibration.ignore_index,
         ids=ids.ids,
     )
+    warn_of(doubts.found())
     figures = all_figures(calibration, evidence.evaluation, evidence.halves, choice, rule, names)
     chosen = _chosen(evidence, arguments.examples)
-    painted = _Painted(maps, labels, photos, calibration, rule, background)
+    painted = _Painted(maps, labels, photos, calibration, rule, background, arguments.follow_exif)
     layers = {number: painted.layers(number) for number, _ in chosen}
     shown = sorted(
         {int(c) for maps in layers.values() for layer in maps.values() for c in np.unique(layer)}
@@ -154,7 +157,9 @@ class _Painted:
         calibration: Calibration,
         rule: str,
         background: int,
+        follow_exif: bool,
     ) -> None:
+        self._follow_exif = follow_exif
         self._maps = maps
         self._labels = labels
         self._photos = photos
@@ -179,7 +184,15 @@ class _Painted:
 
     def photo(self, number: int) -> dict[str, str]:
         """The photo under its name; nothing where there are no photos."""
-        return {"photo": photo_picture(read_photo(self._photos[number]))} if self._photos else {}
+        return (
+            {
+                "photo": photo_picture(
+                    read_photo(self._photos[number], follow_exif=self._follow_exif)
+                )
+            }
+            if self._photos
+            else {}
+        )
 
 
 def _names(source: str | None, num_classes: int) -> list[str]:

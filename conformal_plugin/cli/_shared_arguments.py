@@ -9,6 +9,7 @@ from conformal_plugin._choices import RULES
 from conformal_plugin.files import LARGEST_MAP_BYTES
 
 __all__ = [
+    "add_follow_exif",
     "add_ids",
     "add_ignore_index",
     "add_label_map",
@@ -100,9 +101,19 @@ def add_label_map(parser: argparse.ArgumentParser | argparse._ArgumentGroup, def
         "--label-map",
         metavar="MAP",
         help="what the values or colours of masks mean: cityscapes (ids to trainIds), ade20k, "
-        "reduce-zero-label, binary (0, and 1 or 255), binary-threshold, voc-colours, indices, "
-        "entries such as 255=1 or 0=ignore,1=0,#804080=2, or a JSON file of them (default: "
+        "reduce-zero-label, one-more, binary (0, and 1 or 255), binary-threshold, voc-colours, "
+        "indices, entries such as 255=1 or 0=ignore,1=0, or a JSON file of them (default: "
         f"{default})",
+    )
+
+
+def add_follow_exif(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Whether photos are turned."""
+    parser.add_argument(
+        "--follow-exif",
+        action="store_true",
+        help="turn photos as their EXIF says, as viewers do in which masks are drawn (default: the "
+        "pixels as stored, as most training code reads them)",
     )
 
 

@@ -13,7 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from conformal_plugin.errors import SourceFileError
-from conformal_plugin.files import FileState, StoreEntry, checksum, image_size, read_photo, take
+from conformal_plugin.files import (
+    FileState,
+    StoreEntry,
+    checksum,
+    image_size,
+    photo_orientation,
+    read_photo,
+    take,
+)
 
 __all__ = ["PhotoRead", "TakenPhotos"]
 
@@ -39,10 +47,14 @@ class TakenPhotos:
 
     Args:
         paths: the photo of each id.
+        follow_exif: whether they are turned as their EXIF says.
     """
 
-    def __init__(self, paths: Mapping[str, Path]) -> None:
+    def __init__(self, paths: Mapping[str, Path], *, follow_exif: bool = False) -> None:
         self.paths = paths
+        self.follow_exif = follow_exif
+        self.turned: list[str] = []
+        """Ids of photos read whose EXIF says that they are to be turned."""
         self._read: dict[str, PhotoRead] = {}
 
     def read(self, name: str) -> npt.NDArray[np.uint8]:
@@ -52,7 +64,9 @@ class TakenPhotos:
             SourceFileError: unreadable, or it changed meanwhile.
         """
         path = self.paths[name]
-        taken = take(partial(read_photo, path), path)
+        taken = take(partial(read_photo, path, follow_exif=self.follow_exif), path)
+        if photo_orientation(path) != 1:
+            self.turned.append(name)
         self._read[name] = PhotoRead(taken.states[0], checksum(taken.value))
         return taken.value
 
@@ -75,10 +89,10 @@ class TakenPhotos:
         path = self.paths[name]
         try:
             if len(entry.source) != _SOURCE.size:
-                return image_size(path) == entry.shape[1:]
+                return image_size(path, follow_exif=self.follow_exif) == entry.shape[1:]
             size, modified, pixels = _SOURCE.unpack(entry.source)
             if FileState.of(path) == FileState(size, modified):
                 return True
-            return checksum(read_photo(path)) == int(pixels)
+            return checksum(read_photo(path, follow_exif=self.follow_exif)) == int(pixels)
         except SourceFileError:
             return False

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from conformal_plugin._lazy import lazily
 
 if TYPE_CHECKING:
+    from conformal_plugin.files._axes import (
+        require_axes as require_axes,
+    )
     from conformal_plugin.files._ids import (
         IdFolder as IdFolder,
         IdList as IdList,
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
     )
     from conformal_plugin.files._photos import (
         PHOTO_SUFFIXES as PHOTO_SUFFIXES,
+        photo_orientation as photo_orientation,
         read_photo as read_photo,
     )
     from conformal_plugin.files._resize import (
@@ -78,6 +82,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazily(
     __name__,
     {
+        "_axes": ("require_axes",),
         "_ids": (
             "IdFolder",
             "IdList",
@@ -114,6 +119,7 @@ __getattr__, __dir__, __all__ = lazily(
         "_palette": ("voc_palette",),
         "_photos": (
             "PHOTO_SUFFIXES",
+            "photo_orientation",
             "read_photo",
         ),
         "_resize": (

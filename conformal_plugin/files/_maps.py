@@ -85,7 +85,8 @@ def read_any_map(path: Path, key: str | None, max_bytes: int) -> FoundMap:
     if found.scores.ndim != 3:
         raise ShapeError(
             f"the map {path} has shape {tuple(found.scores.shape)}; a map file holds the class "
-            f"scores of one image, (K, H, W) with the classes first"
+            f"scores of one image, (K, H, W) with the classes first; of a foreground probability "
+            f"(H, W) make two with conformal_plugin.from_foreground"
         )
     return found
 

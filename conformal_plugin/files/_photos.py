@@ -7,22 +7,36 @@ import os
 import numpy as np
 import numpy.typing as npt
 
-from conformal_plugin.files._images import opened_photo
+from conformal_plugin.files._images import opened_photo, orientation
+from conformal_plugin.files._photo_values import rgb
 
-__all__ = ["PHOTO_SUFFIXES", "read_photo"]
+__all__ = ["PHOTO_SUFFIXES", "photo_orientation", "read_photo"]
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 """How the names of photos end."""
 
 
-def read_photo(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
-    """Read ``(H, W, 3)`` uint8; grey and palette photos become RGB.
+def read_photo(path: str | os.PathLike[str], *, follow_exif: bool = False) -> npt.NDArray[np.uint8]:
+    """Read ``(H, W, 3)`` uint8; grey and palette photos become RGB, 16 bits become 8.
 
-    A camera's note that the photo is to be turned (EXIF) is not followed, since masks are drawn on
-    the pixels as stored and training code reads these.
+    Args:
+        path: the file.
+        follow_exif: turn the photo as its camera noted (EXIF). By default the pixels are taken as
+            stored, since training code reads these.
 
     Raises:
-        SourceFileError: unreadable, cut off, or a PNG whose checksums do not fit.
+        SourceFileError: unreadable, cut off, a PNG whose checksums do not fit, or values that
+            cannot be scaled to 8 bits without a guess.
     """
     with opened_photo(path) as image:
-        return np.array(image.convert("RGB"))
+        return rgb(image, path, follow_exif)
+
+
+def photo_orientation(path: str | os.PathLike[str]) -> int:
+    """How a photo's EXIF says that it is to be turned: 1 for not at all, else 2 ... 8.
+
+    Raises:
+        SourceFileError: unreadable.
+    """
+    with opened_photo(path) as image:
+        return orientation(image)

@@ -6,6 +6,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from conformal_plugin.errors import ShapeError
+from conformal_plugin.files._axes import require_axes
 from conformal_plugin.files._maps import ScoreMap
 from conformal_plugin.scores import back_to_kind, to_tensor
 
@@ -44,14 +45,14 @@ def require_size(scores: ScoreMap, size: tuple[int, int], name: str, other: str)
         other: what has that size: ``"label"`` or ``"photo"``.
 
     Raises:
-        ShapeError: names the id and both sizes.
+        ShapeError: names the id and both sizes, or what the axes look like.
     """
     height, width = scores.shape[1:]
     if (height, width) == tuple(size):
         return
-    turned = " (they are each other's transpose)" if (width, height) == tuple(size) else ""
+    require_axes(scores, size, name, other)
     raise ShapeError(
         f"image {name}: the map is {height} x {width} (height x width) and the {other} "
-        f"{size[0]} x {size[1]}{turned}; resize the map with conformal_plugin.files.resize_map "
+        f"{size[0]} x {size[1]}; resize the map with conformal_plugin.files.resize_map "
         f"(--resize on the command line), or check that both belong to the same image"
     )

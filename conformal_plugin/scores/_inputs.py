@@ -34,6 +34,8 @@ __all__ = [
     "true_scores",
 ]
 
+_ROUNDED = 1.001
+"""Below this a score exceeds 1 by rounding alone."""
 _SIGNED = {torch.int8, torch.int16, torch.int32, torch.int64}
 _LABEL_DTYPES = _SIGNED | {torch.uint8, getattr(torch, "uint16", torch.uint8)}
 
@@ -158,7 +160,8 @@ def _from_arrays(scores: Any, labels: Any) -> list[LabelledScores]:
     if label_tensor.shape != expected:
         raise ShapeError(
             f"labels must have shape {tuple(expected)} to go with scores of shape {tuple(shape)}, "
-            f"got {tuple(label_tensor.shape)}; resize one of them, or check the order of the axes"
+            f"got {tuple(label_tensor.shape)}; resize one of them, or check the order of the axes: "
+            f"classes come first, (K, H, W)"
         )
     if score_tensor.device != label_tensor.device:
         raise DeviceMismatchError(
@@ -194,8 +197,14 @@ def check_ignore_index(ignore_index: int, num_classes: int) -> None:
     if 0 <= ignore_index < num_classes:
         raise LabelError(
             f"ignore_index {ignore_index} is a class of the {num_classes} classes here; pass an "
-            f"ignore_index that is none, such as -1, and use it in the labels too"
+            f"ignore_index that is none, such as {_free_label(num_classes)}, and use it in the "
+            f"labels too"
         )
+
+
+def _free_label(num_classes: int) -> int:
+    """A label beyond the classes that a PNG of 8 or 16 bits holds."""
+    return next((free for free in (255, 2**16 - 1) if free >= num_classes), -1)
 
 
 def class_indices(item: LabelledScores, ignore_index: int) -> Tensor:
@@ -215,7 +224,9 @@ def class_indices(item: LabelledScores, ignore_index: int) -> Tensor:
         raise LabelError(
             f"labels must be classes 0 ... {num_classes - 1} or the ignore index {ignore_index}, "
             f"found {shown} ({wrong.numel()} pixels); check the number of classes, read palette "
-            f"masks as indices instead of colours, or map these values to {ignore_index}"
+            f"masks as indices instead of colours, or say what these values mean with a label map "
+            f"(conformal_plugin.LabelMap, --label-map on the command line): classes counted from 1 "
+            f"are reduce-zero-label"
         )
     return labels.masked_fill(ignored, num_classes)
 
@@ -253,7 +264,12 @@ def score_message(wrong: Tensor) -> str:
     parts = [f"{nans} NaN"] if nans else []
     if finite.numel():
         low, high = finite.aminmax()
-        parts.append(f"{finite.numel()} outside, between {float(low):g} and {float(high):g}")
+        parts.append(f"{finite.numel()} outside, between {float(low):.9g} and {float(high):.9g}")
+        if not nans and low > 1 and high < _ROUNDED:
+            return (
+                f"scores must lie in [0, 1], found {parts[0]}: a sum of probabilities exceeds 1 by "
+                f"its rounding; clip it, with scores.clip(0, 1) for instance"
+            )
     return (
         f"scores must lie in [0, 1], found {' and '.join(parts)}; pass probabilities instead of "
         f"logits (softmax or sigmoid), clip scores that exceed 1, and find where NaN comes from"

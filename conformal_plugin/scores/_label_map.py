@@ -68,10 +68,11 @@ class LabelMap:
 
         Args:
             text: ``"cityscapes"`` (ids to trainIds), ``"ade20k"`` and ``"reduce-zero-label"`` (0 is
-                ignored, all others are one less), ``"binary"`` (0, and 1 or 255),
-                ``"binary-threshold"`` (below 128, and from there on), ``"voc-colours"``,
-                ``"indices"`` (numbers are classes, whatever colours a palette gives them); or
-                entries such as ``"0=ignore,1=0,2=1,*=ignore"`` and ``"#804080=0,#f423e8=1"``.
+                ignored, all others are one less), ``"one-more"`` (all are one more, where maps have
+                a background first), ``"binary"`` (0, and 1 or 255), ``"binary-threshold"`` (below
+                128, and from there on), ``"voc-colours"``, ``"indices"`` (numbers are
+                classes, whatever colours a palette gives them); or entries such as
+                ``"0=ignore,1=0,2=1,*=ignore"`` and ``"#804080=0,#f423e8=1"``.
 
         Raises:
             OptionError: neither a name nor entries.

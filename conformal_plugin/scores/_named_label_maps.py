@@ -49,6 +49,7 @@ NAMED: Final[Mapping[str, Callable[[], dict[Any, Any]]]] = {
     "cityscapes": _cityscapes,
     "ade20k": lambda: _one_less(_ADE20K),
     "reduce-zero-label": lambda: _one_less(254),
+    "one-more": lambda: {**{n: n + 1 for n in range(254)}, 255: "ignore", "*": "refuse"},
     "binary": lambda: {0: 0, 255: 1, 1: 1, "*": "refuse"},
     "binary-threshold": _threshold,
     "voc-colours": _voc_colours,

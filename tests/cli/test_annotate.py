@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -168,7 +169,7 @@ def test_a_corrupt_photo_is_skipped_and_listed(work, run):
     summary = json.loads(done.out)
     assert summary["written"] == 7
     assert sorted(summary["skipped"]) == ["p2", "p5"]
-    assert "2 photos could not be read" in done.err
+    assert "2 photos could not be annotated" in done.err
     assert "photos/p5.png" in done.err
     assert not Path("maps/p2.cpmap").exists()
     Path("photos/p2.png").write_bytes(whole)
@@ -182,7 +183,7 @@ def test_no_readable_photo_is_an_error(work, run):
         path.write_bytes(b"nonsense")
     done = run(*arguments())
     assert done.code == 2
-    assert "none of the 9 photos could be read" in done.err
+    assert "none of the 9 photos could be annotated" in done.err
 
 
 @pytest.mark.parametrize("line", ["../photos/p1", "/etc/passwd", "a/../../p1"])
@@ -302,6 +303,75 @@ def test_scores_of_a_wrong_shape_or_range_name_the_photo(work, run):
     done = run(*arguments("--annotator", "wrong_annotator:large", out="b"))
     assert done.code == 2
     assert "image p0: scores must lie in [0, 1], got -1 ... 2" in done.err
+
+
+FAILING = """
+import numpy as np
+def boolean(photo):
+    return np.zeros((3, *photo.shape[:2]), bool)
+def nothing(photo):
+    return np.zeros((0, *photo.shape[:2]), np.float32)
+def memory(photo):
+    if photo.shape[0] in (18, 27):
+        raise RuntimeError("CUDA out of memory")
+    return np.zeros((3, *photo.shape[:2]), np.float32)
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("boolean", "images p0, p1, p2, p3: .*masks of true and false.*times its score"),
+        ("nothing", r"images p0, p1, p2, p3: .*\(0, 15, 24\) where 3 classes.*give zeros"),
+        ("memory", r"images p1: the annotator failed \(RuntimeError: CUDA out of memory\).*--skip"),
+    ],
+)
+def test_a_function_that_fails_names_the_photos(work, run, function, message):
+    Path("failing.py").write_text(FAILING)
+    done = run(*arguments(), "--annotator", f"failing:{function}", "--quiet")
+    assert done.code == 2
+    assert re.search(message, done.err)
+    assert "Traceback" not in done.err
+    sys.modules.pop("failing", None)
+
+
+def test_photos_on_which_an_annotator_fails_can_be_skipped(work, run):
+    Path("failing.py").write_text(FAILING)
+    command = (*arguments(), "--annotator", "failing:memory", "--quiet", "--json", "--skip-failing")
+    done = run(*command)
+    assert done.code == 0, done.err
+    content = json.loads(done.out)
+    assert content["written"] == 7
+    assert content["skipped"] == {"p1": "CUDA out of memory", "p4": "CUDA out of memory"}
+    assert json.loads(run(*command).out)["already_there"] == 7
+    sys.modules.pop("failing", None)
+
+
+def test_photos_that_are_to_be_turned(work, run):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = work.photos["p5"]
+    Image.fromarray(stored).save("photos/p5.png", exif=exif)
+    done = run(*arguments())
+    assert done.code == 0, done.err
+    assert "EXIF of 1 photos says that they are to be turned (p5)" in done.err
+    assert "taken as stored" in done.err
+    np.testing.assert_array_equal(MapStore.open("maps").read("p5"), expected(stored))
+    mixed = run(*arguments("--follow-exif"))
+    assert mixed.code == 2
+    assert "follow_exif" in mixed.err
+    done = run(*arguments("--follow-exif", out="turned"))
+    assert done.code == 0, done.err
+    turned = np.ascontiguousarray(np.rot90(stored, -1))
+    np.testing.assert_array_equal(MapStore.open("turned").read("p5"), expected(turned))
+    Path("p5.txt").write_text("p5\n")
+    command = (
+        *("filter", "--maps", "turned", "--ids", "p5.txt", "--qhat", 0.9, "--photos", "photos"),
+        *("--out", "labels", "--quiet"),
+    )
+    assert "--follow-exif" in run(*command).err
+    assert run(*command, "--follow-exif").code == 0
+    assert read_label("labels/p5.png").shape == turned.shape[:2]
 
 
 def test_an_annotator_of_its_own_brings_its_classes(work, run):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from conformal_plugin import Calibration
-from conformal_plugin.files import read_label
+from conformal_plugin.files import read_label, write_label
 
 IMAGES = 30
 
@@ -210,3 +210,30 @@ def test_a_killed_calibration_with_another_promise_goes_on_too(many, run):
     again = run(*precision[:-1], many.root / "whole.json")
     assert again.code == 0
     assert Calibration.load(output) == Calibration.load(many.root / "whole.json")
+
+
+def test_what_a_refused_run_left_does_not_block_the_mended_one(data, run):
+    """A label that is no class is mended by an option; a killed run still holds to its options."""
+    output = data.root / "calibration.json"
+    last = data.labels / f"{data.ids[-1]}.png"
+    values = read_label(last)
+    values[1, 1] = 99
+    write_label(last, values)
+    command = (
+        *("calibrate", "--maps", data.maps, "--labels", data.labels, "--ids", data.list),
+        *("--alpha", 0.2, "-o", output),
+    )
+    refused = run(*command)
+    assert refused.code == 2
+    assert "99" in refused.err
+    assert output.with_name("calibration.json.partial.npz").exists()
+    mended = run(*command, "--label-map", "99=ignore")
+    assert mended.code == 0, mended.err
+    assert "beginning anew" in mended.err
+    assert not output.with_name("calibration.json.partial.npz").exists()
+    assert run(*command).code == 2
+    first = data.labels / f"{data.ids[0]}.png"
+    write_label(first, read_label(first)[::-1])  # mended by writing files, the first among them
+    values[1, 1] = 255
+    write_label(last, values)
+    assert run(*command).code == 0

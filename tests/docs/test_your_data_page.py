@@ -1,4 +1,4 @@
-"""docs/your-data.md: its snippets print what they say; tests/cli/test_layouts.py runs its commands."""
+"""docs/your-data.md: its snippets print what they say; test_layouts.py runs its commands."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, strategies as st
 
 from conformal_plugin.errors import ShapeError
-from conformal_plugin.files import require_size, resize_map
+from conformal_plugin.files import require_axes, require_size, resize_map
 
 SIDES = st.integers(1, 9)
 
@@ -51,5 +51,37 @@ def test_another_size_is_refused_with_both():
         ShapeError, match=r"image a: the map is 3 x 4 .* the photo 6 x 8;.*--resize"
     ):
         require_size(np.zeros((2, 3, 4)), (6, 8), "a", "photo")
-    with pytest.raises(ShapeError, match="each other's transpose"):
+    with pytest.raises(ShapeError, match="turned by 90 degrees"):
         require_size(np.zeros((2, 3, 4)), (4, 3), "a", "photo")
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "said"),
+    [
+        ((32, 48, 4), (32, 48), r"look like \(H, W, K\).*moveaxis"),
+        ((16, 24, 4), (32, 48), r"look like \(H, W, K\)"),
+        ((4, 32, 48), (48, 32), "turned by 90 degrees"),
+        ((4, 16, 24), (481, 320), "turned by 90 degrees"),
+    ],
+)
+def test_axes_that_resizing_would_make_garbage_of(shape, size, said):
+    scores = np.zeros(shape, np.float32)
+    for check in (require_axes, require_size):
+        with pytest.raises(ShapeError, match=f"image x: .*{said}") as refused:
+            check(scores, size, "x", "label")
+        assert "--resize" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        ((4, 32, 48), (32, 48)),
+        ((4, 16, 24), (32, 48)),
+        ((4, 16, 16), (32, 32)),
+        ((32, 32, 32), (32, 32)),
+        ((21, 30, 40), (32, 48)),
+        ((4, 5, 32, 48), (5, 48, 32)),
+    ],
+)
+def test_axes_that_may_be_right_are_left_alone(shape, size):
+    require_axes(np.zeros(shape, np.float32), size, "x", "label")

@@ -1,0 +1,173 @@
+"""Whether true labels look as if they were read wrongly: their values, and how scores fit them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from conformal_plugin.scores import LabelMap, to_tensor
+
+__all__ = ["LabelDoubts"]
+
+_PIXELS_AN_IMAGE: Final = 4096
+"""As many are compared; the doubts are about whole images."""
+_FAR_BETTER: Final = 0.2
+"""By how much of the pixels another reading must fit better than the one that was taken."""
+_TURNED: Final = (0.3, 0.7)
+"""For one image alone: by how much, and how well at least."""
+_CITYSCAPES: Final = 19
+_SHOWN: Final = 3
+
+
+class LabelDoubts:
+    """Collects what speaks against the labels of a data set, image by image.
+
+    Args:
+        ignore_index: the label of pixels without a class.
+    """
+
+    def __init__(self, ignore_index: int = 255) -> None:
+        self._ignore_index = ignore_index
+        self._held: dict[int, int] = {}
+        self._turned: list[str] = []
+        self._images: set[str] = set()
+        # Most probable class by true label; the last row is for labels one above the classes.
+        self._fit: np.ndarray[Any, Any] | None = None
+
+    def has_seen(self, name: str) -> bool:
+        """Whether an image was looked at."""
+        return name in self._images
+
+    def look(self, name: str, scores: Any, labels: Any) -> None:
+        """Take an image into account, once.
+
+        Args:
+            name: its id.
+            scores: ``(K, H, W)``; volumes are passed over.
+            labels: ``(H, W)``.
+        """
+        truth, maps = np.asarray(labels), to_tensor(scores, "scores")
+        if self.has_seen(name) or maps.ndim != 3 or truth.shape != tuple(maps.shape[1:]):
+            return
+        self._images.add(name)
+        values, counts = np.unique(truth, return_counts=True)
+        for value, count in zip(values.tolist(), counts.tolist()):
+            self._held[value] = self._held.get(value, 0) + count
+        step = max(1, math.isqrt(truth.size // _PIXELS_AN_IMAGE))
+        likely = maps[:, ::step, ::step].float().argmax(0).cpu().numpy()
+        self._compare(likely, truth[::step, ::step], len(maps))
+        self._compare_turned(name, likely, truth, step)
+
+    @classmethod
+    def of_ranks(cls, parts: Sequence[LabelDoubts]) -> LabelDoubts:
+        """What all ranks have seen together."""
+        total = cls(parts[0]._ignore_index)
+        for part in parts:
+            for value, count in part._held.items():
+                total._held[value] = total._held.get(value, 0) + count
+            total._turned += part._turned
+            total._images |= part._images
+            if part._fit is not None:
+                total._fit = part._fit if total._fit is None else total._fit + part._fit
+        return total
+
+    def found(self) -> list[str]:
+        """What looks wrong, each with what mends it; nothing where all is well."""
+        return [
+            text for text in (self._one_class(), self._renumbered(), self._upside_down()) if text
+        ]
+
+    def _compare(self, likely: Any, truth: Any, num_classes: int) -> None:
+        if self._fit is None:
+            self._fit = np.zeros((num_classes + 1, num_classes), dtype=np.int64)
+        if self._fit.shape[1] != num_classes:  # another step says so
+            return
+        known = (truth >= 0) & (truth <= num_classes) & (truth != self._ignore_index)
+        places = truth[known].astype(np.int64) * num_classes + likely[known]
+        self._fit += np.bincount(places, minlength=self._fit.size).reshape(self._fit.shape)
+
+    def _compare_turned(self, name: str, likely: Any, truth: Any, step: int) -> None:
+        turns = (0, 1, 2, 3) if truth.shape[0] == truth.shape[1] else (0, 2)
+        fits = []
+        for turn in turns:
+            turned = np.rot90(truth, turn)[::step, ::step]
+            known = turned != self._ignore_index
+            if not known.any():
+                return
+            fits.append(float((turned == likely)[known].mean()))
+        by, least = _TURNED
+        if max(fits[1:]) >= max(fits[0] + by, least):
+            self._turned.append(name)
+
+    def _one_class(self) -> str:
+        classes = self._held.keys() - {self._ignore_index}
+        if len(classes) != 1 or self._fit is None:
+            return ""
+        (only,) = classes
+        if self._ignore_index not in self._held:
+            return (
+                f"the true labels hold class {only} alone, in all {len(self._images)} images: is "
+                f"that all there is to learn?"
+            )
+        return (
+            f"the true labels hold {only} and {self._ignore_index} alone, and {self._ignore_index} "
+            f"is ignored: one class is left, and nothing measured here says anything. If "
+            f"{self._ignore_index} is a class, as in masks of 0 and 255, pass --label-map binary"
+        )
+
+    def _renumbered(self) -> str:
+        """Whether labels fit far better under other numbers."""
+        if self._fit is None or self._fit.shape[1] < 3:
+            return ""
+        classes = self._fit.shape[1]
+        readings = {
+            "reduce-zero-label": {label: label - 1 for label in range(1, classes + 1)},
+            "one-more": {label: label + 1 for label in range(classes - 1)},
+        }
+        if classes == _CITYSCAPES:
+            ids = np.arange(classes)
+            to_train = LabelMap.of("cityscapes")(ids, -1)
+            readings["cityscapes"] = {int(i): int(t) for i, t in zip(ids, to_train) if t >= 0}
+        pixels = self._fit.sum(axis=1)
+        for name, reading in readings.items():
+            labels = [label for label in reading if pixels[label]]
+            as_read, otherwise = (
+                np.array([self._fit[label, of] / pixels[label] for label, of in pairs])
+                for pairs in (
+                    [(label, min(label, classes - 1)) for label in labels],
+                    [(label, reading[label]) for label in labels],
+                )
+            )
+            better = otherwise > as_read
+            if better.sum() < 2 or better.mean() <= 0.5:
+                continue
+            before, after = float(as_read.mean()), float(otherwise.mean())
+            if after >= max(before + _FAR_BETTER, 2 * before):
+                return _renumbering(name, before, after)
+        return ""
+
+    def _upside_down(self) -> str:
+        if not self._turned:
+            return ""
+        shown = ", ".join(self._turned[:_SHOWN]) + (", ..." if len(self._turned) > _SHOWN else "")
+        return (
+            f"{len(self._turned)} of {len(self._images)} labels fit their map far better when they "
+            f"are turned: {shown}. A photo's EXIF may say that it is to be turned: masks are then "
+            f"drawn on the turned photo, and maps made of the pixels as stored; annotate with "
+            f"--follow-exif, or turn these masks"
+        )
+
+
+def _renumbering(name: str, before: float, after: float) -> str:
+    how = {
+        "reduce-zero-label": "one less, as where classes are counted from 1 and 0 is void",
+        "cityscapes": "ids of Cityscapes, which are no trainIds",
+    }.get(name, "one more, as where maps have a background first that masks do not count")
+    return (
+        f"the true labels fit the maps far better if they are {how}: the most probable class is "
+        f"then right for {100 * after:.0f} % of a class's pixels on average, and for "
+        f"{100 * before:.0f} % as they were read; if so pass --label-map {name}"
+    )

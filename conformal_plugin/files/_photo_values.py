@@ -1,0 +1,52 @@
+"""From what Pillow read of a photo to red, green and blue of 8 bits, or a refusal."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from conformal_plugin.errors import SourceFileError
+from conformal_plugin.files._images import pillow
+
+__all__ = ["rgb"]
+
+_FEWEST: Final = 2**12
+"""What a photo that uses its 16 bits reaches; 10 and 12 bits of a sensor or scanner do not."""
+
+
+def rgb(image: Any, path: str | os.PathLike[str], follow_exif: bool) -> npt.NDArray[np.uint8]:
+    """``(H, W, 3)`` of an image, grey of 16 bits scaled to 8.
+
+    Raises:
+        SourceFileError: floating-point or 32-bit values, 16 bits of which few are used, or several
+            images in one file.
+    """
+    if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
+        raise SourceFileError(
+            f"the photo {path} holds {image.n_frames} images; save the one that is meant, or the "
+            f"bands that are red, green and blue"
+        )
+    if follow_exif:
+        image = pillow("ImageOps").exif_transpose(image)
+    if image.mode == "F" or image.mode.startswith("I"):
+        grey = _of_16_bits(np.asarray(image), path)
+        return np.repeat(grey[..., None], 3, axis=2)
+    return np.array(image.convert("RGB"))
+
+
+def _of_16_bits(
+    values: np.ndarray[Any, Any], path: str | os.PathLike[str]
+) -> npt.NDArray[np.uint8]:
+    low, high = values.min(), values.max()
+    whole = values.dtype.kind in "iu" and low >= 0 and high < 2**16
+    if whole and (high == 0 or high >= _FEWEST):
+        return (values.astype(np.int64) >> 8).astype(np.uint8)
+    held = "16-bit values" if whole else f"{values.dtype} values"
+    raise SourceFileError(
+        f"the photo {path} holds {held} from {low:g} to {high:g}; a photo has 8 bits a colour, or "
+        f"uses all of 16: save it in 8 bits, scaled by one factor for all photos, such as "
+        f"(values / {max(float(high), 1.0):g} * 255).astype(numpy.uint8)"
+    )

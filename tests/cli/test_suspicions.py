@@ -1,0 +1,154 @@
+"""Labels that were read wrongly are told by how the scores fit them, in all commands."""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conformal_plugin import LabelMap
+from conformal_plugin.evaluation import LabelDoubts
+from conformal_plugin.files import write_label
+
+
+def made(root, classes, images=6, size=(24, 32), encode=lambda labels: labels, right=0.8):
+    """Maps that are right for most pixels, and masks that hold ``encode(classes)``."""
+    rng = np.random.default_rng(8)
+    names = [f"im{number}" for number in range(images)]
+    (root / "m").mkdir(parents=True)
+    for name in names:
+        labels = np.kron(rng.integers(0, classes, (4, 4)), np.ones((size[0] // 4, size[1] // 4)))
+        labels = labels.astype(int)
+        seen = np.where(rng.random(labels.shape) < right, labels, rng.integers(0, classes, size))
+        scores = np.full((classes, *size), 0.3 / (classes - 1), np.float32)
+        np.put_along_axis(scores, seen[None], 0.7, 0)
+        np.save(root / "m" / f"{name}.npy", scores)
+        write_label(root / "l" / f"{name}.png", np.asarray(encode(labels)).astype(np.uint8))
+    return argparse.Namespace(maps=root / "m", labels=root / "l", ids=names)
+
+
+def said(run, data, *more, command="calibrate"):
+    """What ``command`` warns of."""
+    options = {
+        "calibrate": ["--alpha", 0.3, "-o", data.maps.parent / "c.json"],
+        "evaluate": ["--qhat", 0.5],
+        "choose": ["--alpha", 0.3],
+        "report": ["--calibration", data.maps.parent / "c.json", "--out", data.maps.parent / "r"],
+    }[command]
+    done = run(command, "--maps", data.maps, "--labels", data.labels, "--quiet", *options, *more)
+    assert done.code == 0, done.err
+    return done.err
+
+
+COMMANDS = ("calibrate", "evaluate", "choose", "report")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_masks_of_0_and_255(run, tmp_path, command):
+    pytest.importorskip("jinja2")
+    data = made(tmp_path, 2, encode=lambda labels: 255 * labels)
+    if command == "report":
+        said(run, data)
+    assert "--label-map binary" in said(run, data, command=command)
+    if command == "report":
+        said(run, data, "--label-map", "binary")
+    mended = [] if command == "report" else ["--label-map", "binary"]
+    assert "warning: the true labels" not in said(run, data, *mended, command=command)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_labels_counted_from_1_with_the_top_class_absent(run, tmp_path, command):
+    pytest.importorskip("jinja2")
+    # The last class occurs nowhere, so that no label is out of range.
+    data = made(tmp_path, 5, encode=lambda labels: np.where(labels < 4, labels + 1, 0))
+    if command == "report":
+        said(run, data)
+    assert "--label-map reduce-zero-label" in said(run, data, command=command)
+
+
+def test_where_a_label_map_was_passed_nothing_is_said(run, tmp_path):
+    data = made(tmp_path, 5, encode=lambda labels: np.where(labels < 4, labels + 1, 0))
+    assert said(run, data, "--label-map", "reduce-zero-label") == ""
+
+
+def look(classes, encode, numbers=range(6), scores_of=lambda scores: scores):
+    doubts = LabelDoubts()
+    for number in numbers:
+        rng = np.random.default_rng(number)
+        labels = rng.integers(0, classes, (16, 24))
+        scores = np.full((classes, 16, 24), 0.1, np.float32)
+        np.put_along_axis(scores, labels[None], 0.8, 0)
+        doubts.look(f"im{number}", scores_of(scores), encode(labels))
+    return doubts
+
+
+def test_ids_of_cityscapes_that_are_all_possible_train_ids():
+    (text,) = look(19, lambda c: np.array([7, 8, 11, 12, 13, 17] + 13 * [255])[c]).found()
+    assert "--label-map cityscapes" in text
+    assert LabelMap.of("cityscapes")(np.array([17])).tolist() == [5]
+
+
+def test_maps_with_a_background_that_masks_do_not_count():
+    (text,) = look(6, lambda c: np.where(c > 0, c - 1, 255)).found()
+    assert "--label-map one-more" in text
+
+
+@pytest.mark.parametrize("classes", [2, 3, 19])
+def test_labels_that_are_right_raise_no_doubt(classes):
+    assert look(classes, lambda labels: labels).found() == []
+
+
+@pytest.mark.parametrize("classes", [3, 6, 19])
+def test_an_annotator_that_sees_background_alone_raises_no_doubt(classes):
+    def blind(scores):
+        scores[0] = 0.9
+        return scores
+
+    assert look(classes, lambda labels: labels, scores_of=blind).found() == []
+
+
+def test_labels_of_one_class():
+    (text,) = look(3, np.zeros_like).found()
+    assert "class 0 alone" in text
+
+
+@pytest.mark.parametrize("turn", [1, 2, 3])
+def test_a_mask_that_was_drawn_on_a_turned_photo(turn):
+    doubts = LabelDoubts()
+    rng = np.random.default_rng(0)
+    for number in range(8):
+        labels = np.kron(rng.integers(0, 3, (4, 4)), np.ones((4, 4), int))
+        scores = np.eye(3, dtype=np.float16)[labels].transpose(2, 0, 1)
+        doubts.look(f"im{number}", scores, np.rot90(labels, turn if number == 5 else 0))
+    (text,) = doubts.found()
+    assert text.startswith("1 of 8 labels")
+    assert "im5" in text
+    assert "--follow-exif" in text
+
+
+def test_doubts_of_ranks_are_those_of_one():
+    def shifted(labels):
+        return np.where(labels < 4, labels + 1, 0)
+
+    parts = [look(5, shifted, numbers) for numbers in (range(0), range(2), range(2, 6))]
+    assert LabelDoubts.of_ranks(parts).found() == look(5, shifted).found() != []
+
+
+def test_palettes_that_differ_are_refused_by_the_command(run, tmp_path):
+    data = made(tmp_path, 3)
+    for number, colours in enumerate(([0, 0, 0, 9, 9, 9, 7, 7, 7], [0, 0, 0, 7, 7, 7, 9, 9, 9])):
+        path = data.labels / f"im{number}.png"
+        with Image.open(path) as image:
+            image.putpalette(colours)
+            image.save(path)
+    (tmp_path / "list.txt").write_text("im0\nim1\n")
+    done = run(
+        *("calibrate", "--maps", data.maps, "--labels", data.labels, "-o", tmp_path / "c.json"),
+        *("--ids", tmp_path / "list.txt", "--quiet"),
+    )
+    assert done.code == 2
+    assert "#090909" in done.err
+    assert "--label-map" in done.err
+    assert said(run, data, "--ids", tmp_path / "list.txt", "--label-map", "indices") == ""
