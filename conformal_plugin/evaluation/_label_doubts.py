@@ -53,7 +53,12 @@ class LabelDoubts:
         if self.has_seen(name) or maps.ndim != 3 or truth.shape != tuple(maps.shape[1:]):
             return
         self._images.add(name)
-        values, counts = np.unique(truth, return_counts=True)
+        if truth.dtype == np.uint8:  # many times as fast as sorting
+            counts = np.bincount(truth.ravel())
+            values = np.flatnonzero(counts)
+            counts = counts[values]
+        else:
+            values, counts = np.unique(truth, return_counts=True)
         for value, count in zip(values.tolist(), counts.tolist()):
             self._held[value] = self._held.get(value, 0) + count
         step = max(1, math.isqrt(truth.size // _PIXELS_AN_IMAGE))

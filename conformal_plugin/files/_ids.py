@@ -89,15 +89,20 @@ class IdList:
             naming: how their names end.
 
         Raises:
-            SourceFileError: no such folder, or one file would be that of two photos.
+            SourceFileError: no such folder, one file would be that of two photos, or photos are
+                found at different depths.
         """
         files = FolderOfFiles(_checked_folder(folder, what), suffixes)
-        ids = [
-            name if image.photo is None else _id_below(files, image.photo, what, naming) or name
-            for name, image in zip(self.ids, self.images)
-        ]
         if not self.images:
             return self
+        depths = _Depths(f"the {what} folder {folder}")
+        ids = []
+        for name, image in zip(self.ids, self.images):
+            found_as = None
+            if image.photo is not None:
+                found_as = _id_below(files, image.photo, what, naming)
+                depths.add(image.photo, found_as)
+            ids.append(found_as or name)
         found = _once_each(ids, self.images, f"the {what} folder {folder}")
         return IdList(found.ids, tuple(dict.fromkeys(self.repeated + found.repeated)), found.images)
 
@@ -220,17 +225,19 @@ def find_files(
 
     Raises:
         SourceFileError: no such folder; ids without a file (all are looked up, the first few and
-            their number are named); an id with two files; or two images with one file.
+            their number are named); an id with two files; two images with one file; or files of
+            listed paths at different depths.
     """
     files = FolderOfFiles(_checked_folder(folder, what), suffixes)
     listed = ids if isinstance(ids, IdList) else IdList(tuple(ids))
+    depths = _Depths(f"the {what} folder {folder}")
     images = listed.images or (ListedImage(),) * len(listed)
     found: list[Path] = []
     of: dict[Path, str] = {}
     missing: list[str] = []
     for name, image in zip(listed.ids, images):
         checked_id(name, "the list of ids")
-        present = _by_column(files, image, what, naming) or [
+        present = _by_column(files, image, what, naming, depths) or [
             path for stem in naming.stems(name, what) for path in files.files(stem)
         ]
         if len(present) > 1:
@@ -313,13 +320,50 @@ def _id_below(files: FolderOfFiles, photo: str, what: str, naming: Naming) -> st
     return next((name for name in names if files.files(name)), None)
 
 
-def _by_column(files: FolderOfFiles, image: ListedImage, what: str, naming: Naming) -> list[Path]:
+def _by_column(
+    files: FolderOfFiles, image: ListedImage, what: str, naming: Naming, depths: _Depths
+) -> list[Path]:
     """The file that the line of a list names itself, by its columns."""
     column = {"photo": image.photo, "label": image.mask}.get(what)
     if column is None or (what == "label" and naming.label is not None):
         return []
-    stems = (str(PurePosixPath(tail).with_suffix("")) for tail in tails(column))
-    return next((found for stem in stems if (found := files.files(stem))), [])
+    for tail in tails(column):
+        stem = str(PurePosixPath(tail).with_suffix(""))
+        if found := files.files(stem):
+            depths.add(column, stem)
+            return found
+    return []
+
+
+class _Depths:
+    """Where the paths of a list are found in a folder: all of one form must be found alike.
+
+    A file that lies higher up than the others is that of another photo with the same name.
+
+    Args:
+        where: the folder, for the message.
+    """
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._first: dict[int, tuple[int, str, str]] = {}
+
+    def add(self, path: str, name: str | None) -> None:
+        """Take note of the name under which a listed path was found.
+
+        Raises:
+            SourceFileError: an earlier one of as many folders was found at another depth.
+        """
+        if name is None:
+            return
+        depth = name.count("/")
+        first, other, as_name = self._first.setdefault(path.count("/"), (depth, path, name))
+        if first != depth:
+            raise SourceFileError(
+                f"in {self._where} the listed {other} is found as {as_name} and {path} as {name}, "
+                f"at another depth: one of them may be another photo's; lay the folder out in one "
+                f"way"
+            )
 
 
 def _say_which(what: str) -> str:

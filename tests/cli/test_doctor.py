@@ -638,3 +638,17 @@ def test_real_photos(voc, tmp_path, run) -> None:
     ]
     (kept,) = [f["text"] for f in seen.findings if f["check"] == "pixels that are kept"]
     assert 70 < float(kept.split()[0]) < 90
+
+
+def test_masks_that_the_host_renumbers(patient, run) -> None:
+    for path in (patient.data / "labels").glob("*.png"):
+        values = np.array(Image.open(path))
+        write_label(path, np.where(values == 255, 0, values + 1).astype(np.uint8))
+    patient.only(run, "true masks hold classes", "error")
+    patient.only(run, "true masks hold classes", "ok", "--label-map", "reduce-zero-label")
+
+
+def test_labels_in_the_numbers_of_the_masks(patient, run) -> None:
+    patient.settings(own_numbers="0=ignore,1=0")
+    found = patient.only(run, "settings of the pseudo labels", "error")
+    assert "without --own-numbers" in found["remedy"]

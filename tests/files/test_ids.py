@@ -132,6 +132,16 @@ def test_a_flat_folder_cannot_hold_photos_of_one_name(tmp_path):
         read_ids(write_list(tmp_path / "two.txt", "a/x.jpg m/x.png", "a/x.png m/x.png"))
 
 
+def test_a_stray_file_higher_up_is_not_taken_for_a_photo_that_lacks_its_own(tmp_path):
+    listed = read_ids(write_list(tmp_path / "l.txt", *SCENES[::2]))
+    touch(tmp_path / "maps" / "scene1" / "01.npz", tmp_path / "maps" / "01.npz")
+    with pytest.raises(SourceFileError, match=r"scene2/01\.jpg as 01, at another depth"):
+        listed.below(tmp_path / "maps", [".npz"], "map")
+    touch(tmp_path / "masks" / "scene1" / "01.png", tmp_path / "masks" / "01.png")
+    with pytest.raises(SourceFileError, match=r"scene2/01\.png as 01, at another depth"):
+        find_files(tmp_path / "masks", listed, [".png"], "label")
+
+
 def test_one_mask_for_two_photos_is_refused(tmp_path):
     listed = read_ids(write_list(tmp_path / "l.txt", "a/x.jpg m/x.png", "a/y.jpg m/x.png"))
     touch(tmp_path / "m" / "x.png")
