@@ -239,7 +239,9 @@ def measured(
     assert len(results) == len(photos)
     problems = [result.problem for result in results if result.problem]
     if problems:
-        raise SourceFileError(f"{len(problems)} photos could not be annotated; the first: {problems[0]}")
+        raise SourceFileError(
+            f"{len(problems)} photos could not be annotated; the first: {problems[0]}"
+        )
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "processor": type(getattr(processor, "image_processor", processor)).__name__,

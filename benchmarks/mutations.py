@@ -2,7 +2,8 @@
 
 Each damaged version of a file must give equal values or a typed error. Other values may come only
 where a format has no checksum over all that it says: ``.npy``, torch's old format, ``.safetensors``
-and a calibration's JSON; there the checksum of what was read tells, see ``filter --verify``.
+and the JSON of calibrations and label maps; there the checksum of what was read tells, see
+``filter --verify``.
 
     python benchmarks/mutations.py --each 3000
 """
@@ -26,7 +27,7 @@ from safetensors.torch import save_file
 from conformal_plugin import Calibration, Calibrator, calibrate
 from conformal_plugin.cli._checkpoint import Checkpoint
 from conformal_plugin.errors import ConformalError
-from conformal_plugin.files import read_label, read_map, write_label
+from conformal_plugin.files import read_label, read_label_map, read_map, write_label
 from conformal_plugin.files._store_codec import encode
 
 
@@ -97,6 +98,10 @@ def _calibration(path: Path) -> None:
     calibrate(_SCORES[None], _LABELS[None], alpha=0.4).save(path)
 
 
+def _label_map(path: Path) -> None:
+    path.write_text('{"0": "ignore", "7": 0, "8": 1, "11": 2, "*": "ignore"}', encoding="utf-8")
+
+
 def _checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(path, {"alpha": 0.4}, [], [], [])
 
@@ -117,6 +122,7 @@ KINDS = (
     Kind("label.png", lambda path: write_label(path, _LABELS, origin="a", read="b"), _label, True),
     Kind("stored.npz", lambda path: np.savez(path, probs=_SCORES), _map, True),
     Kind("packed.npz", lambda path: np.savez_compressed(path, probs=_SCORES), _map, True),
+    Kind("map.json", _label_map, lambda path: read_label_map(path).text, False),
     Kind("a.npy", lambda path: np.save(path, _SCORES), _map, False),
     Kind("a.pt", lambda path: torch.save({"probs": torch.from_numpy(_SCORES)}, path), _map, True),
     Kind("old.pt", _old_torch, _map, False),

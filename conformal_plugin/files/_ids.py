@@ -261,7 +261,7 @@ def find_files(
         raise SourceFileError(
             f"{len(missing)} of {len(listed)} ids have no {what} in {folder} (looked for "
             f"{looked_for}): {shown}; check the folder{_or_ending(what)}, or take them off the id "
-            f"list"
+            f"list{_of_other_kinds(folder, missing[0], what, naming)}"
         )
     return found
 
@@ -364,6 +364,20 @@ class _Depths:
                 f"at another depth: one of them may be another photo's; lay the folder out in one "
                 f"way"
             )
+
+
+def _of_other_kinds(folder: str | os.PathLike[str], name: str, what: str, naming: Naming) -> str:
+    """A remark where a label is there as an image of another kind, as which it is not read."""
+    if what != "label":
+        return ""
+    files = FolderOfFiles(Path(folder), _IMAGE_SUFFIXES)
+    found = next((path for stem in naming.stems(name, what) for path in files.files(stem)), None)
+    if found is None:
+        return ""
+    return (
+        f". There is {found.name}: masks are read from PNG, which keeps their values, as JPEG does "
+        f"not (a map from what JPEG made of 0 and 255 is binary-threshold)"
+    )
 
 
 def _say_which(what: str) -> str:

@@ -21,6 +21,7 @@ from conformal_plugin.files._ids import IdList, find_files
 from conformal_plugin.files._images import opened_label, pillow
 from conformal_plugin.files._label_colours import Palettes, warn_of_moved_colours
 from conformal_plugin.files._lazy import LazySequence
+from conformal_plugin.files._naming import Naming
 from conformal_plugin.files._palette import voc_palette
 from conformal_plugin.scores import LabelMap
 
@@ -92,6 +93,7 @@ def label_files(
     *,
     label_map: LabelMap | None = None,
     ignore_index: int = 255,
+    naming: Naming | None = None,
 ) -> LazySequence[Any]:
     """The label maps of ``ids`` in ``folder``, each read when it is asked for.
 
@@ -100,12 +102,13 @@ def label_files(
         ids: the images' ids, or the list that they stand in.
         label_map: what the values or colours of the masks mean; by default they are classes.
         ignore_index: what a label map's ignored pixels become.
+        naming: how the names of photos and masks end; by default as known data sets have it.
 
     Raises:
         SourceFileError: at once, for ids without a label; later, as :func:`read_label`, or where an
             index has another colour than in an earlier file.
     """
-    paths = find_files(folder, ids, LABEL_SUFFIXES, "label")
+    paths = find_files(folder, ids, LABEL_SUFFIXES, "label", naming or Naming())
     return LazySequence(LabelReader(label_map, ignore_index), paths)
 
 

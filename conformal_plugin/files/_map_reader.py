@@ -11,6 +11,7 @@ from conformal_plugin.files._ids import IdList, find_files
 from conformal_plugin.files._lazy import LazySequence
 from conformal_plugin.files._maps import MAP_SUFFIXES, ScoreMap, read_any_map
 from conformal_plugin.files._memory import LARGEST_MAP_BYTES
+from conformal_plugin.files._naming import Naming
 from conformal_plugin.files._store import STORE_MANIFEST, STORE_SUFFIX, MapStore
 
 __all__ = ["MapReader", "map_files"]
@@ -70,6 +71,7 @@ def map_files(
     *,
     key: str | None = None,
     max_bytes: int = LARGEST_MAP_BYTES,
+    naming: Naming | None = None,
 ) -> LazySequence[ScoreMap]:
     """The maps of ``ids`` in ``folder``, each read when it is asked for.
 
@@ -78,12 +80,13 @@ def map_files(
         ids: the images' ids, or the list that they stand in.
         key: the array's name in files of several; by default ``"probs"``, or the only one.
         max_bytes: the largest map that is read, in bytes of its scores.
+        naming: how the names of photos and maps end; by default as known data sets have it.
 
     Raises:
         SourceFileError: at once, for ids without a map or with two; later, as
             :func:`conformal_plugin.files.read_map`, or for maps of two annotators.
     """
     if isinstance(ids, IdList):
-        ids = ids.below(folder, MAP_SUFFIXES, "map")
-    paths = find_files(folder, ids, MAP_SUFFIXES, "map")
+        ids = ids.below(folder, MAP_SUFFIXES, "map", naming or Naming())
+    paths = find_files(folder, ids, MAP_SUFFIXES, "map", naming or Naming())
     return LazySequence(MapReader(folder, key, max_bytes), paths)

@@ -138,4 +138,9 @@ class FolderOfFiles:
         if not self._is_folder[folder]:
             return []
         candidates = (self._root / f"{stem}{suffix}" for suffix in self._suffixes)
-        return [path for path in candidates if path.is_file()]
+        found: list[Path] = []
+        for path in candidates:
+            # Where the disk does not tell capitals, x.jpg is there as x.JPG, too.
+            if path.is_file() and not any(path.samefile(other) for other in found):
+                found.append(path)
+        return found

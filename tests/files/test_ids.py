@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import string
 from pathlib import Path
 
@@ -213,3 +214,16 @@ def test_every_photo_of_a_folder_is_found_by_its_line(tmp_path_factory, names, r
     assert paths == [folder / f"{name}.jpg" for name in names]
     picked = ids.take([len(names) - 1])
     assert find_files(folder, picked, [".jpg"], "photo") == paths[-1:]
+
+
+def test_a_mask_that_is_a_jpeg_is_named(tmp_path):
+    touch(tmp_path / "x_mask.jpg")
+    with pytest.raises(SourceFileError, match=r"There is x_mask\.jpg: masks are read from PNG"):
+        find_files(tmp_path, ["x"], [".png"], "label")
+
+
+def test_one_file_under_two_spellings_is_one(tmp_path):
+    """As on a disk that does not tell capitals."""
+    touch(tmp_path / "x.jpg")
+    os.link(tmp_path / "x.jpg", tmp_path / "x.JPG")
+    assert find_files(tmp_path, ["x"], [".jpg", ".JPG"], "photo") == [tmp_path / "x.jpg"]
