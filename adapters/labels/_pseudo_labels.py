@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from conformal_plugin._json import parsed
 from conformal_plugin.errors import SourceFileError
 from conformal_plugin.files import Naming, read_label
 
 __all__ = ["PseudoLabelFolder"]
 
 _SHOWN = 5
+_SETTINGS = "labels.json"
+"""What `conformal-plugin filter` leaves beside the labels."""
 
 
 class PseudoLabelFolder:
@@ -30,9 +33,9 @@ class PseudoLabelFolder:
         lines: the host's id list; repeated lines are looked up once.
 
     Raises:
-        SourceFileError: the folder is missing, a line is blank, an id has no pseudo-label, or two
-            photos with the same file name would share one. All ids are looked up now, before a
-            training run starts.
+        SourceFileError: the folder is missing, a line is blank, an id has no pseudo-label, two
+            photos with the same file name would share one, or the labels hold the numbers of masks
+            instead of classes. All ids are looked up now, before a training run starts.
     """
 
     def __init__(self, folder: str | os.PathLike[str], lines: Iterable[str]) -> None:
@@ -42,6 +45,7 @@ class PseudoLabelFolder:
                 f"expected a folder of pseudo-label PNGs at {self.folder}, but there is none; make "
                 "them with `conformal-plugin filter`, or correct the path"
             )
+        _refuse_own_numbers(self.folder / _SETTINGS)
         photos = dict.fromkeys(map(_photo_of, lines))
         if "" in photos:
             raise SourceFileError("the host's id list has a blank line; take it out")
@@ -85,6 +89,19 @@ class PseudoLabelFolder:
                     f"the photos {other} and {photo} share a file name, so {file} cannot be the "
                     "pseudo-label of both; lay the pseudo-labels out in the photos' sub-folders"
                 )
+
+
+def _refuse_own_numbers(settings: Path) -> None:
+    """Refuse labels in the numbers of the user's masks, which are no classes."""
+    try:
+        content = parsed(settings.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # labels of another origin
+        return
+    if isinstance(content, dict) and "own_numbers" in content:
+        raise SourceFileError(
+            f"the pseudo-labels in {settings.parent} hold the numbers of the masks, not classes, "
+            f"which is what training takes them for; filter again without --own-numbers"
+        )
 
 
 def _photo_of(line: str) -> str:

@@ -107,3 +107,21 @@ def test_damaged_files_are_refused(tmp_path):
 def test_blank_lines_are_refused(tmp_path):
     with pytest.raises(errors.SourceFileError, match="has a blank line; take it out"):
         PseudoLabelFolder(tmp_path, ["a.jpg a.png", ""])
+
+
+def test_a_label_may_lack_the_ending_of_its_photo(tmp_path):
+    photo = "leftImg8bit/train/ulm/ulm_000000_leftImg8bit.png"
+    save(tmp_path / "ulm" / "ulm_000000.png", np.uint8([[3]]))
+    assert PseudoLabelFolder(tmp_path, [f"{photo} x.png"]).read(photo).tolist() == [[3]]
+    save(tmp_path / "ulm" / "ulm_000000_leftImg8bit.png", np.uint8([[4]]))
+    assert PseudoLabelFolder(tmp_path, [photo]).read(photo).tolist() == [[4]]
+
+
+def test_labels_in_the_numbers_of_masks_are_not_trained_on(tmp_path):
+    save(tmp_path / "a.png", np.uint8([[7]]))
+    (tmp_path / "labels.json").write_text('{"own_numbers": "7=0"}')
+    with pytest.raises(errors.SourceFileError, match="without --own-numbers"):
+        PseudoLabelFolder(tmp_path, ["a.jpg"])
+    for other in ("{}", "no JSON"):
+        (tmp_path / "labels.json").write_text(other)
+        assert PseudoLabelFolder(tmp_path, ["a.jpg"]).read("a.jpg").tolist() == [[7]]
