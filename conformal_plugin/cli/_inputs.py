@@ -30,6 +30,7 @@ from conformal_plugin.files import (
     image_size,
     read_ids,
     require_axes,
+    require_classes_first,
     require_size,
     resize_map,
     take,
@@ -109,7 +110,13 @@ def taken_maps(
 ) -> LazySequence[Taken[ScoreMap]]:
     """The maps at ``paths``, as they are."""
     reader = _reader(arguments)
-    return LazySequence(lambda path: take(partial(reader, path), path), paths)
+
+    def checked(path: Path) -> ScoreMap:
+        scores = reader(path)
+        require_classes_first(scores, path.stem)
+        return scores
+
+    return LazySequence(lambda path: take(partial(checked, path), path), paths)
 
 
 def fitted_maps(

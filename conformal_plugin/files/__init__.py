@@ -9,6 +9,7 @@ from conformal_plugin._lazy import lazily
 if TYPE_CHECKING:
     from conformal_plugin.files._axes import (
         require_axes as require_axes,
+        require_classes_first as require_classes_first,
     )
     from conformal_plugin.files._ids import (
         IdFolder as IdFolder,
@@ -82,7 +83,10 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazily(
     __name__,
     {
-        "_axes": ("require_axes",),
+        "_axes": (
+            "require_axes",
+            "require_classes_first",
+        ),
         "_ids": (
             "IdFolder",
             "IdList",

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from conformal_plugin.errors import ShapeError
 from conformal_plugin.files._maps import ScoreMap
+from conformal_plugin.scores import to_tensor
 
-__all__ = ["require_axes"]
+__all__ = ["require_axes", "require_classes_first"]
 
+_SAMPLED = 16
+"""Rows and columns of a map that are added up."""
+_ROUNDING = 0.01
+"""By which sums of rounded probabilities differ from 1."""
 _ALIKE = 0.02
 """By which sides rounded to whole pixels may differ in their ratio."""
 
@@ -44,6 +51,37 @@ def require_axes(scores: ScoreMap, size: Sequence[int], name: str, other: str) -
             f"be turned: masks are then drawn on the turned photo, and maps made of the pixels as "
             f"stored; annotate with --follow-exif, or turn the {other}"
         )
+
+
+def require_classes_first(scores: ScoreMap, name: str) -> None:
+    """Refuse ``(H, W, K)`` probabilities where nothing else tells the size: they sum to 1 there.
+
+    Args:
+        scores: the map, ``(K, H, W)``; what is no probability of one class is passed over.
+        name: the image's id, for the message.
+
+    Raises:
+        ShapeError: names the id and the shape.
+    """
+    shape = tuple(scores.shape)
+    if len(shape) != 3 or not 2 <= shape[2] < min(shape[:2]):
+        return
+    tensor = to_tensor(scores, "scores")
+    if not tensor.dtype.is_floating_point:
+        return
+    rows, columns = (slice(None, None, max(1, side // _SAMPLED)) for side in shape[:2])
+    along_last = tensor[rows, columns].double().sum(-1)
+    along_first = tensor[:, columns].double().sum(0)
+    if _sums_to_one(along_last) and not _sums_to_one(along_first):
+        raise ShapeError(
+            f"image {name}: the map has shape {shape} and its values sum to 1 along the last axis, "
+            f"so its axes look like (H, W, K); a map has its classes first, (K, H, W): save "
+            f"numpy.moveaxis(scores, -1, 0)"
+        )
+
+
+def _sums_to_one(sums: Tensor) -> bool:
+    return bool(((sums - 1).abs() < _ROUNDING).all())
 
 
 def _alike(one: Sequence[int], other: Sequence[int]) -> bool:

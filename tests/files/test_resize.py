@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, strategies as st
 
 from conformal_plugin.errors import ShapeError
-from conformal_plugin.files import require_axes, require_size, resize_map
+from conformal_plugin.files import require_axes, require_classes_first, require_size, resize_map
 
 SIDES = st.integers(1, 9)
 
@@ -85,3 +85,15 @@ def test_axes_that_resizing_would_make_garbage_of(shape, size, said):
 )
 def test_axes_that_may_be_right_are_left_alone(shape, size):
     require_axes(np.zeros(shape, np.float32), size, "x", "label")
+
+
+def test_probabilities_with_the_classes_last_are_told_by_their_sums():
+    last = np.random.default_rng(0).dirichlet(np.ones(4), (20, 30)).astype(np.float16)
+    with pytest.raises(
+        ShapeError, match=r"image x: .*\(20, 30, 4\).*along the last axis.*moveaxis"
+    ):
+        require_classes_first(last, "x")
+    require_classes_first(np.ascontiguousarray(last.transpose(2, 0, 1)), "x")
+    require_classes_first((last * 255).astype(np.uint8), "x")
+    require_classes_first(last * 0.5, "x")
+    require_classes_first(last[:3], "x")  # three classes, twenty rows and four columns, perhaps
