@@ -219,7 +219,9 @@ def test_an_ignore_index_that_is_a_class_is_refused() -> None:
         lambda: cp.filter(many, 0.5),
         lambda: cp.evaluate(many, np.zeros((1, 1), int), 0.5),
     ):
-        with pytest.raises(errors.LabelError, match="ignore_index 255 is a class of the 300 .* 65535"):
+        with pytest.raises(
+            errors.LabelError, match="ignore_index 255 is a class of the 300 .*65535"
+        ):
             call()
     with pytest.raises(errors.OptionError, match="ignore_index must be an integer, got 2.5"):
         cp.Calibrator(ignore_index=2.5)  # type: ignore[arg-type]

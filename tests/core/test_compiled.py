@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import sys
 from collections.abc import Callable
@@ -244,6 +245,25 @@ def test_a_numba_that_breaks_is_named_once_and_not_needed(
     compiled._loaded.cache_clear()
     monkeypatch.undo()
     np.testing.assert_array_equal(filter(masks, 0.3), labels)
+
+
+def test_a_stumble_of_python_over_its_threads_costs_a_second_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    attempts: list[str] = []
+    whole = importlib.import_module
+
+    def stumbling(name: str) -> object:
+        attempts.append(name)
+        if len(attempts) == 1:
+            raise SystemError("AST constructor recursion depth mismatch")
+        return whole(name)
+
+    compiled._loaded.cache_clear()
+    monkeypatch.setattr(compiled.importlib, "import_module", stumbling)
+    assert compiled._loaded("reading") is not None
+    assert len(attempts) == 2
+    compiled._loaded.cache_clear()
 
 
 def test_where_nothing_can_be_kept_on_disk_it_is_compiled_each_time(

@@ -41,7 +41,7 @@ def _loaded(name: str) -> ModuleType | None:
     if importlib.util.find_spec("numba") is None or os.environ.get("NUMBA_DISABLE_JIT") == "1":
         return None
     try:
-        return importlib.import_module(f"{__name__}._{name}")
+        return _imported(f"{__name__}._{name}")
     except Exception as error:  # Numba refuses versions of NumPy, and breaks, in many ways
         warnings.warn(
             f"numba is installed and cannot be used ({type(error).__name__}: {error}); going on "
@@ -51,3 +51,15 @@ def _loaded(name: str) -> ModuleType | None:
             stacklevel=3,
         )
         return None
+
+
+def _imported(module: str) -> ModuleType:
+    """A module, asked for again where Python stumbles over its own threads, as 3.11.7 does.
+
+    There two threads that parse Python at once, as Numba's import and the reader of an ``.npy``'s
+    header do, can end in a SystemError; the next attempt mostly meets the other thread no more.
+    """
+    try:
+        return importlib.import_module(module)
+    except SystemError:
+        return importlib.import_module(module)
