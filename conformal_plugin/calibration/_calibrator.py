@@ -41,12 +41,14 @@ def calibrate(
     Args:
         scores: class scores in [0, 1], which need not sum to 1. One image ``(K, H, W)``, a batch
             ``(N, K, H, W)``, N separate points ``(N, K)`` (each counted as an image of its own),
-            or an iterable of ``(K, H_i, W_i)`` with images of different sizes. NumPy arrays, torch
+            or an iterable of ``(K, H_i, W_i)`` with images of different sizes. Volumes have five
+            dimensions, ``(N, K, D, H, W)``, those of an iterable too: ``(1, K, D_i, H_i, W_i)``;
+            a volume is counted as an image is, and the guarantee says so. NumPy arrays, torch
             tensors on any device, or anything that speaks DLPack; float16, bfloat16, float32,
             float64, or 8- and 16-bit integers, scaled by the largest value of their dtype (255
             for uint8).
-        labels: true classes ``(H, W)``, ``(N, H, W)``, ``(N,)``, or an iterable in step with
-            ``scores``, of any integer dtype.
+        labels: true classes ``(H, W)``, ``(N, H, W)``, ``(N,)``, ``(N, D, H, W)``, or an iterable
+            in step with ``scores``, of any integer dtype.
         alpha: miscoverage level in (0, 1): 0.05 asks that 95 % of pixels have their true class in
             the prediction set.
         ignore_index: label of pixels to leave out.

@@ -32,6 +32,7 @@ from conformal_plugin.scores import (
     elsewhere,
     grid_named,
     grid_of,
+    one_kind,
     read_true_scores,
 )
 
@@ -57,6 +58,7 @@ class ScoreCounter(ABC):
 
     _options: ClassVar[tuple[str, ...]] = ("ignore_index",)
     _total_of_ranks = False
+    _volumes: bool | None = None  # of the class, for pickles of earlier versions
 
     def __init__(self, unit: Unit, *, ignore_index: int) -> None:
         if isinstance(ignore_index, bool) or not isinstance(ignore_index, (int, np.integer)):
@@ -129,6 +131,7 @@ class ScoreCounter(ABC):
                 )
         if other._rows is not None:
             self._begin(other._rows.grid, len(other._pixels_per_class))
+            self._volumes = one_kind(self._volumes, bool(other._volumes))
         self._ids.merge(other._ids)
         if other._rows is not None:
             self._add_counts(other)
@@ -242,6 +245,7 @@ class ScoreCounter(ABC):
             "images_per_class": self._images_per_class.copy(),
             "ids": np.array(sorted(self._ids.seen), dtype=np.str_),
             "repeats": np.array(self._ids.repeats),
+            "volumes": np.array(bool(self._volumes)),
         }
 
     @classmethod
@@ -269,7 +273,7 @@ class ScoreCounter(ABC):
         return Calibration(
             qhat=qhat,
             alpha=float(exact_alpha(alpha)),
-            guarantee=guarantee,
+            guarantee=guarantee.of_volumes() if self._volumes else guarantee,
             ignore_index=self.ignore_index,
             n_pixels=self.n_pixels,
             n_images=self.n_images,
@@ -315,6 +319,7 @@ class ScoreCounter(ABC):
         self._ids = SeenIds({str(name) for name in state["ids"]}, int(state["repeats"]))
         if str(state["dtype"]):
             self._begin(grid_named(str(state["dtype"])), len(state["pixels_per_class"]))
+            self._volumes = bool(state.get("volumes", False))
             self._counted().restore(state)
             self._pixels_per_class += state["pixels_per_class"]
             self._images_per_class += state["images_per_class"]
@@ -322,6 +327,7 @@ class ScoreCounter(ABC):
     def _begun_with(self, item: LabelledScores) -> LabelledScores:
         with item.named():
             self._begin(grid_of(item.scores), item.scores.shape[0])
+            self._volumes = one_kind(self._volumes, item.volume)
         return item
 
     def _read(

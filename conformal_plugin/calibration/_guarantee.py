@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 __all__ = ["Guarantee"]
+
+_OF_VOLUMES = (
+    (re.compile(r"\b([Aa])n image"), r"\1 volume"),
+    (re.compile("image"), "volume"),
+    (re.compile("pixel"), "voxel"),
+)
 
 
 @dataclass(frozen=True)
@@ -14,7 +21,7 @@ class Guarantee:
     Attributes:
         name: short name, e.g. ``"pixel-marginal"``.
         unit: what is counted as one exchangeable observation: ``"pixel"``, ``"point"`` or
-            ``"image"``.
+            ``"image"``; of volumes ``"voxel"`` or ``"volume"``.
         exact: True for a finite-sample theorem, False for a heuristic.
         statement: the promise in a sentence.
     """
@@ -23,3 +30,15 @@ class Guarantee:
     unit: str
     exact: bool
     statement: str
+
+    @property
+    def per_image(self) -> bool:
+        """Whether whole images or volumes are counted, so that their number is what matters."""
+        return self.unit in ("image", "volume")
+
+    def of_volumes(self) -> Guarantee:
+        """The same promise, of volumes and their voxels instead of images and their pixels."""
+        unit, statement = self.unit, self.statement
+        for word, instead in _OF_VOLUMES:
+            unit, statement = word.sub(instead, unit), word.sub(instead, statement)
+        return replace(self, unit=unit, statement=statement)

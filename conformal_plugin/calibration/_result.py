@@ -115,7 +115,7 @@ class Calibration:
             )
         else:
             qhat = f"{self.qhat:.8g}"
-            if self.guarantee.unit == "image" and self.n_images < images_needed(self.alpha):
+            if self.guarantee.per_image and self.n_images < images_needed(self.alpha):
                 qhat += f" (needs at least {images_needed(self.alpha)} images)"
         effective = (
             "" if self.n_effective is None else f" (worth about {self.n_effective:.0f} independent)"

@@ -86,7 +86,7 @@ def read_thresholds(
     for item, result in in_parallel(read, checked(), here=elsewhere):
         with item.named():
             grid, true = result()
-            calibrator.update(item.scores, item.labels)
+            calibrator.update(*item.arrays)
         if not true.pixels.any():
             continue
         fold = counted % folds

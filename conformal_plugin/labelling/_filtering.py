@@ -28,6 +28,7 @@ from conformal_plugin.labelling._thresholds import (
 from conformal_plugin.scores import (
     Patterns,
     ScoreGrid,
+    as_image,
     back_to_kind,
     check_ignore_index,
     check_range,
@@ -35,6 +36,7 @@ from conformal_plugin.scores import (
     grid_of,
     in_cpu_memory,
     read_scores,
+    refuse_a_volume,
 )
 
 __all__ = ["filter", "prediction_sets"]
@@ -61,8 +63,8 @@ def filter(
     Ties go to the lowest class index, as with ``argmax``.
 
     Args:
-        masks: class scores in [0, 1], ``(K, H, W)`` or ``(N, K, H, W)``; kinds and dtypes as in
-            :func:`conformal_plugin.calibrate`.
+        masks: class scores in [0, 1], ``(K, H, W)`` or ``(N, K, H, W)``, or of volumes
+            ``(N, K, D, H, W)``; kinds and dtypes as in :func:`conformal_plugin.calibrate`.
         qhat: a :class:`conformal_plugin.Calibration`, a number, or one number per class.
         rule: one of the three above; None for the one that the calibration is for, where it is for
             one (:func:`conformal_plugin.calibrate_precision` and what ``choose`` proposes), else
@@ -72,8 +74,8 @@ def filter(
         ignore_index: the label of dropped pixels.
 
     Returns:
-        Label maps ``(H, W)`` or ``(N, H, W)``, of the same kind and on the same device: uint8
-        where K - 1 and ``ignore_index`` fit, else int16 or int32.
+        Label maps ``(H, W)``, ``(N, H, W)`` or ``(N, D, H, W)``, of the same kind and
+        on the same device: uint8 where K - 1 and ``ignore_index`` fit, else int16 or int32.
 
     Raises:
         UninformativeThresholdError: a threshold of 1 or more (infinite ones included), or one that
@@ -87,7 +89,7 @@ def filter(
         [[1, 0, 255]]
     """
     tensor = read_scores(masks, "masks", points=False)
-    batch = tensor if tensor.ndim == 4 else tensor.unsqueeze(0)
+    batch = _as_batch(tensor)
     num_classes = batch.shape[1]
     grid = grid_of(batch, "masks")
     rule, background = promised_rule(qhat, rule, background)
@@ -107,7 +109,23 @@ def filter(
         out = label_maps(batch, least, **options)
         if _all_sets_full(batch, least, check_range(extremes(batch), batch, grid)):
             raise every_class_in_every_set(num_classes)
-    return back_to_kind(masks)(out if tensor.ndim == 4 else out[0])
+    # Of volumes and single images, each in its own shape.
+    shape = tensor.shape[1:] if tensor.ndim == 3 else tensor.shape[:1] + tensor.shape[2:]
+    return back_to_kind(masks)(out.reshape(shape))
+
+
+def _as_batch(tensor: Tensor) -> Tensor:
+    """What :func:`read_scores` gives as ``(N, K, H, W)``, the slices of volumes below each other.
+
+    Raises:
+        ShapeError: one volume that would pass for a batch of images.
+    """
+    if tensor.ndim == 3:
+        return tensor.unsqueeze(0)
+    if tensor.ndim == 5:
+        return as_image(tensor)
+    refuse_a_volume(tensor, None, "masks")
+    return tensor
 
 
 def _all_sets_full(batch: Tensor, least: Least, smallest: float) -> bool:
@@ -148,7 +166,7 @@ def prediction_sets(masks: Any, qhat: Any) -> Any:
     """The prediction set of every pixel, ``{j : 1 - P(j) <= qhat(j)}``, as a mask per class.
 
     Args:
-        masks: class scores in [0, 1], ``(K, H, W)`` or ``(N, K, H, W)``.
+        masks: class scores in [0, 1], ``(K, H, W)``, ``(N, K, H, W)`` or ``(N, K, D, H, W)``.
         qhat: a :class:`conformal_plugin.Calibration`, a number (``math.inf`` included: every class
             is then in every set), or one number per class.
 
@@ -159,8 +177,8 @@ def prediction_sets(masks: Any, qhat: Any) -> Any:
         InputTypeError, ShapeError, ScoreError, OptionError: bad masks or thresholds.
     """
     tensor = read_scores(masks, "masks", points=False)
-    batch = tensor if tensor.ndim == 4 else tensor.unsqueeze(0)
+    batch = _as_batch(tensor)
     grid = grid_of(batch, "masks")
     sets = members(batch, least_scores(qhat, grid, batch.shape[1]))
     check_range(extremes(batch), batch, grid)
-    return back_to_kind(masks)(sets if tensor.ndim == 4 else sets[0])
+    return back_to_kind(masks)(sets.reshape(tensor.shape))

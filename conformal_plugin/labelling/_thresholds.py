@@ -116,7 +116,7 @@ def _why(calibration: Calibration | None) -> str:
     if calibration is None:
         return ""
     if np.isinf(np.max(calibration.qhat)):
-        if calibration.guarantee.unit == "image":
+        if calibration.guarantee.per_image:
             return (
                 f" (alpha {calibration.alpha:g} needs at least {images_needed(calibration.alpha)} "
                 f"calibration images, there are {calibration.n_images})"

@@ -15,7 +15,7 @@ from conformal_plugin.precision._path import ThresholdPath
 from conformal_plugin.precision._path_counts import ImageCounts, PathCounts, count_image
 from conformal_plugin.precision._target import PrecisionTarget
 from conformal_plugin.processes import all_reduce
-from conformal_plugin.scores import labelled_images
+from conformal_plugin.scores import labelled_images, one_kind
 
 __all__ = ["PrecisionCalibrator", "calibrate_precision"]
 
@@ -61,9 +61,9 @@ def calibrate_precision(
     guarantee's statement says so, with the smallest epsilon that these images could certify.
 
     Args:
-        scores: class scores in [0, 1] of one image ``(K, H, W)``, a batch ``(N, K, H, W)`` or an
-            iterable of images; kinds and dtypes as in :func:`conformal_plugin.calibrate`. Read
-            once.
+        scores: class scores in [0, 1] of one image ``(K, H, W)``, a batch ``(N, K, H, W)``, of
+            volumes ``(N, K, D, H, W)``, or an iterable of these; kinds and dtypes as in
+            :func:`conformal_plugin.calibrate`. Read once.
         labels: true classes in step with ``scores``.
         epsilon: the share of kept labels that may be wrong, in (0, 1).
         delta: the probability, in (0, 1), that the calibration images mislead.
@@ -143,6 +143,7 @@ class PrecisionCalibrator:
     """
 
     _total_of_ranks = False
+    _volumes: bool | None = None  # of the class, for pickles of earlier versions
 
     def __init__(
         self,
@@ -190,10 +191,12 @@ class PrecisionCalibrator:
             InputTypeError, DeviceMismatchError, ScoreError, LabelError: bad input.
         """
         fresh: dict[str, ImageCounts] = {}
+        volumes = self._volumes
         names = None if ids is None else iter(ids)
         count = 0
         for item in labelled_images(scores, labels):
             with item.named():
+                volumes = one_kind(volumes, item.volume)
                 image = count_image(
                     item,
                     self.path,
@@ -209,7 +212,7 @@ class PrecisionCalibrator:
             raise ShapeError(
                 f"ids went on after {count} images: pass one id per image, in the same order"
             )
-        self._merge(fresh, named=ids is not None)
+        self._merge(fresh, named=ids is not None, volumes=volumes)
         self._seen += count
 
     def merge(self, other: PrecisionCalibrator) -> PrecisionCalibrator:
@@ -232,7 +235,7 @@ class PrecisionCalibrator:
                 "cannot merge images without ids, which nothing tells apart; pass ids to update"
             )
         if other._images:
-            self._merge(other._images, named=bool(other._named))
+            self._merge(other._images, named=bool(other._named), volumes=other._volumes)
         return self
 
     def all_reduce(self, group: Any = None) -> PrecisionCalibrator:
@@ -291,10 +294,11 @@ class PrecisionCalibrator:
         else:
             qhat = self.path.qhat(place, counts.classes.shape[1], self.background)
             statement = target.promise(counts, self.rule, place)
+        guarantee = Guarantee(f"precision-{weighting}", "image", target.exact, statement)
         return Calibration(
             qhat=qhat,
             alpha=target.epsilon,
-            guarantee=Guarantee(f"precision-{weighting}", "image", target.exact, statement),
+            guarantee=guarantee.of_volumes() if self._volumes else guarantee,
             ignore_index=self.ignore_index,
             n_pixels=int(counts.pixels.sum()),
             n_images=len(counts.ids),
@@ -324,6 +328,7 @@ class PrecisionCalibrator:
             **{f"path_{name}": np.array(getattr(self.path, name)) for name in _PATH_PARTS},
             "named": np.array(bool(self._named)),
             "seen": np.array(self._seen),
+            "volumes": np.array(bool(self._volumes)),
             "ids": np.array(names, dtype=np.str_),
             **columns,
         }
@@ -357,7 +362,8 @@ class PrecisionCalibrator:
                 str(name): ImageCounts(**dict(zip(known, row)), area=int(area))
                 for name, area, row in zip(state["ids"], np.asarray(state["area"]), columns)
             }
-            calibrator._merge(images, named=bool(state["named"]))
+            volumes = bool(state.get("volumes", False))
+            calibrator._merge(images, named=bool(state["named"]), volumes=volumes)
             calibrator._seen = int(state["seen"])
         return calibrator
 
@@ -366,9 +372,10 @@ class PrecisionCalibrator:
         places = (path.background.tobytes(), path.foreground.tobytes(), path.starts, path.shares)
         return (self.rule, self.background, self.ignore_index, *places)
 
-    def _merge(self, images: dict[str, ImageCounts], *, named: bool) -> None:
+    def _merge(self, images: dict[str, ImageCounts], *, named: bool, volumes: bool | None) -> None:
         if not images:
             return
+        kind = one_kind(self._volumes, bool(volumes))
         if self._named not in (None, named):
             raise OptionError(
                 "some images came with ids and some without; pass ids for all of them or for none"
@@ -378,6 +385,7 @@ class PrecisionCalibrator:
             _add(together, name, image)
         self._images = together
         self._named = named
+        self._volumes = kind
 
 
 def _stacked(images: Sequence[ImageCounts], name: str) -> np.ndarray[Any, Any] | None:

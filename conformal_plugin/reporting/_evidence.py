@@ -65,7 +65,7 @@ def gather(
     right = []
     for item in labelled_images(scores, labels):
         with item.named():
-            evaluator.update(item.scores, item.labels)
+            evaluator.update(*item.arrays)
             halves.add(item)
             kept, missed = _labels(item, calibration, evaluator)
         used = missed[0] < item.scores.shape[0]

@@ -46,3 +46,8 @@ from conformal_plugin.scores._true_scores import (
     TrueScores as TrueScores,
     read_true_scores as read_true_scores,
 )
+from conformal_plugin.scores._volumes import (
+    as_image as as_image,
+    one_kind as one_kind,
+    refuse_a_volume as refuse_a_volume,
+)

@@ -20,6 +20,7 @@ from conformal_plugin.errors import (
 )
 from conformal_plugin.scores._arrays import in_cpu_memory, is_array, to_tensor
 from conformal_plugin.scores._grid import ScoreGrid, grid_of
+from conformal_plugin.scores._volumes import as_image, refuse_a_volume
 
 __all__ = [
     "LabelledScores",
@@ -42,19 +43,29 @@ _LABEL_DTYPES = _SIGNED | {torch.uint8, getattr(torch, "uint16", torch.uint8)}
 
 @dataclass(frozen=True)
 class LabelledScores:
-    """Scores and labels of one image, or of separate points.
+    """Scores and labels of one image or volume, or of separate points.
 
     Attributes:
-        scores: ``(K, H, W)``, or ``(K, N)`` for N separate points.
+        scores: ``(K, H, W)``, or ``(K, N)`` for N separate points. A volume's slices are below
+            each other, ``(K, D * H, W)``: what is counted of an image is so of a volume.
         labels: ``(H, W)`` or ``(N,)``, integers.
         points: whether the pixels are separate points, each counted as an image of its own.
         index: which image of a batch or an iterable this is; None where there is one alone.
+        volume: whether it is a volume.
     """
 
     scores: Tensor
     labels: Tensor
     points: bool = False
     index: int | None = None
+    volume: bool = False
+
+    @property
+    def arrays(self) -> tuple[Tensor, Tensor]:
+        """Scores and labels such that :func:`labelled_images` makes the same of them again."""
+        if self.volume:
+            return self.scores[None, :, None], self.labels[None, None]
+        return (self.scores.T if self.points else self.scores), self.labels
 
     @contextmanager
     def named(self) -> Iterator[None]:
@@ -79,7 +90,9 @@ def _named(index: int | None) -> Iterator[None]:
 
 
 def read_scores(scores: Any, name: str, *, points: bool) -> Tensor:
-    """``scores`` as a tensor of shape ``(K, H, W)``, ``(N, K, H, W)`` or, with points, ``(N, K)``.
+    """``scores`` as a tensor ``(K, H, W)``, ``(N, K, H, W)`` or of volumes ``(N, K, D, H, W)``.
+
+    With points ``(N, K)``, too.
 
     Raises:
         InputTypeError: no array, or of a dtype that class scores are not read from.
@@ -87,13 +100,13 @@ def read_scores(scores: Any, name: str, *, points: bool) -> Tensor:
     """
     tensor = to_tensor(scores, name)
     grid_of(tensor, name)
-    shapes = "(K, H, W) or (N, K, H, W)" + (" or (N, K)" if points else "")
-    if tensor.ndim not in ((2, 3, 4) if points else (3, 4)):
+    shapes = "(K, H, W), (N, K, H, W) or (N, K, D, H, W)" + (" or (N, K)" if points else "")
+    if tensor.ndim not in ((2, 3, 4, 5) if points else (3, 4, 5)):
         raise ShapeError(
             f"{name} must have shape {shapes}, got {tuple(tensor.shape)}: class scores have one "
             f"channel per class, before the height and the width"
         )
-    num_classes = tensor.shape[1 if tensor.ndim in (2, 4) else 0]
+    num_classes = tensor.shape[0 if tensor.ndim == 3 else 1]
     if num_classes == 1:
         raise ShapeError(
             f"{name} must have shape {shapes} with at least two classes, got "
@@ -172,8 +185,16 @@ def _from_arrays(scores: Any, labels: Any) -> list[LabelledScores]:
         return [LabelledScores(score_tensor.T, label_tensor, points=True)]
     if len(shape) == 3:
         return [LabelledScores(score_tensor, label_tensor)]
+    volume = len(shape) == 5
+    if not volume:
+        refuse_a_volume(score_tensor, label_tensor, "scores")
     return [
-        LabelledScores(image, label, index=i)
+        LabelledScores(
+            as_image(image) if volume else image,
+            as_image(label) if volume else label,
+            index=i,
+            volume=volume,
+        )
         for i, (image, label) in enumerate(zip(score_tensor, label_tensor))
     ]
 

@@ -15,7 +15,7 @@ _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def check_logits(logits: Any) -> None:
-    """Check ``(N, K, H, W)`` logits.
+    """Check ``(N, K, H, W)`` logits, or ``(N, K, D, H, W)`` of volumes.
 
     Raises:
         InputTypeError, ShapeError: no floating-point tensor of that shape with two classes.
@@ -26,10 +26,10 @@ def check_logits(logits: Any) -> None:
             f"logits must be a floating-point torch tensor, got {kind}; pass the model's output "
             f"before argmax"
         )
-    if logits.ndim != 4:
+    if logits.ndim not in (4, 5):
         raise ShapeError(
-            f"logits must have shape (N, K, H, W), got {tuple(logits.shape)}; add the batch axis "
-            f"with .unsqueeze(0) if that is what lacks"
+            f"logits must have shape (N, K, H, W), or (N, K, D, H, W) of volumes, got "
+            f"{tuple(logits.shape)}; add the batch axis with .unsqueeze(0) if that is what lacks"
         )
     if logits.shape[1] < 2:
         raise ShapeError(
@@ -39,7 +39,7 @@ def check_logits(logits: Any) -> None:
 
 
 def checked_pseudo(logits: Tensor, pseudo: Any) -> Tensor:
-    """``pseudo`` as it came: label maps ``(N, H, W)`` or class scores ``(N, K, H, W)``.
+    """``pseudo`` as it came: label maps, without the channel axis, or class scores, with it.
 
     Raises:
         InputTypeError, ShapeError, DeviceMismatchError: neither, or unfit for the logits.
@@ -51,11 +51,11 @@ def checked_pseudo(logits: Tensor, pseudo: Any) -> Tensor:
         )
     shape = tuple(logits.shape)
     maps = (shape[0], *shape[2:])
-    if pseudo.ndim not in (3, 4):
+    if pseudo.ndim not in (len(maps), len(shape)):
         raise ShapeError(
             f"pseudo must be label maps {maps} or class scores {shape}, got {tuple(pseudo.shape)}"
         )
-    scores = pseudo.ndim == 4
+    scores = pseudo.ndim == len(shape)
     expected = shape if scores else maps
     if tuple(pseudo.shape) != expected:
         raise ShapeError(
@@ -65,21 +65,21 @@ def checked_pseudo(logits: Tensor, pseudo: Any) -> Tensor:
         )
     if scores and not pseudo.is_floating_point():
         raise InputTypeError(
-            f"pseudo of shape (N, K, H, W) must be class scores in floating point, got "
-            f"{pseudo.dtype}; label maps have shape (N, H, W), and integer maps go through "
+            f"pseudo of the shape of the logits must be class scores in floating point, got "
+            f"{pseudo.dtype}; label maps have shape {maps}, and integer maps go through "
             f"conformal_plugin.filter first"
         )
     if not scores and pseudo.dtype not in _INTEGERS:
         raise InputTypeError(
-            f"label maps (N, H, W) must be integers, got {pseudo.dtype}; convert them with "
-            f".long(), or pass class scores of shape (N, K, H, W)"
+            f"label maps {maps} must be integers, got {pseudo.dtype}; convert them with "
+            f".long(), or pass class scores of shape {shape}"
         )
     _check_device(logits, "pseudo", pseudo)
     return pseudo
 
 
 def check_valid(logits: Tensor, valid: Any) -> None:
-    """Check a ``(N, H, W)`` bool mask that is False on padding, or None.
+    """Check a bool mask without a channel axis that is False on padding, or None.
 
     Raises:
         InputTypeError, ShapeError, DeviceMismatchError: another dtype, shape or device.

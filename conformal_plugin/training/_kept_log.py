@@ -47,8 +47,8 @@ class KeptLog:
         """Count one batch.
 
         Args:
-            target: ``(N, H, W)`` int64; in ``0 ... num_classes - 1`` where a pixel is kept, and
-                nowhere else.
+            target: ``(N, H, W)`` or ``(N, D, H, W)`` int64; in ``0 ... num_classes - 1``
+                where a pixel is kept, and nowhere else.
             valid: number of pixels that are not padding.
             stray: number of valid pixels whose label is neither a class nor ignored.
             num_classes: K.

@@ -16,8 +16,8 @@ def sum_over_kept(values: Any, keep: Tensor, n_kept: Tensor) -> Tensor:
     """What a criterion returned, as the sum over the kept pixels; a scalar is their mean.
 
     Args:
-        values: a scalar, ``(N, H, W)`` or ``(N, 1, H, W)``.
-        keep: ``(N, H, W)`` bool.
+        values: a scalar, or a value per pixel, with or without a channel axis of one.
+        keep: ``(N, H, W)`` bool, or ``(N, D, H, W)``.
         n_kept: how many are kept, a scalar.
 
     Raises:
@@ -30,7 +30,7 @@ def sum_over_kept(values: Any, keep: Tensor, n_kept: Tensor) -> Tensor:
         )
     if values.ndim == 0:
         return at_least_float32(values) * n_kept
-    if values.ndim == 4 and values.shape[1] == 1:  # a channel of its own for the value
+    if values.ndim == keep.ndim + 1 and values.shape[1] == 1:  # a channel of its own for the value
         values = values[:, 0]
     if values.shape != keep.shape:
         raise ShapeError(
@@ -46,7 +46,7 @@ def lend(target: Tensor, n_kept: Tensor, num_classes: int) -> None:
 
     A scalar criterion thus has something to average, even if it gives some classes no weight.
     """
-    row = target[0, 0, :num_classes]
+    row = target[(0,) * (target.ndim - 1)][:num_classes]
     classes = torch.arange(row.shape[0], device=target.device)
     row.copy_(torch.where(n_kept == 0, classes, row))
 

@@ -73,7 +73,7 @@ def labels_of_maps(
     background: int,
     ignore_index: int,
 ) -> Tensor:
-    """The pseudo-labels of ``(N, K, H, W)`` scores, int64 ``(N, H, W)``.
+    """The pseudo-labels of ``(N, K, H, W)`` or ``(N, K, D, H, W)`` scores, int64, without K.
 
     On the CPU as :func:`conformal_plugin.filter`, checks included; elsewhere nothing is read back
     and nothing is checked.
@@ -86,8 +86,10 @@ def labels_of_maps(
     """
     options: dict[str, Any] = {"rule": rule, "background": background, "ignore_index": ignore_index}
     if readable(maps):
-        labels: Tensor = filter(maps.detach(), calibration, **options)
-        return labels.long()
+        # Five dimensions can be taken for nothing else, as a batch of K images could.
+        volumes = maps.detach() if maps.ndim == 5 else maps.detach().unsqueeze(2)
+        labels: Tensor = filter(volumes, calibration, **options)
+        return labels.long().view(maps.shape[:1] + maps.shape[2:])
     of_classes = least[maps.dtype]
     if len(of_classes) == 1:
         of_classes = of_classes * maps.shape[1]

@@ -20,9 +20,11 @@ def cutmix(a: Tensor, partner: Tensor, box: Tensor) -> Tensor:
     there is padding), with the same ``box``: each pixel then keeps its own label.
 
     Args:
-        a: ``(N, H, W)`` labels or masks, or ``(N, C, H, W)`` images or probability maps.
+        a: ``(N, H, W)`` labels or masks, or ``(N, C, H, W)`` images or probability maps; of
+            volumes ``(N, D, H, W)`` or ``(N, C, D, H, W)``.
         partner: same shape, dtype and device as ``a``.
-        box: ``(N, H, W)``, booleans or 0/1 numbers; True or 1 where the partner is pasted.
+        box: ``(N, H, W)`` or ``(N, D, H, W)``, booleans or 0/1 numbers; True or 1 where the partner
+            is pasted.
 
     Returns:
         A new tensor of the shape, dtype and device of ``a``. No value is read back from a GPU.
@@ -41,10 +43,10 @@ def cutmix(a: Tensor, partner: Tensor, box: Tensor) -> Tensor:
     """
     for name, value in (("a", a), ("partner", partner), ("box", box)):
         _check_tensor(name, value)
-    if a.ndim not in (3, 4):
+    if a.ndim not in (3, 4, 5):
         raise ShapeError(
-            f"a must be labels (N, H, W) or images (N, C, H, W), got shape {tuple(a.shape)}; add "
-            f"the batch axis with .unsqueeze(0)"
+            f"a must be labels (N, H, W) or images (N, C, H, W), or of volumes (N, D, H, W) or "
+            f"(N, C, D, H, W), got shape {tuple(a.shape)}; add the batch axis with .unsqueeze(0)"
         )
     if partner.shape != a.shape:
         raise ShapeError(
@@ -55,10 +57,12 @@ def cutmix(a: Tensor, partner: Tensor, box: Tensor) -> Tensor:
         raise InputTypeError(
             f"partner must have the dtype of a, {a.dtype}, got {partner.dtype}; convert one of them"
         )
-    expected = a.shape if a.ndim == 3 else a.shape[:1] + a.shape[2:]
-    if box.shape != expected:
+    without_channels = a.shape[:1] + a.shape[2:]
+    fitting = {3: [a.shape], 4: [without_channels, a.shape], 5: [without_channels]}[a.ndim]
+    if box.shape not in fitting:
+        shapes = " or ".join(str(tuple(shape)) for shape in fitting)
         raise ShapeError(
-            f"box must have shape {tuple(expected)} to go with a of shape {tuple(a.shape)}, got "
+            f"box must have shape {shapes} to go with a of shape {tuple(a.shape)}, got "
             f"{tuple(box.shape)}; it has one value per pixel and no channel axis"
         )
     for name, value in (("partner", partner), ("box", box)):
@@ -68,7 +72,7 @@ def cutmix(a: Tensor, partner: Tensor, box: Tensor) -> Tensor:
                 f".to(device)"
             )
     paste = box if box.dtype == torch.bool else _as_bool(box)
-    return torch.where(paste if a.ndim == 3 else paste.unsqueeze(1), partner, a)
+    return torch.where(paste if paste.ndim == a.ndim else paste.unsqueeze(1), partner, a)
 
 
 def _check_tensor(name: str, value: Any) -> None:

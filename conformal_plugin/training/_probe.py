@@ -20,31 +20,32 @@ __all__ = ["probe", "refuse"]
 _COLUMNS = 8
 
 
-def probe(criterion: Criterion, num_classes: int, skipped: int, like: Tensor) -> Tensor | None:
+def probe(criterion: Criterion, skipped: int, like: Tensor) -> Tensor | None:
     """Try the criterion on a few pixels, half of them dropped.
 
     A copy is tried, so that what it counts or remembers stays as it is, and random numbers go on as
     if it had not been. Nothing is read back from the device.
 
     Args:
-        criterion: takes ``(N, K, H, W)`` logits and ``(N, H, W)`` labels, and returns a scalar.
-        num_classes: K.
+        criterion: takes logits and labels of the shapes of a batch, and returns a scalar.
         skipped: the label of dropped pixels.
-        like: logits, whose dtype and device are used.
+        like: logits ``(N, K, H, W)`` or ``(N, K, D, H, W)``, of whose kind those tried are.
 
     Returns:
         What it gave, ``(4,)``: with half of the pixels dropped, the same with other logits there,
         with these pixels cut off, and with all images twice. None where it takes no such batch.
     """
+    num_classes = like.shape[1]
     rows = max(_COLUMNS, -(-num_classes // 4))
+    rest = (*(1 for _ in like.shape[2:-2]), rows, _COLUMNS)  # of volumes a slice
     cuda = [like.device] if like.device.type == "cuda" else []
     with torch.no_grad():
         numbers = torch.arange(2 * num_classes * rows * _COLUMNS, device=like.device)
         # Of any size between -2 and 2, and not alike in any two columns or classes.
         logits = (2 * torch.sin(12.9898 * numbers)).to(like.dtype)
-        logits = logits.reshape(2, num_classes, rows, _COLUMNS)
+        logits = logits.reshape(2, num_classes, *rest)
         labels = torch.arange(2 * rows * _COLUMNS, device=like.device) % num_classes
-        labels = labels.reshape(2, rows, _COLUMNS)
+        labels = labels.reshape(2, *rest)
         half = _COLUMNS // 2
         dropped = labels.clone()
         dropped[..., half:] = skipped

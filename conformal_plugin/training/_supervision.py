@@ -148,7 +148,8 @@ class ConformalSupervision(nn.Module):
         """The conformal term of one batch of unlabelled images.
 
         Args:
-            logits: ``(N, K, H, W)``, floating point; whatever the criterion takes.
+            logits: ``(N, K, H, W)``, or ``(N, K, D, H, W)`` of volumes, floating point; whatever
+                the criterion takes. What follows is of the same size.
             pseudo: label maps ``(N, H, W)``, integers (class indices and ``ignore_index``), or
                 class scores ``(N, K, H, W)`` in [0, 1], floating point, which are filtered with
                 the calibration. Not looked at in stage II, where it may be None.
@@ -266,7 +267,7 @@ class ConformalSupervision(nn.Module):
         if self._tried or compiling():
             return
         self._tried = True
-        self._probed = probe(self.criterion, logits.shape[1], self._skipped, logits)
+        self._probed = probe(self.criterion, self._skipped, logits)
         if readable(logits):
             self._refuse_criterion()
 
@@ -290,7 +291,7 @@ class ConformalSupervision(nn.Module):
             )
 
     def _labels(self, pseudo: Tensor) -> Tensor:
-        if pseudo.ndim == 3:
+        if not pseudo.is_floating_point():
             return pseudo.long()
         if self.calibration is None:
             raise OptionError(

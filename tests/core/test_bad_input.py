@@ -264,7 +264,9 @@ def test_filter_refuses_options(options: dict, error: type[Exception], message: 
 
 
 def test_filter_takes_maps_alone() -> None:
-    with pytest.raises(errors.ShapeError, match=r"\(K, H, W\) or \(N, K, H, W\), got \(5, 3\)"):
+    with pytest.raises(
+        errors.ShapeError, match=r"\(N, K, H, W\) or \(N, K, D, H, W\), got \(5, 3\)"
+    ):
         cp.filter(np.zeros((5, 3)), 0.5)
     with pytest.raises(errors.ShapeError, match="from_foreground"):
         cp.filter(np.zeros((1, 5, 5)), 0.5)

@@ -58,7 +58,7 @@ BOX = torch.zeros(2, 3, 4, dtype=torch.bool)
         ((LABELS, None, BOX), InputTypeError, "partner must be a torch tensor, got NoneType"),
         ((LABELS, LABELS, [0]), InputTypeError, "box must be a torch tensor, got list"),
         ((LABELS, LABELS.byte(), BOX), InputTypeError, "dtype of a, torch.int64, got torch.uint8"),
-        ((LABELS[0], LABELS[0], BOX[0]), ShapeError, "(N, C, H, W), got shape (3, 4)"),
+        ((LABELS[0], LABELS[0], BOX[0]), ShapeError, "(N, C, D, H, W), got shape (3, 4)"),
         ((LABELS, LABELS[:1], BOX), ShapeError, "shape of a, (2, 3, 4), got (1, 3, 4)"),
         ((LABELS, LABELS, BOX[:, None]), ShapeError, "shape (2, 3, 4) to go with a of shape"),
         ((LABELS, LABELS, BOX.long() + 7), OptionError, "got values from 7 to 7"),
