@@ -9,13 +9,17 @@ from torch import Tensor
 
 from conformal_plugin.errors import DeviceMismatchError, InputTypeError, ShapeError
 
-__all__ = ["check_logits", "check_valid", "checked_pseudo"]
+__all__ = ["check_logits", "check_valid", "checked_pseudo", "classes_of"]
 
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
-def check_logits(logits: Any) -> None:
+def check_logits(logits: Any, *, sigmoid: bool) -> None:
     """Check ``(N, K, H, W)`` logits, or ``(N, K, D, H, W)`` of volumes.
+
+    Args:
+        logits: the model's output.
+        sigmoid: whether its channels are binary heads, so that one channel is enough.
 
     Raises:
         InputTypeError, ShapeError: no floating-point tensor of that shape with two classes.
@@ -31,11 +35,17 @@ def check_logits(logits: Any) -> None:
             f"logits must have shape (N, K, H, W), or (N, K, D, H, W) of volumes, got "
             f"{tuple(logits.shape)}; add the batch axis with .unsqueeze(0) if that is what lacks"
         )
-    if logits.shape[1] < 2:
+    if logits.shape[1] < (1 if sigmoid else 2):
         raise ShapeError(
-            f"logits must have at least two classes, (N, K, H, W), got {tuple(logits.shape)}; make "
-            f"a lone foreground logit two with torch.cat([torch.zeros_like(logits), logits], 1)"
+            f"logits must have at least two classes, (N, K, H, W), got {tuple(logits.shape)}; for "
+            f"a lone foreground logit take a loss by name, ConformalSupervision('bce') for "
+            f"instance, or make it two with torch.cat([torch.zeros_like(logits), logits], 1)"
         )
+
+
+def classes_of(logits: Tensor) -> int:
+    """K: the channels, or two where one channel tells foreground from background."""
+    return max(2, logits.shape[1])
 
 
 def checked_pseudo(logits: Tensor, pseudo: Any) -> Tensor:
@@ -49,7 +59,7 @@ def checked_pseudo(logits: Tensor, pseudo: Any) -> Tensor:
             f"pseudo must be a torch tensor in stage I, got {type(pseudo).__name__}; convert it "
             f"with torch.as_tensor"
         )
-    shape = tuple(logits.shape)
+    shape = (logits.shape[0], classes_of(logits), *logits.shape[2:])
     maps = (shape[0], *shape[2:])
     if pseudo.ndim not in (len(maps), len(shape)):
         raise ShapeError(

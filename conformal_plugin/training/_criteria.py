@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
 
-from conformal_plugin.errors import InputTypeError, OptionError
+from conformal_plugin._messages import shortened
+from conformal_plugin.errors import ConformalError, InputTypeError, OptionError
 
-__all__ = ["Criterion", "adds_up", "ignored_label", "without_mean"]
+__all__ = ["Criterion", "adds_up", "called", "ignored_label", "without_mean"]
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 """``(logits (N, K, H, W), target (N, H, W) int64) -> scalar or (N, H, W)``."""
@@ -83,10 +85,34 @@ def ignored_label(criterion: Any, default: int) -> int:
     return _checked(parameter.default, parameter.name, default)
 
 
+@contextmanager
+def called(logits: Tensor, target: Tensor, skipped: int) -> Iterator[None]:
+    """Around a criterion's first call: turn what it raises into what is expected of a criterion.
+
+    Raises:
+        OptionError: for any exception but this package's own, and a lack of memory.
+    """
+    try:
+        yield
+    except ConformalError:
+        raise
+    except Exception as error:
+        if "out of memory" in str(error) or isinstance(error, MemoryError):
+            raise
+        shapes = f"logits {tuple(logits.shape)} and target {tuple(target.shape)}"
+        raise OptionError(
+            f"the criterion raised {type(error).__name__} ({shortened(error)}) when it was called "
+            f"as criterion(logits, target) with {shapes}, int64, {skipped} where dropped; one that "
+            f"wants a channel axis goes behind lambda logits, target: criterion(logits, "
+            f"target.unsqueeze(1)), if it has an ignore_index, and is given {skipped}; for one "
+            f"that has none take a loss by name: 'ce', 'dice', 'ce+dice', 'focal', 'bce'"
+        ) from error
+
+
 def _checked(value: Any, name: str, default: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise OptionError(
             f"the criterion's {name} is {value!r}, so it would learn from dropped pixels; build it "
-            f"with {name}={default}"
+            f"with {name}={default}, or take a loss by name, such as 'dice' or 'ce+dice'"
         )
     return value

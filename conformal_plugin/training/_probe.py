@@ -85,8 +85,8 @@ def refuse(given: Tensor, skipped: int) -> None:
         raise OptionError(
             f"the criterion learns from dropped pixels: with other logits at pixels labelled "
             f"{skipped} alone it went from {here:g} to {elsewhere:g}; expected a criterion that "
-            f"skips that label. Use one that takes an ignore_index, or multiply its terms by "
-            f"(target != {skipped})"
+            f"skips that label. Use one that takes an ignore_index, multiply its terms by "
+            f"(target != {skipped}), or take a loss by name: 'dice', 'ce+dice', 'focal'"
         )
     if alike(twice, 2 * here):
         raise OptionError(

@@ -11,8 +11,19 @@ from torch import Tensor, nn
 from conformal_plugin.errors import InputTypeError, LabelError, OptionError, ShapeError
 from conformal_plugin.labelling import check_rule, promised_rule
 from conformal_plugin.scores import check_ignore_index
-from conformal_plugin.training._batch_checks import check_logits, check_valid, checked_pseudo
-from conformal_plugin.training._criteria import Criterion, adds_up, ignored_label, without_mean
+from conformal_plugin.training._batch_checks import (
+    check_logits,
+    check_valid,
+    checked_pseudo,
+    classes_of,
+)
+from conformal_plugin.training._criteria import (
+    Criterion,
+    adds_up,
+    called,
+    ignored_label,
+    without_mean,
+)
 from conformal_plugin.training._device_values import compiling, readable
 from conformal_plugin.training._kept_log import STRAY_REMEDY, KeptLog
 from conformal_plugin.training._kept_sum import at_least_float32, lend, sum_over_kept, zero
@@ -22,6 +33,7 @@ from conformal_plugin.training._map_labels import (
     labels_of_maps,
     least_by_dtype,
 )
+from conformal_plugin.training._named_losses import NamedLoss
 from conformal_plugin.training._probe import probe, refuse
 from conformal_plugin.training._resuming import epoch_of, saved_stage
 from conformal_plugin.training._schedule import TwoStage, check_epoch
@@ -44,6 +56,12 @@ class ConformalSupervision(nn.Module):
     - **A scalar**, such as Dice or OHEM losses. It is read as a mean over the kept pixels. In the
       first step a copy of the criterion is tried on a few pixels of its own: one that looks at
       dropped pixels, counts them in its mean, or returns a sum, is refused.
+
+    Where your loss cannot leave pixels out, take one **by name**: ``"ce"``, ``"focal"``, ``"dice"``
+    of a softmax, ``"bce"``, ``"sigmoid-focal"``, ``"sigmoid-dice"`` of sigmoid heads, or a sum of
+    one kind such as ``"ce+dice"``. A pixel's one label is class against all others for sigmoids; a
+    head of one channel, ``(N, 1, H, W)``, is that of class 1, its label maps hold 0 and 1, and its
+    score maps two classes.
 
     ``denominator="valid"``, as the hosts do, divides by the number of pixels that are not padding:
     the term grows with the share of pixels that conformal filtering keeps. A scalar is multiplied
@@ -72,7 +90,7 @@ class ConformalSupervision(nn.Module):
 
     Args:
         criterion: ``criterion(logits (N, K, H, W), target (N, H, W) int64)``, an ``nn.Module`` or
-            any other callable, returning one of the above.
+            any other callable, returning one of the above; or a name.
         calibration: threshold that filters probability maps: a ``Calibration``, a number, or one
             number per class. Label maps need none.
         schedule: a ``TwoStage``; without one it is always stage I.
@@ -84,7 +102,8 @@ class ConformalSupervision(nn.Module):
 
     Raises:
         InputTypeError: a criterion, schedule or weight of the wrong kind.
-        OptionError: an unknown rule or denominator, or a criterion that skips nothing.
+        OptionError: an unknown rule, denominator or name of a loss, or a criterion that skips
+            nothing.
         ShapeError: thresholds for another number of classes than ``num_classes``.
         LabelError: ``ignore_index`` is a class.
         UninformativeThresholdError: a threshold of 1 or more.
@@ -101,14 +120,15 @@ class ConformalSupervision(nn.Module):
         0.0
     """
 
-    # Whether the criterion has been tried, and what it gave where that is still to be looked at; of
-    # the class, since objects pickled by earlier versions have neither.
+    # Whether the criterion has been tried, what it gave where that is still to be looked at, and
+    # whether it has been called; of the class, since objects pickled by earlier versions have none.
     _tried = False
     _probed: Tensor | None = None
+    _called = False
 
     def __init__(
         self,
-        criterion: Criterion,
+        criterion: Criterion | str,
         *,
         calibration: Thresholds | None = None,
         schedule: TwoStage | None = None,
@@ -121,7 +141,8 @@ class ConformalSupervision(nn.Module):
     ) -> None:
         super().__init__()
         _check_options(schedule, ignore_index, denominator, weight, num_classes)
-        self.criterion = without_mean(criterion)
+        named = isinstance(criterion, str)
+        self.criterion = NamedLoss(criterion, ignore_index) if named else without_mean(criterion)
         self.calibration = calibration
         self.schedule = schedule
         self.rule, self.background = promised_rule(calibration, rule, background)
@@ -165,13 +186,13 @@ class ConformalSupervision(nn.Module):
             LabelError: on the CPU, a label that is neither a class nor ignored.
             ScoreError: on the CPU, a score that is NaN or outside [0, 1].
             UninformativeThresholdError: on the CPU, every class is in the set of every pixel.
-            OptionError: scores without a calibration, a schedule without an epoch, or, on the CPU,
-                a criterion that learns from dropped pixels.
+            OptionError: scores without a calibration, a schedule without an epoch, a criterion that
+                cannot be called so, or, on the CPU, one that learns from dropped pixels.
         """
-        check_logits(logits)
+        check_logits(logits, sigmoid=self._named and self.criterion.sigmoid)
         if self._stage(epoch) == 2:
             return zero(logits)
-        num_classes = logits.shape[1]
+        num_classes = classes_of(logits)
         self._check_classes(num_classes)
         given = checked_pseudo(logits, pseudo)
         check_valid(logits, valid)
@@ -192,7 +213,7 @@ class ConformalSupervision(nn.Module):
                 lend(target, n_kept, num_classes)
 
         given = at_least_float32(logits)
-        values = self.criterion(given, target)
+        values = self._of_criterion(given, target)
         if isinstance(values, Tensor) and values.ndim == 0 and not sums:
             self._try_criterion(given)
         total = values if sums else sum_over_kept(values, keep, n_kept)
@@ -248,6 +269,10 @@ class ConformalSupervision(nn.Module):
             f"calibration={self.calibration}"
         )
 
+    @property
+    def _named(self) -> bool:
+        return isinstance(self.criterion, NamedLoss)
+
     def _stage(self, epoch: float | None) -> int:
         if epoch is not None:
             check_epoch(epoch)
@@ -262,9 +287,18 @@ class ConformalSupervision(nn.Module):
             )
         return self.schedule.stage(current)
 
+    def _of_criterion(self, logits: Tensor, target: Tensor) -> Any:
+        """What the criterion returns, or why it cannot be called so."""
+        if self._called or compiling():
+            return self.criterion(logits, target)
+        with called(logits, target, self._skipped):
+            values = self.criterion(logits, target)
+        self._called = True
+        return values
+
     def _try_criterion(self, logits: Tensor) -> None:
         """Find out, once, whether a criterion that returns a scalar leaves dropped pixels out."""
-        if self._tried or compiling():
+        if self._tried or self._named or compiling():
             return
         self._tried = True
         self._probed = probe(self.criterion, self._skipped, logits)
