@@ -141,8 +141,11 @@ class ConformalSupervision(nn.Module):
     ) -> None:
         super().__init__()
         _check_options(schedule, ignore_index, denominator, weight, num_classes)
-        named = isinstance(criterion, str)
-        self.criterion = NamedLoss(criterion, ignore_index) if named else without_mean(criterion)
+        self.criterion: Criterion = (
+            NamedLoss(criterion, ignore_index)
+            if isinstance(criterion, str)
+            else without_mean(criterion)
+        )
         self.calibration = calibration
         self.schedule = schedule
         self.rule, self.background = promised_rule(calibration, rule, background)
@@ -189,7 +192,8 @@ class ConformalSupervision(nn.Module):
             OptionError: scores without a calibration, a schedule without an epoch, a criterion that
                 cannot be called so, or, on the CPU, one that learns from dropped pixels.
         """
-        check_logits(logits, sigmoid=self._named and self.criterion.sigmoid)
+        named = self.criterion
+        check_logits(logits, sigmoid=isinstance(named, NamedLoss) and named.sigmoid)
         if self._stage(epoch) == 2:
             return zero(logits)
         num_classes = classes_of(logits)
@@ -269,10 +273,6 @@ class ConformalSupervision(nn.Module):
             f"calibration={self.calibration}"
         )
 
-    @property
-    def _named(self) -> bool:
-        return isinstance(self.criterion, NamedLoss)
-
     def _stage(self, epoch: float | None) -> int:
         if epoch is not None:
             check_epoch(epoch)
@@ -298,7 +298,7 @@ class ConformalSupervision(nn.Module):
 
     def _try_criterion(self, logits: Tensor) -> None:
         """Find out, once, whether a criterion that returns a scalar leaves dropped pixels out."""
-        if self._tried or self._named or compiling():
+        if self._tried or isinstance(self.criterion, NamedLoss) or compiling():
             return
         self._tried = True
         self._probed = probe(self.criterion, self._skipped, logits)

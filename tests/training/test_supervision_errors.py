@@ -93,7 +93,7 @@ VALID = torch.ones(2, 3, 4, dtype=torch.bool)
         ((LOGITS.numpy(), PSEUDO), InputTypeError, "floating-point torch tensor, got ndarray"),
         ((LOGITS.long(), PSEUDO), InputTypeError, "tensor, got torch.int64; pass the model's"),
         ((LOGITS[0], PSEUDO), ShapeError, "of volumes, got (5, 3, 4); add the batch axis"),
-        ((LOGITS[:, :1], PSEUDO), ShapeError, "two classes, (N, K, H, W), got (2, 1, 3, 4); make"),
+        ((LOGITS[:, :1], PSEUDO), ShapeError, "two classes, (N, K, H, W), got (2, 1, 3, 4); for"),
         ((LOGITS, None), InputTypeError, "pseudo must be a torch tensor in stage I, got NoneType"),
         ((LOGITS, PSEUDO[0]), ShapeError, "(2, 3, 4) or class scores (2, 5, 3, 4), got (3, 4)"),
         (
