@@ -6,6 +6,11 @@ from conformal_plugin.adapters.labels._aligned import (
     AlignedPseudoLabels as AlignedPseudoLabels,
     HostDataset as HostDataset,
 )
+from conformal_plugin.adapters.labels._label_settings import (
+    LABEL_SETTINGS as LABEL_SETTINGS,
+    label_settings as label_settings,
+    labelled_pixels as labelled_pixels,
+)
 from conformal_plugin.adapters.labels._pseudo_labels import (
     PseudoLabelFolder as PseudoLabelFolder,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
@@ -10,8 +11,11 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from conformal_plugin.adapters.labels import AlignedPseudoLabels
+from conformal_plugin.adapters.labels import AlignedPseudoLabels, labelled_pixels
+from conformal_plugin.adapters.loop._calling_script import CallingScript
+from conformal_plugin.adapters.loop._epoch_log import EpochLog
 from conformal_plugin.adapters.loop._host_config import HostConfig
+from conformal_plugin.adapters.loop._losses_going_on import losses_going_on
 from conformal_plugin.adapters.loop._views import ConformalViews
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.errors import InputTypeError, OptionError
@@ -64,13 +68,15 @@ class HostLoop(ABC, Generic[Losses]):
         self.config = HostConfig.read(cfg)
         self.epoch: int | None = None
         self._parts: tuple[Any, ...] | None = None
+        self._script: CallingScript | None = None
         self._settled = False
         if self.config is not None:
             self.conformal = self.term(
                 _supervision(self.config, criterion_u), mode=self.config.mode
             )
-            self._log(
-                f"Conformal: stage I for {self.config.stage1_epochs} of {self.config.epochs} "
+            self._log = EpochLog(self.logger, _labelled(self.config))
+            self._log.say(
+                f"stage I for {self.config.stage1_epochs} of {self.config.epochs} "
                 f"epochs, mode {self.config.mode}, labels from {self.config.pseudo_labels}"
             )
 
@@ -98,7 +104,14 @@ class HostLoop(ABC, Generic[Losses]):
             epoch: the host's epoch, counted from 0.
         """
         self.epoch = epoch
-        return loader if self.config is None else self._watched(loader, epoch)
+        if self.config is None:
+            return loader
+        if self._script is None:
+            self._script = CallingScript.of(sys._getframe(1), self)
+            self._log.writers = self._script.writers
+            if self.config.mode == "replace" and not self.conformal.is_hosts_turn(epoch):
+                self._name_losses_that_go_on(self._script)
+        return self._watched(loader, epoch)
 
     def __call__(self, losses: Losses, preds: Losses) -> Losses:
         """Give the host's unlabelled losses, get those to train on.
@@ -164,7 +177,7 @@ class HostLoop(ABC, Generic[Losses]):
 
     def _end(self, epoch: int) -> None:
         if self.conformal.is_hosts_turn(epoch):
-            self._log(f"Conformal: epoch {epoch}, stage II, the host's own losses")
+            self._log.stage_two(epoch)
             return
         if not self._settled:
             raise OptionError(
@@ -172,14 +185,16 @@ class HostLoop(ABC, Generic[Losses]):
                 "term: put 'losses = conformal(losses, preds)' before the line that adds them up"
             )
         # On every rank, as each counts its own pixels and knows of its own stray labels.
-        share = self.conformal.supervise.summary()["kept"]
-        shown = "no pixel" if share is None else f"{share:.1%} of the unlabelled pixels"
-        self._log(f"Conformal: epoch {epoch}, stage I, {shown} carried a label")
+        self._log.stage_one(epoch, self.conformal.supervise.summary())
 
-    def _log(self, line: str) -> None:
-        dist = torch.distributed
-        if not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0:
-            logging.getLogger(self.logger).info(line)
+    def _name_losses_that_go_on(self, script: CallingScript) -> None:
+        losses = losses_going_on(script.source, script.line, script.name)
+        if losses:
+            self._log.say(
+                f"in mode replace these losses on unlabelled photos go on beside the labels, as "
+                f"nothing of theirs is replaced: {', '.join(losses)}",
+                logging.WARNING,
+            )
 
 
 def beside(pred: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -196,6 +211,14 @@ def _supervision(config: HostConfig, criterion_u: nn.Module) -> ConformalSupervi
         weight=config.weight,
         num_classes=None if calibration is None else calibration.num_classes,
     )
+
+
+def _labelled(config: HostConfig) -> Sequence[int] | None:
+    """Of each class, the labelled pixels that were calibrated on, where that is known."""
+    if config.calibration is None:
+        return labelled_pixels(config.pseudo_labels)
+    pixels: list[int] = Calibration.load(config.calibration).pixels_per_class.tolist()
+    return pixels
 
 
 def _describe(part: Any) -> str:

@@ -21,9 +21,10 @@ __all__ = ["DESCRIPTION", "EXAMPLES", "SUMMARY", "add_options"]
 SUMMARY = "write pseudo-labels"
 
 DESCRIPTION = """\
-Write one pseudo-label PNG per image (palette mode, VOC colours; 16-bit grey beyond 255 classes),
-the list of them, and labels.json with the settings. Labels that are there already, made with the
-same settings from the same maps, are kept, so that the same command goes on where it was killed.
+Write one pseudo-label PNG per image (palette mode, VOC colours, or grey with --grey; 16-bit grey
+beyond 255 classes), the list of them, and labels.json with the settings. Labels that are there
+already, made with the same settings from the same maps, are kept, so that the same command goes on
+where it was killed.
 
 Started as `torchrun --nproc-per-node N --no-python conformal-plugin filter ...`, N processes
 share the images, and write and print what one would.
@@ -33,6 +34,8 @@ EXAMPLES = """\
 examples:
   conformal-plugin filter --maps probs --ids unlabelled.txt --calibration calibration.json \\
       --out pseudo_labels
+  # the annotator's own labels, the row that everything is compared with
+  conformal-plugin filter --maps probs --ids unlabelled.txt --raw --out raw_labels
   # lines PHOTO LABEL, as training code reads them
   conformal-plugin filter --maps probs --ids unlabelled.txt --qhat 0.28 --photos JPEGImages \\
       --out pseudo_labels --id-list unlabelled_pairs.txt
@@ -42,7 +45,12 @@ examples:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``filter``."""
     add_maps(parser)
-    add_threshold(parser)
+    threshold = add_threshold(parser)
+    threshold.add_argument(
+        "--raw",
+        action="store_true",
+        help="no threshold: each pixel's most probable class (argmax), to compare with",
+    )
     add_rule(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where labels go")
     parser.add_argument(

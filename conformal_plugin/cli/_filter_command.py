@@ -94,8 +94,7 @@ class _Filtering:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._arguments = arguments
-        self._qhat, self._ignore_index = threshold(arguments)
-        refuse_uninformative(self._qhat)
+        self._qhat, self._ignore_index = _threshold(arguments)
         for option in ("resize", "root", "follow_exif"):
             if getattr(arguments, option) and arguments.photos is None:
                 raise OptionError(
@@ -107,7 +106,9 @@ class _Filtering:
         self._paths = find_maps(arguments, listed)
         style = LabelStyle.of(arguments, self._qhat, self._ignore_index)
         self._settings = _settings(arguments, self._qhat, style.dropped)
-        self._folder = LabelFolder(arguments.out, self._settings, style)
+        self._folder = LabelFolder(
+            arguments.out, self._settings, style, labelled=_labelled(self._qhat)
+        )
         self._photos = None if arguments.photos is None else find_photos(arguments, listed)
         self._maps = self._maps_to_read().then(_Read.of)
         self._lines: Sequence[str] = self.ids
@@ -188,7 +189,7 @@ class _Filtering:
             "already_there": len(self.ids) - total.written,
             **total.summary.content(),
         }
-        _report(content, as_json=arguments.json)
+        _report(content, self._settings["rule"], as_json=arguments.json)
 
     def _maps_to_read(self) -> LazySequence[Taken[ScoreMap]]:
         """The maps, fitted to photos where there are some."""
@@ -233,9 +234,41 @@ class _Filtering:
         return present
 
 
+def _threshold(arguments: argparse.Namespace) -> tuple[Any, int]:
+    """What to filter with, None for the raw labels, and the label of dropped pixels.
+
+    Raises:
+        OptionError: a rule for raw labels, which need none.
+        UninformativeThresholdError: every class would be in every set.
+    """
+    if not arguments.raw:
+        qhat, ignore_index = threshold(arguments)
+        refuse_uninformative(qhat)
+        return qhat, ignore_index
+    for option in ("rule", "background"):
+        if getattr(arguments, option) is not None:
+            raise OptionError(
+                f"--raw takes each pixel's most probable class, and --{option} picks from a "
+                f"prediction set; leave one of them out"
+            )
+    given = arguments.ignore_index
+    return None, 255 if given is None else given
+
+
+def _labelled(qhat: Any) -> list[int] | None:
+    """Of each class, the labelled pixels that were calibrated on."""
+    if not isinstance(qhat, Calibration):
+        return None
+    pixels: list[int] = qhat.pixels_per_class.tolist()
+    return pixels
+
+
 def _settings(arguments: argparse.Namespace, qhat: Any, dropped: int) -> dict[str, Any]:
     calibration = qhat if isinstance(qhat, Calibration) else None
-    rule, background = promised_rule(qhat, arguments.rule, arguments.background)
+    rule: str | None = None
+    background: int | None = None
+    if qhat is not None:
+        rule, background = promised_rule(qhat, arguments.rule, arguments.background)
     return {
         "qhat": np.asarray(calibration.qhat if calibration else qhat).tolist(),
         "alpha": calibration.alpha if calibration else None,
@@ -256,15 +289,9 @@ def _same_classes(count: int, num_classes: int | None) -> int:
     return count
 
 
-def _report(content: Mapping[str, Any], *, as_json: bool) -> None:
-    kept = content["kept"]
-    if kept < _NEARLY_NONE or kept > _NEARLY_ALL:
-        how_much = "nearly nothing" if kept < _NEARLY_NONE else "nearly everything"
-        warn(
-            f"{how_much} was kept ({100 * kept:.2f} % of pixels), so the threshold decides little; "
-            f"look at the precision on labelled images with `conformal-plugin evaluate`, and at "
-            f"other alphas"
-        )
+def _report(content: Mapping[str, Any], rule: str | None, *, as_json: bool) -> None:
+    if advice := _of_an_extreme(content["kept"], rule):
+        warn(advice)
     if as_json:
         print_json(content)
         return
@@ -272,7 +299,29 @@ def _report(content: Mapping[str, Any], *, as_json: bool) -> None:
         f"{content['written']} labels written to {content['labels']}, {content['already_there']} "
         f"were there; list in {content['id_list']}"
     )
-    print(f"kept {number(kept)} of pixels; {content['images_without_label']} images without any")
+    kept = number(content["kept"])
+    print(f"kept {kept} of pixels; {content['images_without_label']} images without any")
     print(f"\n{'class':>5} {'share of pixels':>15}")
     for c, share in content["share_per_class"].items():
         print(f"{c:>5} {number(share):>15}")
+
+
+def _of_an_extreme(kept: float, rule: str | None) -> str:
+    """What to say where next to nothing or next to all was kept; empty where that is as it should.
+
+    Raw labels drop nothing. Nor does foreground-first at a small alpha: no set is empty then, and
+    the threshold decides between object and background.
+    """
+    look = "look at the precision on labelled images with `conformal-plugin evaluate`"
+    if kept < _NEARLY_NONE:
+        return (
+            f"nearly nothing was kept ({100 * kept:.2f} % of pixels), so there is little to learn "
+            f"from; {look}, and at other alphas"
+        )
+    if kept > _NEARLY_ALL and rule not in (None, "foreground-first"):
+        same = ": these are the raw labels (argmax)" if rule == "most-probable" else ""
+        return (
+            f"nearly everything was kept ({100 * kept:.2f} % of pixels) with the rule {rule}, so "
+            f"the threshold decides little{same}; {look}, and at other alphas"
+        )
+    return ""

@@ -23,6 +23,7 @@ __all__ = ["MANIFEST", "DoneLabel", "LabelFolder"]
 MANIFEST = "labels.json"
 _FORMAT = "conformal-plugin labels"
 _VERSION = 1
+_LABELLED = "labelled_pixels_per_class"
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,23 @@ class LabelFolder:
         folder: where they lie.
         settings: what they depend on besides the maps; plain JSON values.
         style: how they are written, which is among the settings.
+        labelled: of each class, the labelled pixels that were calibrated on, which the labels do
+            not depend on but a run is compared with; None where there are none.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], style: LabelStyle) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, Any],
+        style: LabelStyle,
+        *,
+        labelled: Sequence[int] | None = None,
+    ) -> None:
         self.folder = folder
         self._style = style
         self._files = IdFolder(folder, ".png", "label folder")
         self._manifest = {"format": _FORMAT, "version": _VERSION, **settings, **style.settings()}
+        self._beside = {} if labelled is None else {_LABELLED: list(labelled)}
 
     def path(self, name: str) -> Path:
         """The label file of an id.
@@ -78,7 +89,8 @@ class LabelFolder:
                 self._require_same(manifest)
             else:
                 self._require_free(ids)
-        atomic_write_text(manifest, json.dumps(self._manifest, indent=2) + "\n")
+        content = {**self._manifest, **self._beside}
+        atomic_write_text(manifest, json.dumps(content, indent=2) + "\n")
 
     def existing(self, name: str, sources: Sequence[Path]) -> DoneLabel | None:
         """The label of an id, where a whole one made with these settings from these files is there.
@@ -146,7 +158,7 @@ class LabelFolder:
         ours = self._manifest
         different = [
             f"{name} was {shortened(theirs.get(name))} and is {shortened(ours.get(name))}"
-            for name in sorted(theirs.keys() | ours.keys())
+            for name in sorted((theirs.keys() | ours.keys()) - {_LABELLED})
             if theirs.get(name) != ours.get(name)
         ]
         if different:

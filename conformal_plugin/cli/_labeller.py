@@ -9,7 +9,7 @@ import numpy as np
 from conformal_plugin.cli._report import warn
 from conformal_plugin.errors import UninformativeThresholdError
 from conformal_plugin.files import ScoreMap
-from conformal_plugin.labelling import filter as filter_masks, label_dtype
+from conformal_plugin.labelling import filter as filter_masks, label_dtype, raw_labels
 
 __all__ = ["Labeller"]
 
@@ -18,13 +18,16 @@ class Labeller:
     """Makes the pseudo-label of each map; an image whose sets all hold every class keeps nothing.
 
     Args:
-        qhat: as for :func:`conformal_plugin.filter`, and so are the others.
+        qhat: as for :func:`conformal_plugin.filter`, and so are the others; None for the
+            annotator's raw labels.
         rule: how a label is picked from a prediction set.
         background: the background class.
         ignore_index: the label of dropped pixels.
     """
 
-    def __init__(self, qhat: Any, *, rule: str, background: int, ignore_index: int) -> None:
+    def __init__(
+        self, qhat: Any, *, rule: str | None, background: int | None, ignore_index: int
+    ) -> None:
         self._qhat = qhat
         self._rule = rule
         self._background = background
@@ -33,6 +36,8 @@ class Labeller:
 
     def labels(self, name: str, scores: ScoreMap) -> np.ndarray[Any, Any]:
         """The label map ``(H, W)`` of the image called ``name``."""
+        if self._qhat is None:
+            return np.asarray(raw_labels(scores, ignore_index=self._ignore_index))
         try:
             labels = filter_masks(
                 scores,

@@ -163,8 +163,8 @@ def add_label_style(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -
         const="8",
         choices=("8", "16"),
         metavar="BITS",
-        help="write grey PNGs of 8 or 16 bits, for code that reads masks as grey (default: a "
-        "palette, with the colours of the label map or VOC's)",
+        help="write grey PNGs of 8 or 16 bits, for code that reads masks with "
+        ".convert('L') (default: a palette, with the colours of the label map or VOC's)",
     )
     parser.add_argument(
         "--own-numbers",

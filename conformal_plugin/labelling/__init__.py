@@ -10,6 +10,9 @@ from conformal_plugin.labelling._filtering import (
     filter as filter,
     prediction_sets as prediction_sets,
 )
+from conformal_plugin.labelling._raw import (
+    raw_labels as raw_labels,
+)
 from conformal_plugin.labelling._rules import (
     check_rule as check_rule,
     in_set as in_set,

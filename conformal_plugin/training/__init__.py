@@ -13,3 +13,5 @@ from conformal_plugin.training._schedule import (
 from conformal_plugin.training._supervision import (
     ConformalSupervision as ConformalSupervision,
 )
+from conformal_plugin.training._trackers import track as track
+from conformal_plugin.training._trained_on import TrainedOn as TrainedOn

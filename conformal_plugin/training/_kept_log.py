@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from contextlib import nullcontext
 from typing import Any
@@ -32,6 +33,10 @@ class KeptLog:
     It is no buffer of a module, so that DistributedDataParallel does not overwrite one rank's
     counts with another's, and checkpoints do not carry them.
     """
+
+    _losses: Tensor | None = (
+        None  # float (2,): sum and number; of the class, as old pickles lack it
+    )
 
     def __init__(self) -> None:
         self._totals: Tensor | None = None  # int64 (K + 2,): kept per class, valid, stray
@@ -68,10 +73,25 @@ class KeptLog:
         totals[-2] += valid
         totals[-1] += stray
 
+    def add_loss(self, loss: Tensor) -> None:
+        """Count the term of one batch, a scalar."""
+        losses = self._losses
+        if losses is None or losses.device != loss.device:
+            # Apple's devices have no float64.
+            dtype = torch.float32 if loss.device.type == "mps" else torch.float64
+            with nullcontext() if compiling() else torch.inference_mode(False):
+                fresh = torch.zeros(2, dtype=dtype, device=loss.device)
+            losses = fresh if losses is None else losses.to(fresh)
+        with torch.no_grad():
+            losses[0] += loss.detach()
+            losses[1] += 1
+        self._losses = losses
+
     def reset(self) -> None:
         """Forget every count."""
-        if self._totals is not None:
-            self._totals.zero_()
+        for counted in (self._totals, self._losses):
+            if counted is not None:
+                counted.zero_()
 
     def summary(self) -> dict[str, Any]:
         """The counts since the last reset, as plain numbers. Waits for the device.
@@ -98,7 +118,12 @@ class KeptLog:
             "kept_pixels": sum(kept),
             "kept_pixels_per_class": kept,
             "valid_pixels": valid,
+            "loss": self._mean_loss(),
         }
+
+    def _mean_loss(self) -> float | None:
+        total, number = self._losses.tolist() if self._losses is not None else (0.0, 0.0)
+        return total / number if number and math.isfinite(total) else None
 
     def _warn_of_extremes(self, share: float, valid: int) -> None:
         if share <= _EXTREME:

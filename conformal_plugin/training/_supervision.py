@@ -224,7 +224,9 @@ class ConformalSupervision(nn.Module):
         divisor = n_valid if self.denominator == "valid" else n_kept
         if isinstance(divisor, Tensor):
             divisor = divisor.clamp(min=1)
-        return total * self.weight / divisor
+        term: Tensor = total * self.weight / divisor
+        self._log.add_loss(term)
+        return term
 
     def summary(self) -> dict[str, Any]:
         """What was kept since the last :meth:`reset`: the only call that waits for the device.
@@ -234,8 +236,11 @@ class ConformalSupervision(nn.Module):
         Returns:
             A dict, ready for JSON. ``kept`` is the share of valid pixels that were kept;
             ``kept_per_class``, the same by pseudo-label, which adds up to ``kept``;
-            ``kept_pixels``, ``kept_pixels_per_class`` and ``valid_pixels``, the counts. Shares are
-            None where no valid pixel was seen.
+            ``kept_pixels``, ``kept_pixels_per_class`` and ``valid_pixels``, the counts; ``loss``,
+            the mean of the terms. Shares are None where no valid pixel was seen, the loss where
+            there was none or where it is not finite.
+            :class:`~conformal_plugin.training.TrainedOn` makes a line of it, with a warning where
+            a class swallows the labels.
 
         Raises:
             LabelError: off the CPU, some labels were neither a class nor ignored.

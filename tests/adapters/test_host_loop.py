@@ -26,7 +26,13 @@ def cfg(data):
 @pytest.fixture
 def log(caplog):
     caplog.set_level(logging.INFO, "global")
-    return lambda: [r.getMessage() for r in caplog.records if r.name == "global"]
+
+    def lines(level=logging.INFO):
+        """What was said at a level: of what was trained on, or, at WARNING, what is wrong."""
+        found = [r for r in caplog.records if r.name == "global" and r.levelno == level]
+        return [r.getMessage() for r in found]
+
+    return lines
 
 
 def criterion():

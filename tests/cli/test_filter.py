@@ -11,6 +11,7 @@ from PIL import Image
 
 from conformal_plugin import Calibration, filter
 from conformal_plugin.files import map_files, read_label
+from conformal_plugin.files._palette import voc_palette
 
 
 def arguments(data, *more):
@@ -148,11 +149,83 @@ def test_other_settings_are_refused_with_what_to_do(data, run):
     assert run(*arguments(data, "--qhat", 0.4, "--rule", "singleton", "--overwrite")).code == 0
 
 
-@pytest.mark.parametrize(("qhat", "how_much"), [(0.0001, "nothing"), (0.9, "everything")])
-def test_a_threshold_that_decides_nothing_is_pointed_out(data, run, qhat, how_much):
-    done = run(*arguments(data, "--qhat", qhat))
+@pytest.mark.parametrize(
+    ("qhat", "rule", "said"),
+    [
+        (0.0001, "foreground-first", "warning: nearly nothing was kept"),
+        (0.9, "most-probable", "decides little: these are the raw labels (argmax); look at"),
+        (0.9, "foreground-first", None),  # it decides between object and background
+    ],
+)
+def test_a_threshold_that_decides_nothing_is_pointed_out(data, run, qhat, rule, said):
+    done = run(*arguments(data, "--qhat", qhat, "--rule", rule))
     assert done.code == 0
-    assert f"warning: nearly {how_much} was kept" in done.err
+    assert said in done.err if said else "warning" not in done.err
+
+
+def test_raw_labels_are_the_argmax_and_no_reason_to_warn(data, run):
+    done = run(*arguments(data, "--raw", "--json"))
+    assert done.code == 0
+    assert "warning" not in done.err
+    assert json.loads(done.out)["kept"] == 1
+    for name, scores in zip(data.ids, map_files(data.maps, data.ids)):
+        expected = np.asarray(scores).argmax(0)
+        np.testing.assert_array_equal(read_label(data.root / "out" / f"{name}.png"), expected)
+    manifest = json.loads((data.root / "out" / "labels.json").read_text())
+    assert [manifest[name] for name in ("qhat", "alpha", "rule")] == [None] * 3
+    again = run(*arguments(data, "--raw", "--json"))
+    assert json.loads(again.out)["already_there"] == 12
+    done = run(*arguments(data, "--qhat", 0.4))
+    assert done.code == 2
+    assert "qhat was None and is 0.4" in done.err
+
+
+def test_raw_labels_of_damaged_scores_are_refused(data, run):
+    np.savez(data.maps / "im0004.npz", probs=np.full((4, 6, 5), np.nan, np.float16))
+    done = run(*arguments(data, "--raw"))
+    assert done.code == 2
+    assert "im0004" in done.err
+
+
+@pytest.mark.parametrize("option", [("--rule", "singleton"), ("--background", 1)])
+def test_raw_labels_take_no_rule(data, run, option):
+    done = run(*arguments(data, "--raw", *option))
+    assert done.code == 2
+    assert f"and {option[0]} picks from a prediction set; leave one of them out" in done.err
+    assert not (data.root / "out").exists()
+
+
+def test_grey_labels_are_read_as_they_are_by_code_that_converts(data, run, calibrated):
+    """Code that reads masks with ``.convert("L")``, for which a palette's colours would count."""
+    assert run(*arguments(data, "--calibration", calibrated, "--grey")).code == 0
+    differ = False
+    for name, scores in zip(data.ids, map_files(data.maps, data.ids)):
+        expected = filter(scores, Calibration.load(calibrated))
+        path = data.root / "out" / f"{name}.png"
+        with Image.open(path) as image:
+            assert image.mode == "L"
+            np.testing.assert_array_equal(np.array(image.convert("L")), expected)
+        np.testing.assert_array_equal(read_label(path), expected)
+        palette = Image.fromarray(np.array(expected))
+        palette.putpalette(voc_palette())
+        differ |= bool((np.array(palette.convert("L")) != expected).any())
+    assert differ  # as they would with a palette
+    done = run(*arguments(data, "--calibration", calibrated))
+    assert done.code == 2
+    assert "grey was True and is None" in done.err
+
+
+def test_the_labelled_photos_shares_lie_beside_the_labels(data, run, calibrated):
+    """The log of a run compares with them; labels do not depend on them."""
+    assert run(*arguments(data, "--calibration", calibrated)).code == 0
+    path = data.root / "out" / "labels.json"
+    manifest = json.loads(path.read_text())
+    pixels = Calibration.load(calibrated).pixels_per_class.tolist()
+    assert manifest.pop("labelled_pixels_per_class") == pixels
+    path.write_text(json.dumps(manifest))  # as an earlier release wrote it
+    done = run(*arguments(data, "--calibration", calibrated, "--json"))
+    assert json.loads(done.out)["already_there"] == 12
+    assert json.loads(path.read_text())["labelled_pixels_per_class"] == pixels
 
 
 def test_maps_must_agree_on_the_classes(data, run):

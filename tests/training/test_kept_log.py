@@ -36,6 +36,8 @@ def test_counts_are_those_of_bincount(seed: int, k: int, steps: int) -> None:
         warnings.simplefilter("ignore", KeptShareWarning)
         summary = supervise.summary()
     kept = int(counts.sum())
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+    assert summary.pop("loss") >= 0
     assert summary == {
         "kept": kept / n_valid if n_valid else None,
         "kept_per_class": [c / n_valid if n_valid else None for c in counts.tolist()],
@@ -43,7 +45,6 @@ def test_counts_are_those_of_bincount(seed: int, k: int, steps: int) -> None:
         "kept_pixels_per_class": counts.tolist(),
         "valid_pixels": n_valid,
     }
-    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
 
 
 def test_before_the_first_step_there_is_nothing() -> None:

@@ -1,0 +1,69 @@
+"""What a host's log and its trackers are told, once an epoch, of what was trained on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from conformal_plugin.training import TrainedOn, track
+
+__all__ = ["EpochLog"]
+
+
+class EpochLog:
+    """Writes to a host's logger and to the trackers of its run, on rank 0 alone.
+
+    Args:
+        logger: the name of the host's logger.
+        labelled: of each class, the labelled pixels that were calibrated on; None where that is
+            not known.
+    """
+
+    def __init__(self, logger: str, labelled: Sequence[int] | None = None) -> None:
+        self.writers: Iterable[Any] = ()
+        self._logger = logger
+        self._labelled = labelled
+        self._warned: set[int | None] = {None}  # of which classes
+
+    def say(self, line: str, level: int = logging.INFO) -> None:
+        """A line of the log."""
+        if _on_rank_0():
+            logging.getLogger(self._logger).log(level, "Conformal: %s", line)
+
+    def stage_one(self, epoch: int, summary: Mapping[str, Any]) -> None:
+        """The end of an epoch of stage I; a class that swallows the labels is warned of once."""
+        trained_on = TrainedOn.of(summary, self._known(len(summary["kept_pixels_per_class"])))
+        self.say(f"epoch {epoch}, stage I, {trained_on}")
+        if trained_on.swallowed not in self._warned:
+            self._warned.add(trained_on.swallowed)
+            self.say(trained_on.warning(), logging.WARNING)
+        self._track({"stage": 1, **trained_on.scalars()}, epoch)
+
+    def stage_two(self, epoch: int) -> None:
+        """The end of an epoch of stage II."""
+        self.say(f"epoch {epoch}, stage II, the host's own losses")
+        self._track({"stage": 2}, epoch)
+
+    def _known(self, classes: int) -> Sequence[int] | None:
+        """The labelled photos' pixels, where they are of the classes of the model."""
+        labelled = self._labelled
+        if labelled is not None and classes and len(labelled) != classes:
+            self.say(
+                f"the labels were calibrated on {len(labelled)} classes and the model has "
+                f"{classes}: their shares are not compared",
+                logging.WARNING,
+            )
+            self._labelled = labelled = None
+        return labelled
+
+    def _track(self, figures: Mapping[str, float], epoch: int) -> None:
+        if _on_rank_0():
+            track(figures, epoch, self.writers)
+
+
+def _on_rank_0() -> bool:
+    dist = torch.distributed
+    return not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0
