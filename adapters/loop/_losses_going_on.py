@@ -110,7 +110,8 @@ class _Losses:
             if made.id not in seen:
                 replaced = self.ours.get(made.id, 0)
                 for value in self.assigned[made.id]:
-                    if value.lineno > replaced:
+                    repaired = isinstance(value, ast.Call) and made.id in _read(value)
+                    if value.lineno > replaced and not repaired:  # as by `nan_to_num(loss)`
                         yield from self._leaves(value, made.id, seen | {made.id})
         elif isinstance(made, ast.Call) and isinstance(made.func, ast.Attribute):
             if made.func.attr in _CARRIES:

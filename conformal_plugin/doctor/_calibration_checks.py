@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
+from conformal_plugin._messages import shown
+from conformal_plugin.adapters.labels import LABEL_SETTINGS
 from conformal_plugin.calibration import Calibration
-from conformal_plugin.doctor._case import SETTINGS, Case
+from conformal_plugin.doctor._case import Case
 from conformal_plugin.doctor._findings import Finding, check, error, ok, warning
 from conformal_plugin.doctor._id_lines import NotKnownError
 from conformal_plugin.errors import ConformalError
@@ -21,9 +24,9 @@ _AGAIN = "filter again with this calibration, or name the one that the labels we
 def settings_of_the_pseudo_labels(case: Case) -> Iterator[Finding]:
     """`conformal-plugin filter` leaves its settings beside the labels."""
     folder = case.options.pseudo_labels
-    if not (folder / SETTINGS).is_file():
+    if not (folder / LABEL_SETTINGS).is_file():
         yield warning(
-            f"{folder} has no {SETTINGS}, so these labels were not made by `conformal-plugin "
+            f"{folder} has no {LABEL_SETTINGS}, so these labels were not made by `conformal-plugin "
             "filter`: nothing is known of their threshold",
             "make them with it where they are meant to be conformal",
         )
@@ -42,10 +45,17 @@ def settings_of_the_pseudo_labels(case: Case) -> Iterator[Finding]:
             f"write ignore_index: {ignored} under conformal:",
         )
     else:
-        yield ok(
-            f"labels made at alpha {settings.get('alpha')}, rule {settings.get('rule')}, "
-            f"dropped pixels {ignored}"
-        )
+        yield ok(f"labels made {_made(settings)}, dropped pixels {ignored}")
+
+
+def _made(settings: Mapping[str, Any]) -> str:
+    """With what the labels were made."""
+    if settings.get("qhat") is None:
+        return "without a threshold (argmax)"
+    rule = f"rule {settings.get('rule')}"
+    if settings.get("alpha") is None:
+        return f"with the threshold {shown(settings['qhat'])} and no calibration, {rule}"
+    return f"at alpha {settings['alpha']}, {rule}"
 
 
 @check
@@ -66,6 +76,11 @@ def calibration_can_be_read(case: Case) -> Iterator[Finding]:
 def labels_are_of_this_calibration(case: Case) -> Iterator[Finding]:
     """Threshold, alpha and rule of the labels are the calibration's."""
     calibration, settings = case.calibration, case.label_settings
+    if settings.get("qhat") is None:
+        yield error(
+            "the labels are the annotator's raw ones (argmax), not this calibration's", _AGAIN
+        )
+        return
     qhat = np.asarray(settings.get("qhat"), dtype=np.float64)
     if not np.array_equal(qhat, np.asarray(calibration.qhat)):
         yield error("the labels were made with another threshold than the calibration's", _AGAIN)

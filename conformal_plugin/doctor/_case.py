@@ -8,26 +8,25 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from conformal_plugin._json import parsed
+import numpy as np
+
 from conformal_plugin._messages import shortened
-from conformal_plugin.adapters.labels import PseudoLabelFolder
+from conformal_plugin.adapters.labels import LABEL_SETTINGS, PseudoLabelFolder, label_settings
 from conformal_plugin.adapters.loop import HOST_KEY, HostConfig
 from conformal_plugin.adapters.patching import HostScript, Recipe, host_scripts
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.doctor._contents import Contents, SeenLabel, read_map
+from conformal_plugin.doctor._host_reading import HostReading
 from conformal_plugin.doctor._id_lines import IdLine, NotKnownError, drawn, read_lines
 from conformal_plugin.doctor._yaml import plain_values
 from conformal_plugin.errors import ConformalError, SourceFileError
 from conformal_plugin.files import LabelReader
 from conformal_plugin.scores import LabelMap
 
-__all__ = ["SETTINGS", "Case", "Progress", "read_config"]
+__all__ = ["Case", "Progress", "read_config"]
 
 Progress = Callable[[Sequence[Any], str], Iterable[Any]]
 """Goes through a sequence under a title, drawing a bar or not."""
-
-SETTINGS = "labels.json"
-"""The file beside the pseudo-labels that holds what they were made with."""
 
 _PATHS = ("pseudo_labels", "calibration")
 
@@ -95,6 +94,30 @@ class Case:
         except ConformalError as problem:
             raise NotKnownError(str(problem)) from problem
 
+    @cached_property
+    def reading(self) -> HostReading:
+        """How the scripts' own code reads lists and masks."""
+        try:
+            scripts = [script.path for script in self.scripts]
+        except NotKnownError:  # the script of this run is none that is known
+            scripts = sorted(self.host.glob("*.py"))
+        return HostReading.of(self.host, scripts)
+
+    def photos_of(self, line: IdLine) -> list[Path]:
+        """The photos of a line: one, or those of the folders that the host puts before it."""
+        root = self.data_root
+        folders = [] if line.mask else self.reading.photo_folders
+        return [root / folder / line.photo for folder in folders if (root / folder).is_dir()] or [
+            root / line.photo
+        ]
+
+    def mask_of(self, line: IdLine) -> Path | None:
+        """The mask of a line; None where nothing says where it lies."""
+        if line.mask:
+            return self.data_root / line.mask
+        folder = self.reading.mask_folder
+        return None if folder is None else self.data_root / folder / line.photo
+
     def read_options(self) -> HostConfig | None:
         """The options under ``conformal:``, their paths taken from the host's folder.
 
@@ -152,23 +175,33 @@ class Case:
     @cached_property
     def masks(self) -> Contents:
         """The masks of the labelled list, or a sample of them; missing files are left out."""
-        root = self.data_root
-        lines = [
-            (line, root / line.mask)
-            for line in drawn(self.labelled, self.sample)
-            if line.mask and (root / line.mask).is_file()
-        ]
+        found = [(line, self.mask_of(line)) for line in drawn(self.labelled, self.sample)]
+        lines = [(line, path) for line, path in found if path is not None and path.is_file()]
         read = LabelReader(self.label_map)
         maps = [
-            read_map(str(line.mask), root / line.photo, partial(read, path))
+            read_map(
+                line.mask or line.photo, self.photos_of(line)[0], partial(self._mask, read, path)
+            )
             for line, path in self.progress(lines, "labelled masks")
         ]
         return self._contents(maps, self.labelled, "labelled masks")
 
+    def mask_files(self, lines: Sequence[IdLine]) -> list[Path]:
+        """The masks of some lines, or of a sample of them, that are there."""
+        found = map(self.mask_of, drawn(lines, self.sample))
+        return [path for path in found if path is not None and path.is_file()]
+
+    def _mask(self, read: LabelReader, path: Path) -> Any:
+        """A true mask as the host takes it: some divide 0 and 255 by 255."""
+        labels = read(path)
+        if self.label_map is None and self.reading.halves and not set(np.unique(labels).tolist()) - {0, 255}:
+            return labels // 255
+        return labels
+
     @cached_property
     def pseudo_labels(self) -> Contents:
         """The pseudo-labels of the unlabelled list; photos without one are left out."""
-        root, folder = self.data_root, self.options.pseudo_labels
+        folder = self.options.pseudo_labels
         maps = []
         for line in self.progress(drawn(self.unlabelled, self.sample), "pseudo-labels"):
             try:
@@ -176,7 +209,7 @@ class Case:
             except SourceFileError:  # the check of the whole list names it
                 continue
             read = partial(found.read, line.text)
-            maps.append(read_map(line.photo, root / line.photo, read))
+            maps.append(read_map(line.photo, self.photos_of(line)[0], read))
         return self._contents(maps, self.unlabelled, "pseudo-labels")
 
     def _contents(self, maps: list[SeenLabel], lines: Sequence[IdLine], what: str) -> Contents:
@@ -197,11 +230,11 @@ class Case:
     @cached_property
     def label_settings(self) -> Mapping[str, Any]:
         """The settings that `conformal-plugin filter` made the pseudo-labels with."""
-        path = self.options.pseudo_labels / SETTINGS
-        try:
-            content = parsed(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as problem:
-            raise NotKnownError(f"{path} is not there or cannot be read") from problem
-        if not isinstance(content, dict):
-            raise NotKnownError(f"{path} was not written by `conformal-plugin filter`")
-        return content
+        folder = self.options.pseudo_labels
+        settings = label_settings(folder)
+        if settings is None:
+            raise NotKnownError(
+                f"{folder / LABEL_SETTINGS} is not there, cannot be read, or was not written by "
+                "`conformal-plugin filter`"
+            )
+        return settings

@@ -10,6 +10,7 @@ from conformal_plugin.doctor._contents import Contents
 from conformal_plugin.doctor._findings import Finding, check, error, ok, some, warning
 from conformal_plugin.doctor._id_lines import NotKnownError
 from conformal_plugin.errors import ConformalError
+from conformal_plugin.files import brightness_change
 
 __all__: list[str] = []
 
@@ -42,6 +43,32 @@ def true_masks_hold_classes(case: Case) -> Iterator[Finding]:
 def true_masks_are_as_large_as_their_photos(case: Case) -> Iterator[Finding]:
     """The hosts resize both by the photo's size, and a mask of another size no longer fits."""
     yield from _as_large(case.masks, "labelled masks", "resize them (nearest neighbour)")
+
+
+@check
+def masks_that_are_read_as_brightness(case: Case) -> Iterator[Finding]:
+    """Of a palette file, ``.convert("L")`` gives the brightness of its colours, not its classes."""
+    places = case.reading.conversions
+    if not places:
+        return
+    where = f"{places[0].place}, `{places[0].text}`"
+    found = False
+    for paths, what, problem in (
+        (case.mask_files(case.labelled), "labelled masks", error),
+        (case.mask_files(case.unlabelled), "masks of the unlabelled list", warning),
+    ):
+        changed = [(path, change) for path in paths if (change := brightness_change(path))]
+        if changed:
+            found = True
+            before, after = changed[0][1]
+            names = some(path.name for path, _ in changed)
+            yield problem(
+                f"the host reads masks as brightness ({where}), and {len(changed)} {what} have a "
+                f"palette: class {before} becomes {after}: {names}",
+                "write them as grey files, pseudo-labels with `conformal-plugin filter --grey`",
+            )
+    if not found:
+        yield ok(f"the host reads masks as brightness ({where}), and they are grey")
 
 
 @check
@@ -91,11 +118,14 @@ def pixels_that_are_kept(case: Case) -> Iterator[Finding]:
     if kept == 0:
         yield error(
             f"no pixel is kept: the pseudo-labels ({contents.share}) hold {dropped} alone",
-            "filter with a larger alpha, or another calibration",
+            "filter with a smaller alpha (a larger one for the rule singleton), or another "
+            "calibration",
         )
     elif kept < _NEARLY_NONE:
         yield warning(
-            text, "filter with a larger alpha; look at it with `conformal-plugin evaluate`"
+            text,
+            "filter with a smaller alpha (a larger one for the rule singleton); look at it with "
+            "`conformal-plugin evaluate`",
         )
     else:
         yield ok(text + (f"; {empty} photos have none" if empty else ""))

@@ -20,13 +20,14 @@ _OPENS_NO_UNLABELLED_MASK = {"UniMatch-V2"}
 _FROM_CLEAN_MASKS = (92, 183, 366, 732, 1464)
 _VOC_WITH_OWN_MASKS = 2913  # all images that VOC 2012 itself has segmentation masks of
 
+_TRIED = 20  # lines of one column, to see whether they are paths
 _LOGGED = 8  # times an epoch
 _EIGHTH = re.compile(rb"len\(trainloader_u\)\s*//\s*8\b")
 
 
 @check
 def labelled_list(case: Case) -> Iterator[Finding]:
-    """Each line is ``IMAGE MASK``."""
+    """Each line is ``IMAGE MASK``, or ``IMAGE`` where the host finds the mask by itself."""
     yield from _well_formed(case, case.labelled_list, "labelled")
 
 
@@ -53,10 +54,11 @@ def _well_formed(case: Case, path: Path | None, kind: str) -> Iterator[Finding]:
             f"the {kind} list has blank lines: {some(blank)}",
             "take them out: the host takes each for an image",
         )
+    written = [line for line in lines if line.text.strip()]
+    alone = all(line.mask is None for line in written) and not _needs_two_columns(case, kind)
+    columns = 1 if alone else 2
     wrong = [
-        line.number
-        for line in lines
-        if line.text.strip() and not (line.mask and len(line.text.split(" ")) == 2)
+        line.number for line in written if len(line.text.split(" ")) != columns or line.mask == ""
     ]
     if wrong:
         yield error(
@@ -73,7 +75,21 @@ def _well_formed(case: Case, path: Path | None, kind: str) -> Iterator[Finding]:
             "each once",
         )
     if not (blank or wrong or repeated):
-        yield ok(f"the {kind} list has {len(lines)} photos")
+        yield ok(f"the {kind} list has {len(lines)} photos" + (", in one column" if alone else ""))
+
+
+def _needs_two_columns(case: Case, kind: str) -> bool:
+    """Whether the host takes a line's second column, as far as its code shows."""
+    if kind == "unlabelled" and _hosts(case) and _hosts(case) <= _OPENS_NO_UNLABELLED_MASK:
+        return False
+    return case.reading.second_column or not case.reading.opens
+
+
+def _hosts(case: Case) -> set[str]:
+    try:
+        return {script.patch.recipe.host for script in case.scripts}
+    except NotKnownError:
+        return set()
 
 
 @check
@@ -100,23 +116,27 @@ def labelled_files(case: Case) -> Iterator[Finding]:
 @check
 def unlabelled_files(case: Case) -> Iterator[Finding]:
     """Photos of the unlabelled list are there, and the masks that most hosts open for padding."""
-    try:
-        hosts = {script.patch.recipe.host for script in case.scripts}
-    except NotKnownError:
-        hosts = set()
+    hosts = _hosts(case)
     masks = not hosts or not hosts <= _OPENS_NO_UNLABELLED_MASK
     yield from _there(case, case.unlabelled, "unlabelled", masks=masks)
 
 
 def _there(case: Case, lines: Sequence[IdLine], kind: str, *, masks: bool) -> Iterator[Finding]:
     root = case.data_root
-    columns = {"photo": [line.photo for line in lines if line.photo]}
+    named = [line for line in lines if line.photo]
+    if not any(line.mask for line in named) and not any(
+        path.is_file() for line in named[:_TRIED] for path in case.photos_of(line)
+    ):
+        raise NotKnownError(
+            f"the {kind} list has one column, and how the host finds a photo from it is not known"
+        )
+    columns = {"photo": [path for line in named for path in case.photos_of(line)]}
     if masks:
-        columns["mask"] = [line.mask for line in lines if line.mask]
+        columns["mask"] = [path for line in named if (path := case.mask_of(line))]
     for what, paths in columns.items():
         distinct = list(dict.fromkeys(paths))
         looked_up = case.progress(distinct, f"{kind} {what}s")
-        missing = [path for path in looked_up if not (root / path).is_file()]
+        missing = [_below(path, root) for path in looked_up if not path.is_file()]
         if missing:
             remedy = "correct the list, or data_root"
             if (kind, what) == ("unlabelled", "mask"):
@@ -131,6 +151,11 @@ def _there(case: Case, lines: Sequence[IdLine], kind: str, *, masks: bool) -> It
             )
         elif distinct:
             yield ok(f"all {len(distinct)} {kind} {what}s are there")
+
+
+def _below(path: Path, root: Path) -> str:
+    """A path as a list has it."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 @check

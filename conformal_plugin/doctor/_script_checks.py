@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from conformal_plugin.adapters.patching import find_traps
+from conformal_plugin.adapters.patching import HostScript, find_traps, marked_lines
+from conformal_plugin.doctor._by_hand import ByHand, read_by_hand
 from conformal_plugin.doctor._case import Case
-from conformal_plugin.doctor._findings import Finding, check, error, ok, warning
+from conformal_plugin.doctor._findings import Finding, check, error, ok, some, warning
 
 __all__: list[str] = []
 
@@ -14,11 +15,19 @@ __all__: list[str] = []
 @check
 def scripts_are_patched(case: Case) -> Iterator[Finding]:
     """A script without the inserted lines ignores the ``conformal:`` block."""
-    patched = [script for script in case.scripts if script.patch.already]
+    by_hand = {script.name: _by_hand(script) for script in case.scripts}
+    right = [
+        script.name
+        for script in case.scripts
+        if script.patch.already or ((own := by_hand[script.name]) and not own.missing)
+    ]
     for script in case.scripts:
         result = script.patch
         if result.already:
             yield ok(f"{script.name} is patched ({result.recipe.host})")
+            continue
+        if own := by_hand[script.name]:
+            yield _of_hand_work(script.name, own)
             continue
         if result.after is None:
             problems = "; ".join(result.problems)
@@ -30,7 +39,22 @@ def scripts_are_patched(case: Case) -> Iterator[Finding]:
                 f"conformal-plugin patch {case.host} --script {script.name} --apply, unless it is "
                 "not the script of this run"
             )
-        yield warning(text, remedy) if patched else error(text, remedy)
+        yield warning(text, remedy) if right else error(text, remedy)
+
+
+def _by_hand(script: HostScript) -> ByHand | None:
+    """What was put in by hand; of a script with marked lines, the patch says what is wrong."""
+    source = script.path.read_bytes()
+    return None if marked_lines(source) else read_by_hand(source)
+
+
+def _of_hand_work(name: str, own: ByHand) -> Finding:
+    if own.missing:
+        return error(
+            f"{name} uses {own.used}, put in by hand, and never calls {some(own.missing)}",
+            "add the call: docs/any-loop.md and docs/new-host.md show whole loops",
+        )
+    return ok(f"{name} uses {own.used}, put in by hand, and calls all that it needs")
 
 
 @check

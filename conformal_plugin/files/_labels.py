@@ -29,6 +29,7 @@ __all__ = [
     "LABEL_SUFFIXES",
     "LabelReader",
     "MadeLabel",
+    "brightness_change",
     "label_files",
     "read_label",
     "read_made_label",
@@ -149,6 +150,25 @@ def read_made_label(path: str | os.PathLike[str]) -> MadeLabel:
     with opened_label(path) as (image, bits):
         values = _values(path, image, bits)
         return MadeLabel(values, _text(image, _ORIGIN), _text(image, _READ))
+
+
+def brightness_change(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """A class of a palette file, and what code that reads it with ``.convert("L")`` makes of it.
+
+    None where that code reads the classes as they are, and where the file cannot be read.
+    """
+    try:
+        with opened_label(path) as (image, bits):
+            if image.mode != "P":
+                return None
+            values, seen = _values(path, image, bits), np.array(image.convert("L"))
+    except SourceFileError:
+        return None
+    changed = np.argwhere(values != seen)
+    if not len(changed):
+        return None
+    place = tuple(changed[0])
+    return int(values[place]), int(seen[place])
 
 
 def write_label(

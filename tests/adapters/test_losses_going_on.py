@@ -103,6 +103,11 @@ def test_what_cannot_be_read_is_not_guessed_at(source: str, line: int) -> None:
     assert losses_going_on(source, line, "conformal") is None
 
 
+def test_a_loss_that_is_repaired_stays_what_it_was() -> None:
+    lines = ("loss_x = torch.nan_to_num(loss_x)", "loss = loss_x + loss_u", "loss.backward()")
+    assert found(REPLACED, *lines) == []
+
+
 def test_a_loop_in_the_script_itself() -> None:
     source = textwrap.dedent(
         """
