@@ -4,5 +4,6 @@
 the loop object that its script is given, and the recipe of that edit. What they share:
 ``host_config`` reads the options in a host's YAML, ``aligned`` carries pseudo-labels through the
 host's own augmentations, ``host_loop`` watches its loop, ``views`` puts the conformal loss in the
-place of the host's, and ``patching`` makes the edit.
+place of the host's, and ``patching`` makes the edit. ``trainers`` has callbacks for Lightning and
+for the Trainer of Hugging Face.
 """

@@ -10,8 +10,8 @@ from conformal_plugin.errors import MissingExtraError
 __all__ = ["optional"]
 
 
-def optional(module: str, package: str, purpose: str) -> Any:
-    """The imported ``module`` of the optional ``package``.
+def optional(module: str, package: str, purpose: str, extra: str = "cli") -> Any:
+    """The imported ``module`` of the optional ``package``, which an extra of ours brings.
 
     Raises:
         MissingExtraError: it is not installed; says what it is for and how to install it.
@@ -21,5 +21,5 @@ def optional(module: str, package: str, purpose: str) -> Any:
     except ImportError as error:
         raise MissingExtraError(
             f"{purpose} needs the package {package}, which is not installed ({error}); install it "
-            f'with: pip install "conformal-plugin[cli]"'
+            f'with: pip install "conformal-plugin[{extra}]"'
         ) from error

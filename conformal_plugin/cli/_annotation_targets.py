@@ -130,7 +130,8 @@ class LabelTarget:
             "class_names": list(annotator.class_names),
             "annotator": {**annotator.fingerprint, **_of_photos(self._taken)},
         }
-        self._folder = LabelFolder(arguments.out, settings, self._style)
+        labelled: list[int] = calibration.pixels_per_class.tolist()
+        self._folder = LabelFolder(arguments.out, settings, self._style, labelled=labelled)
         try:
             self._folder.begin(list(self._photos), overwrite=False)
         except OptionError:

@@ -194,7 +194,8 @@ class Case:
     def _mask(self, read: LabelReader, path: Path) -> Any:
         """A true mask as the host takes it: some divide 0 and 255 by 255."""
         labels = read(path)
-        if self.label_map is None and self.reading.halves and not set(np.unique(labels).tolist()) - {0, 255}:
+        halved = self.reading.halves and self.label_map is None
+        if halved and not set(np.unique(labels).tolist()) - {0, 255}:
             return labels // 255
         return labels
 

@@ -257,6 +257,32 @@ class ConformalSupervision(nn.Module):
         """Start counting anew, for instance at the beginning of an epoch."""
         self._log.reset()
 
+    def begin_epoch(self, epoch: float) -> None:
+        """Start counting anew, in this epoch, which calls that give none then go by.
+
+        For loops whose step does not know the epoch; what frameworks call at its beginning is the
+        place for it.
+
+        Args:
+            epoch: counted from 0, in the schedule's unit.
+
+        Raises:
+            InputTypeError: ``epoch`` is no Python number.
+            OptionError: it is negative, NaN or infinite.
+        """
+        check_epoch(epoch)
+        self._epoch = epoch
+        self.reset()
+
+    @property
+    def stage(self) -> int:
+        """The stage of the last epoch that was given; without a schedule always 1.
+
+        Raises:
+            OptionError: there is a schedule, and no epoch was given yet.
+        """
+        return self._stage(None)
+
     def get_extra_state(self) -> Tensor:
         """Epoch and schedule for ``state_dict``, as a float64 tensor ``(5,)`` on the CPU."""
         return saved_stage(self._epoch, self.schedule)

@@ -552,6 +552,12 @@ def test_labels_of_another_threshold(patient, run) -> None:
     assert "another threshold" in finding["text"]
 
 
+def test_raw_labels_are_not_the_calibrations(patient, run) -> None:
+    patient.settings(qhat=None, alpha=None, rule=None)
+    finding = patient.only(run, "labels are of this calibration", "error")
+    assert "the annotator's raw ones (argmax)" in finding["text"]
+
+
 def test_labels_of_another_rule_than_the_promise_is_for(patient, run) -> None:
     patient.calibration(rule="singleton")
     finding = patient.only(run, "labels are of this calibration", "error")

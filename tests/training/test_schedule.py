@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given, strategies as st
+from torch import nn
 
-from conformal_plugin import TwoStage
+from conformal_plugin import ConformalSupervision, TwoStage
 from conformal_plugin.errors import InputTypeError, OptionError
 
 
@@ -116,3 +117,23 @@ def test_bad_epochs(method: str) -> None:
     for other, kind in ((torch.tensor(3), "Tensor"), ("3", "str"), (None, "NoneType")):
         with pytest.raises(InputTypeError, match=f"Python int or float, got {kind}; .* int\\("):
             call(other)
+
+
+def test_an_epoch_that_was_begun_counts_for_what_follows() -> None:
+    schedule = TwoStage(stage1=2, total=3)
+    supervise = ConformalSupervision(nn.CrossEntropyLoss(), schedule=schedule)
+    with pytest.raises(OptionError, match="a schedule needs the current epoch"):
+        _ = supervise.stage
+    logits, pseudo = torch.zeros(1, 3, 2, 2, requires_grad=True), torch.zeros(1, 2, 2).long()
+    pseudo[0, 0] = 255
+    for epoch in (0, 1):
+        supervise.begin_epoch(epoch)
+        assert supervise.stage == 1
+        assert supervise(logits, pseudo) > 0
+        assert supervise.summary()["valid_pixels"] == 4  # counted anew
+    supervise.begin_epoch(2)
+    assert supervise.stage == 2
+    assert supervise(logits, pseudo) == 0
+    assert ConformalSupervision(nn.CrossEntropyLoss()).stage == 1
+    with pytest.raises(OptionError, match="epochs count from 0"):
+        supervise.begin_epoch(-1)
