@@ -29,7 +29,7 @@ extensions = [
 # --- pages
 
 root_doc = "README"
-include_patterns = ["*.md", "docs/*.md", "docs/api/*.md", "examples/*.md"]
+include_patterns = ["*.md", "docs/*.md", "docs/api/*.md", "docs/recipes/*.md", "examples/*.md"]
 # Other folders need not be walked.
 exclude_patterns = [
     *(".*", "build", "dist", "runs", "conformal_plugin", "adapters", "benchmarks", "tests"),
