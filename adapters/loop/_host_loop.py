@@ -99,6 +99,9 @@ class HostLoop(ABC, Generic[Losses]):
     def watch(self, loader: Iterable[Any], epoch: int) -> Iterable[Any]:
         """The batches of ``loader`` for one epoch, as the host's own data set would give them.
 
+        The first call looks at what the calling function has bound, for TensorBoard's writers, and
+        at its text, for losses on unlabelled photos that mode ``"replace"`` leaves as they are.
+
         Args:
             loader: what the host's loop goes over, batches ``(labelled, unlabelled, ...)``.
             epoch: the host's epoch, counted from 0.

@@ -104,19 +104,21 @@ class Case:
         return HostReading.of(self.host, scripts)
 
     def photos_of(self, line: IdLine) -> list[Path]:
-        """The photos of a line: one, or those of the folders that the host puts before it."""
-        root = self.data_root
-        folders = [] if line.mask else self.reading.photo_folders
-        return [root / folder / line.photo for folder in folders if (root / folder).is_dir()] or [
-            root / line.photo
-        ]
+        """The photos of a line: what it names, or what the host makes of a line of one column."""
+        made = [] if line.mask else self._made(self.reading.photos, line)
+        return made or [self.data_root / line.photo]
 
     def mask_of(self, line: IdLine) -> Path | None:
         """The mask of a line; None where nothing says where it lies."""
         if line.mask:
             return self.data_root / line.mask
-        folder = self.reading.mask_folder
-        return None if folder is None else self.data_root / folder / line.photo
+        made = self._made(self.reading.masks, line)
+        return made[0] if len(made) == 1 else None
+
+    def _made(self, places: Sequence[str], line: IdLine) -> list[Path]:
+        """Paths made of a line, of the data set whose folders are there."""
+        made = [self.data_root / place.format(line.photo) for place in places]
+        return [path for path in made if path.parent.is_dir()]
 
     def read_options(self) -> HostConfig | None:
         """The options under ``conformal:``, their paths taken from the host's folder.

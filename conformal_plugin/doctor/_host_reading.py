@@ -11,6 +11,7 @@ from pathlib import Path
 __all__ = ["Conversion", "HostReading"]
 
 _MASK = re.compile(r"mask|label|gt|target|seg", re.IGNORECASE)
+_PLACE = re.compile(r"\w[\w./-]*/[\w.-]*\{\}[\w./-]*")  # below a folder, one blank in it
 _OPENERS = {"open", "imread", "File"}
 _MOST_FILES = 500
 _MOST_BYTES = 1_000_000
@@ -36,17 +37,18 @@ class HostReading:
     Attributes:
         opens: whether it opens a file itself, so that it can be told how.
         second_column: whether it takes the second column of a line.
-        photo_folders: folders below ``data_root`` in which it looks for a line's photo, where it
-            puts the whole line behind them: ``A`` and ``B`` of change detection.
-        mask_folder: the same for its mask; None where it does not do so.
+        photos: where below ``data_root`` it looks for the photo of a line of one column, ``{}``
+            standing for the line: ``A/{}`` and ``B/{}`` of change detection,
+            ``JPEGImages/{}.jpg``. Those of all data sets that its code knows.
+        masks: the same for masks.
         halves: whether it divides masks by 255, so that a mask of 0 and 255 has classes 0 and 1.
         conversions: where it reads masks as brightness.
     """
 
     opens: bool
     second_column: bool
-    photo_folders: tuple[str, ...]
-    mask_folder: str | None
+    photos: tuple[str, ...]
+    masks: tuple[str, ...]
     halves: bool
     conversions: tuple[Conversion, ...]
 
@@ -59,27 +61,29 @@ class HostReading:
             scripts: their files.
         """
         opens, second, halves = False, False, False
-        folders: dict[bool, dict[str, None]] = {True: {}, False: {}}
+        places: dict[bool, dict[str, None]] = {True: {}, False: {}}  # of masks, and of photos
         conversions = []
         for path, source, tree in _modules(host, scripts):
             lines = source.splitlines()
             for node in ast.walk(tree):
                 opens |= _opens(node)
                 second |= _takes_second_column(node)
+                if formatted := _formatted(node):
+                    places[bool(_MASK.search(formatted))][formatted] = None
                 if not isinstance(node, ast.Assign):
                     continue
                 of_mask = any(map(_MASK.search, _targets(node)))
-                folders[of_mask].update(dict.fromkeys(_joined_folders(node.value)))
+                places[of_mask].update(dict.fromkeys(_joined(node.value)))
                 halves |= of_mask and _divides_by_255(node.value)
                 if of_mask and _reads_brightness(node.value):
                     place = f"{path.relative_to(host).as_posix()}, line {node.lineno}"
                     conversions.append(Conversion(place, lines[node.lineno - 1].strip()))
-        masks, photos = folders[True], folders[False]
+        masks, photos = places[True], places[False]
         return cls(
             opens,
             second,
-            tuple(folder for folder in photos if folder not in masks),
-            next(iter(masks)) if len(masks) == 1 else None,
+            tuple(place for place in photos if place not in masks),
+            tuple(masks),
             halves,
             tuple(conversions),
         )
@@ -155,8 +159,22 @@ def _takes_second_column(node: ast.AST) -> bool:
     )
 
 
-def _joined_folders(made: ast.AST) -> Iterator[str]:
-    """`FOLDER` of each `join(ROOT, "FOLDER", LINE)`, LINE being a name: the whole line."""
+def _formatted(node: ast.AST) -> str:
+    """`"FOLDER/{}.png"` of `"FOLDER/{}.png".format(...)`; empty for anything else."""
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "format"
+        and isinstance(node.func.value, ast.Constant)
+        and isinstance(node.func.value.value, str)
+        and len(node.args) == 1
+    ):
+        return node.func.value.value if _PLACE.fullmatch(node.func.value.value) else ""
+    return ""
+
+
+def _joined(made: ast.AST) -> Iterator[str]:
+    """`FOLDER/{}` of each `join(ROOT, "FOLDER", LINE)`, LINE being a name: the whole line."""
     for node in ast.walk(made):
         if (
             isinstance(node, ast.Call)
@@ -167,7 +185,9 @@ def _joined_folders(made: ast.AST) -> Iterator[str]:
             and isinstance(node.args[1].value, str)
             and isinstance(node.args[2], ast.Name)
         ):
-            yield node.args[1].value
+            place = f"{node.args[1].value}/{{}}"
+            if _PLACE.fullmatch(place):
+                yield place
 
 
 def _divides_by_255(made: ast.AST) -> bool:

@@ -114,7 +114,7 @@ labelled photos): 0 99.0% (60.0%), 1 1.0% (30.0%), 2 0.0% (10.0%)
         return f"{share} carried a label{self._classes()}"
 
     def _classes(self) -> str:
-        """The classes' shares; of many classes those that are furthest off, or have most."""
+        """The shares of the classes that occur; of many those furthest off, or the largest."""
         if not self.labels:
             return ""
         known = self.labelled
@@ -122,7 +122,7 @@ labelled photos): 0 99.0% (60.0%), 1 1.0% (30.0%), 2 0.0% (10.0%)
         def weight(c: int) -> float:
             return self.labels[c] if known is None else abs(self.labels[c] - known[c])
 
-        classes = range(len(self.labels))
+        classes = [c for c, share in enumerate(self.labels) if share or (known and known[c])]
         shown = sorted(sorted(classes, key=weight, reverse=True)[:_SHOWN])
         listed = ", ".join(
             f"{c} {self.labels[c]:.1%}" + ("" if known is None else f" ({known[c]:.1%})")

@@ -190,6 +190,39 @@ def test_one_column_that_is_the_photos_path(tmp_path, examine) -> None:
     assert [f.level for f in found["true masks hold classes"]] == ["not made"]
 
 
+NAMES_ALONE = """
+from PIL import Image
+
+def samples(list_file):
+    if "citys" in list_file:
+        return [["left/{}.png".format(line), "gtFine/{}.png".format(line)] for line in open(p)]
+    return [
+        ["JPEGImages/{}.jpg".format(line.strip()), "SegmentationClass/{}.png".format(line.strip())]
+        for line in open(list_file)
+    ]
+
+def load(path, mode):
+    return Image.open(path).convert(mode)
+"""
+
+
+def test_one_column_of_names_that_the_host_completes(tmp_path, examine) -> None:
+    for i in range(3):
+        photo(tmp_path / "data" / "JPEGImages" / f"{i}.jpg")
+        mask = np.full((5, 6), i, np.uint8)
+        write_label(tmp_path / "data" / "SegmentationClass" / f"{i}.png", mask)
+    found = examine(make_host(tmp_path, NAMES_ALONE), ["0", "1", "2"], nclass=3)
+    assert [f.text for f in found["labelled files"]] == [
+        "all 3 labelled photos are there",
+        "all 3 labelled masks are there",
+    ]
+    assert [f.level for f in found["true masks hold classes"]] == ["ok"]
+    found = examine(make_host(tmp_path / "again", NAMES_ALONE), ["0", "7"], nclass=3)
+    photos, masks = found["labelled files"]
+    assert (photos.level, masks.level) == ("error", "error")
+    assert photos.text.endswith("JPEGImages/7.jpg")
+
+
 def test_one_column_of_names_alone(tmp_path, examine) -> None:
     (tmp_path / "data").mkdir()
     host = make_host(tmp_path, "from PIL import Image\nImage.open(path)\n")
@@ -266,8 +299,9 @@ def test_what_a_script_does_not_import_says_nothing(tmp_path) -> None:
     make_host(tmp_path, TWO_COLUMNS.format(how=""))
     other = make_host(tmp_path / "host" / "remote", CHANGE_DETECTION)
     host = tmp_path / "host"
-    assert HostReading.of(host, [host / "train.py"]).photo_folders == ()
-    assert HostReading.of(other, [other / "train.py"]).photo_folders == ("A", "B")
+    assert HostReading.of(host, [host / "train.py"]).photos == ()
+    assert HostReading.of(other, [other / "train.py"]).photos == ("A/{}", "B/{}")
+    assert HostReading.of(other, [other / "train.py"]).masks == ("label/{}",)
 
 
 def test_imports_of_every_form_are_followed(tmp_path) -> None:

@@ -28,6 +28,13 @@ def test_the_shares_are_of_the_labels_and_of_the_labelled_photos() -> None:
     assert str(found).endswith("0 75.0% (50.0%), 1 25.0% (25.0%), 2 0.0% (25.0%)")
 
 
+def test_classes_that_are_nowhere_are_not_listed() -> None:
+    assert str(TrainedOn.of(summary(3, 0, 0, 1), [1, 1, 0, 2])).endswith(
+        "): 0 75.0% (25.0%), 1 0.0% (25.0%), 3 25.0% (50.0%)"
+    )
+    assert str(TrainedOn.of(summary(3, 0, 0, 1))).endswith("in the labels: 0 75.0%, 3 25.0%")
+
+
 def test_a_calibration_brings_the_labelled_photos_shares(batch: Any) -> None:
     labels = np.array([[[0, 0, 1, 255]]])
     calibration = calibrate(np.full((1, 3, 1, 4), 0.6, np.float32), labels, alpha=0.5)
