@@ -29,12 +29,14 @@ class CallingScript:
 
     @classmethod
     def of(cls, frame: FrameType, called: object) -> CallingScript:
-        """The place where a frame stands.
+        """The place where a frame stands, or the first behind it that is not of this package.
 
         Args:
-            frame: of the script's function.
-            called: the object that it called.
+            frame: of whatever called.
+            called: the object that was called.
         """
+        while frame.f_back is not None and _is_ours(frame):
+            frame = frame.f_back
         bound: Mapping[str, Any] = {**frame.f_globals, **frame.f_locals}
         writers = {id(value): value for value in bound.values() if _writes_scalars(value)}
         return cls(
@@ -43,6 +45,10 @@ class CallingScript:
             next((name for name, value in bound.items() if value is called), ""),
             tuple(writers.values()),
         )
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__", "")).split(".")[0] == "conformal_plugin"
 
 
 def _writes_scalars(value: Any) -> bool:

@@ -31,33 +31,39 @@ class EpochLog:
     def say(self, line: str, level: int = logging.INFO) -> None:
         """A line of the log."""
         if _on_rank_0():
-            logging.getLogger(self._logger).log(level, "Conformal: %s", line)
+            logging.getLogger(self._logger).log(level, line)
 
     def stage_one(self, epoch: int, summary: Mapping[str, Any]) -> None:
         """The end of an epoch of stage I; a class that swallows the labels is warned of once."""
-        trained_on = TrainedOn.of(summary, self._known(len(summary["kept_pixels_per_class"])))
-        self.say(f"epoch {epoch}, stage I, {trained_on}")
+        trained_on = TrainedOn.of(*self._compared(summary))
+        self.say(f"Conformal: epoch {epoch}, stage I, {trained_on}")
         if trained_on.swallowed not in self._warned:
             self._warned.add(trained_on.swallowed)
-            self.say(trained_on.warning(), logging.WARNING)
+            self.say(f"Conformal: {trained_on.warning()}", logging.WARNING)
         self._track({"stage": 1, **trained_on.scalars()}, epoch)
 
     def stage_two(self, epoch: int) -> None:
         """The end of an epoch of stage II."""
-        self.say(f"epoch {epoch}, stage II, the host's own losses")
+        self.say(f"Conformal: epoch {epoch}, stage II, the host's own losses")
         self._track({"stage": 2}, epoch)
 
-    def _known(self, classes: int) -> Sequence[int] | None:
-        """The labelled photos' pixels, where they are of the classes of the model."""
-        labelled = self._labelled
-        if labelled is not None and classes and len(labelled) != classes:
-            self.say(
-                f"the labels were calibrated on {len(labelled)} classes and the model has "
-                f"{classes}: their shares are not compared",
-                logging.WARNING,
-            )
-            self._labelled = labelled = None
-        return labelled
+    def _compared(
+        self, summary: Mapping[str, Any]
+    ) -> tuple[Mapping[str, Any], Sequence[int] | None]:
+        """A summary, and the labelled photos' pixels where they are of the same classes."""
+        pixels, labelled = summary["kept_pixels_per_class"], self._labelled
+        if labelled is None or not pixels or len(pixels) == len(labelled):
+            return summary, labelled
+        # Labels may be counted for more classes than there are, where the script names no number.
+        if not any(pixels[len(labelled) :]) and len(pixels) > len(labelled):
+            return {**summary, "kept_pixels_per_class": pixels[: len(labelled)]}, labelled
+        self.say(
+            f"Conformal: the labels were calibrated on {len(labelled)} classes and hold "
+            f"{len(pixels)}: their shares are not compared",
+            logging.WARNING,
+        )
+        self._labelled = None
+        return summary, None
 
     def _track(self, figures: Mapping[str, float], epoch: int) -> None:
         if _on_rank_0():

@@ -74,9 +74,9 @@ class HostLoop(ABC, Generic[Losses]):
             self.conformal = self.term(
                 _supervision(self.config, criterion_u), mode=self.config.mode
             )
-            self._log = EpochLog(self.logger, _labelled(self.config))
-            self._log.say(
-                f"stage I for {self.config.stage1_epochs} of {self.config.epochs} "
+            self._epochs = EpochLog(self.logger, _labelled(self.config))
+            self._log(
+                f"Conformal: stage I for {self.config.stage1_epochs} of {self.config.epochs} "
                 f"epochs, mode {self.config.mode}, labels from {self.config.pseudo_labels}"
             )
 
@@ -111,7 +111,7 @@ class HostLoop(ABC, Generic[Losses]):
             return loader
         if self._script is None:
             self._script = CallingScript.of(sys._getframe(1), self)
-            self._log.writers = self._script.writers
+            self._epochs.writers = self._script.writers
             if self.config.mode == "replace" and not self.conformal.is_hosts_turn(epoch):
                 self._name_losses_that_go_on(self._script)
         return self._watched(loader, epoch)
@@ -180,7 +180,7 @@ class HostLoop(ABC, Generic[Losses]):
 
     def _end(self, epoch: int) -> None:
         if self.conformal.is_hosts_turn(epoch):
-            self._log.stage_two(epoch)
+            self._epochs.stage_two(epoch)
             return
         if not self._settled:
             raise OptionError(
@@ -188,14 +188,17 @@ class HostLoop(ABC, Generic[Losses]):
                 "term: put 'losses = conformal(losses, preds)' before the line that adds them up"
             )
         # On every rank, as each counts its own pixels and knows of its own stray labels.
-        self._log.stage_one(epoch, self.conformal.supervise.summary())
+        self._epochs.stage_one(epoch, self.conformal.supervise.summary())
+
+    def _log(self, line: str) -> None:
+        self._epochs.say(line)
 
     def _name_losses_that_go_on(self, script: CallingScript) -> None:
         losses = losses_going_on(script.source, script.line, script.name)
         if losses:
-            self._log.say(
-                f"in mode replace these losses on unlabelled photos go on beside the labels, as "
-                f"nothing of theirs is replaced: {', '.join(losses)}",
+            self._epochs.say(
+                "Conformal: in mode replace self-training goes on beside the labels where nothing "
+                f"is replaced: {', '.join(losses)}",
                 logging.WARNING,
             )
 

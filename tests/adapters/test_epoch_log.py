@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
+from types import FunctionType
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from torch import nn
 
 from conformal_plugin import calibrate
 from conformal_plugin.adapters.allspark import AllSparkLoop
+from conformal_plugin.adapters.loop._calling_script import CallingScript
 
 CLASSES = 3
 
@@ -94,9 +97,16 @@ def test_a_calibration_of_other_classes_is_not_compared(cfg, log, tmp_path):
     warned = [line for level, line in log() if level == "WARNING"]
     (line,) = warned
     assert line == (
-        "Conformal: the labels were calibrated on 2 classes and the model has 3: their shares are "
-        "not compared"
+        "Conformal: the labels were calibrated on 2 classes and hold 3: their shares are not "
+        "compared"
     )
+
+
+def test_classes_that_are_counted_and_do_not_occur_are_no_hindrance(cfg, log, tmp_path):
+    settings = {"labelled_pixels_per_class": [10, 30]}
+    (tmp_path / "pseudo" / "labels.json").write_text(json.dumps(settings))
+    train(new(cfg), labels(8, 8))
+    assert log()[-1][1].endswith("labelled photos): 0 50.0% (25.0%), 1 50.0% (75.0%)")
 
 
 def test_a_class_that_swallows_the_labels_is_warned_of_once(cfg, log, tmp_path):
@@ -132,7 +142,7 @@ def test_a_class_of_writers_is_no_writer(cfg):
     kind = Writer  # bound in this function, as an import is in a script
     train_here = new(cfg)
     list(train_here.watch([], 0))
-    assert train_here._log.writers == ()
+    assert train_here._epochs.writers == ()
     assert kind is Writer
 
 
@@ -166,3 +176,16 @@ def test_a_patched_script_tells_its_trackers(copied_host, run_host, data):
         *(f"conformal/labels/{c}" for c in range(4)),
         "conformal/stage",
     ]
+
+
+def test_a_call_through_this_package_is_the_scripts(cfg):
+    """A loop of this package whose ``watch`` calls the base's."""
+
+    def between(looking):
+        return looking()
+
+    inside = FunctionType(between.__code__, {"__name__": "conformal_plugin.adapters.some"})
+    writer, here = Writer(), object()
+    found = inside(lambda: CallingScript.of(sys._getframe(1), here))
+    assert found.name == "here"
+    assert found.writers == (writer,)

@@ -141,10 +141,10 @@ def test_a_run_names_them_once_and_in_mode_replace_alone(copied_host, run_host, 
         conformal = {"pseudo_labels": str(data.pseudo), "stage1_epochs": 2, **options}
         run = run_host(script, save="-".join(map(str, options.values())) or "out", epochs=3,
                        conformal=conformal)  # fmt: skip
-        return [line for line in run.log if "go on beside the labels" in line]
+        return [line for line in run.log if "goes on beside the labels" in line]
 
     (line,) = named()
     number = text.splitlines().index(" " * 12 + added.strip()) + 1
-    assert line.endswith(f"nothing of theirs is replaced: loss (line {number})")
+    assert line.endswith(f"where nothing is replaced: loss (line {number})")
     assert named(mode="add") == []
     assert named(mode="replace", weight=1) != []
