@@ -36,10 +36,10 @@ class EpochLog:
     def stage_one(self, epoch: int, summary: Mapping[str, Any]) -> None:
         """The end of an epoch of stage I; a class that swallows the labels is warned of once."""
         trained_on = TrainedOn.of(*self._compared(summary))
-        self.say(f"Conformal: epoch {epoch}, stage I, {trained_on}")
         if trained_on.swallowed not in self._warned:
             self._warned.add(trained_on.swallowed)
             self.say(f"Conformal: {trained_on.warning()}", logging.WARNING)
+        self.say(f"Conformal: epoch {epoch}, stage I, {trained_on}")
         self._track({"stage": 1, **trained_on.scalars()}, epoch)
 
     def stage_two(self, epoch: int) -> None:
