@@ -256,7 +256,7 @@ def test_masks_read_as_brightness(tmp_path, examine, how, grey) -> None:
     for name in NAMES:
         photo(tmp_path / "data" / "images" / name)
         mask = np.full((5, 6), 8, np.uint8)
-        write_label(tmp_path / "data" / "masks" / name, mask, grey=grey)
+        write_label(tmp_path / "data" / "masks" / name, mask, grey=8 if grey else None)
     host = make_host(tmp_path, TWO_COLUMNS.format(how=how))
     lines = [f"images/{name} masks/{name}" for name in NAMES]
     found = examine(host, lines[:4], lines[4:], nclass=9)

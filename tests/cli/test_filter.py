@@ -212,7 +212,7 @@ def test_grey_labels_are_read_as_they_are_by_code_that_converts(data, run, calib
     assert differ  # as they would with a palette
     done = run(*arguments(data, "--calibration", calibrated))
     assert done.code == 2
-    assert "grey was True and is None" in done.err
+    assert "grey was 8 and is None" in done.err
 
 
 def test_the_labelled_photos_shares_lie_beside_the_labels(data, run, calibrated):
