@@ -1,0 +1,357 @@
+"""One pseudo-label on its way through a host's functions, held to its photo by the pixels."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from conformal_plugin._extras import optional
+from conformal_plugin.adapters.labels._streams import RandomStreams
+from conformal_plugin.errors import InputTypeError, OptionError, ShapeError, SourceFileError
+
+__all__ = ["LabelInFlight"]
+
+Image = optional("PIL.Image", "Pillow", "carrying pseudo-labels through a host's transforms")
+
+# Labels travel as class id * _APART + _LABEL_BASE. Whatever value a host pads with is then told
+# from a label, and so is what comes of interpolating between two of them.
+_LABEL_BASE = 1 << 16
+_APART = 1 << 12
+
+# Normalising a photo is affine in each channel. A photo that was moved by one pixel, or flipped,
+# is no affine function of itself.
+_LEAST_FIT = 0.999
+
+
+@dataclass
+class _Alone:
+    """A call with the photo alone, which the same call with the mask alone may follow."""
+
+    function: Callable[..., Any]
+    other: tuple[Any, ...]
+    given: Any
+    result: Any
+    drew: bool
+
+
+class LabelInFlight:
+    """The pseudo-label of one sample, in the place where its mask would be.
+
+    A host's function that is called with the mask, alone or beside its photo, is called once more
+    with the pseudo-label in the mask's place and the same random draws. What it then does to the
+    photo must be what it did before, pixel for pixel: a crop that looks at what the mask holds
+    would cut another piece for the label, and is refused.
+
+    Args:
+        read: gives the line of the host's id list that the photo is of, and its class ids
+            ``(H, W)``; called when the first function is given the mask.
+        line: what messages call the sample until then.
+    """
+
+    def __init__(self, read: Callable[[], tuple[str, npt.NDArray[np.int32]]], line: str) -> None:
+        self._read = read
+        self._labels: Any = None
+        self._line = line
+        self._mask: Any = None  # the host's own mask, as the last function left it
+        self._photos: list[Any] = []
+        self._alone: list[_Alone] = []
+        self._through: list[str] = []
+
+    def along(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """``function`` as the host calls it, once more for the label where that goes along."""
+
+        @functools.wraps(function)
+        def both(*args: Any, **kwargs: Any) -> Any:
+            slots = _pictures(args, kwargs)
+            if not slots:
+                return function(*args, **kwargs)
+            if self._mask is None and len(slots) > 1:
+                self._start([_at(slot, args, kwargs) for slot in slots], _name(function))
+            elif self._mask is None and self._follows_photo(function, slots, args, kwargs):
+                given = [self._alone[-1].given, _at(slots[0], args, kwargs)]
+                self._start(given, _name(function))
+            where = [slot for slot in slots if _at(slot, args, kwargs) is self._mask]
+            if not where:
+                return self._photo_alone(function, slots, args, kwargs)
+            if len(slots) == 1:
+                return self._mask_alone(function, slots, args, kwargs)
+            return self._together(function, slots, slots.index(where[0]), args, kwargs)
+
+        return both
+
+    def settled(self, padding: int) -> npt.NDArray[np.int64]:
+        """Class ids ``(H, W)``; every pixel that the host filled in holds ``padding``.
+
+        Raises:
+            OptionError: the host passed its mask to no function, or blends neighbouring labels.
+            InputTypeError: a function casts masks.
+        """
+        if not self._through:
+            raise OptionError(
+                f"for {self._line!r} the host's __getitem__ called no function of its module with "
+                "the photo and its mask, so the pseudo-label could not go along: photo and mask "
+                "have to be passed on together, as in img, mask = crop(img, mask, size)"
+            )
+        values = np.asarray(self._labels).astype(np.int64)
+        inside = values >= _LABEL_BASE
+        if bool(((values[inside] - _LABEL_BASE) % _APART).any()):
+            raise OptionError(
+                f"{self._names()} blended neighbouring labels of {self._line!r}, as bilinear "
+                "resizing does: expected the last picture that they are given to be the mask, "
+                "moved by nearest neighbour"
+            )
+        return np.where(inside, (values - _LABEL_BASE) // _APART, padding)
+
+    def check_views(self, sample: Iterable[Any]) -> None:
+        """Make sure that the sample shows the photo as the pseudo-label has gone along with it.
+
+        Raises:
+            OptionError: no view of the sample is the photo, but for its colours' scale.
+        """
+        views = [one for one in sample if isinstance(one, torch.Tensor) and one.ndim == 3]
+        for photo in self._photos:
+            if not any(_shows(view, photo) for view in views):
+                raise OptionError(
+                    f"no view in the sample of {self._line!r} is the photo as {self._names()} left "
+                    "it, so the pseudo-label may not go with what the model sees: the host moves "
+                    "or changes pixels in a way that the label was not taken along. Pass photo and "
+                    "mask together through a function of the data set's module, and keep one view "
+                    "as it then is"
+                )
+
+    def _names(self) -> str:
+        names = list(dict.fromkeys(self._through))
+        return ", ".join(map(repr, names)) if names else "the host"
+
+    def _start(self, pictures: Sequence[Any], name: str) -> None:
+        """Take the last picture of the first call with several for the mask."""
+        *self._photos, self._mask = pictures
+        self._line, labels = self._read()
+        self._labels = labels * np.int32(_APART) + np.int32(_LABEL_BASE)
+        if isinstance(self._mask, np.ndarray):
+            if np.issubdtype(self._mask.dtype, np.floating):
+                self._labels = self._labels.astype(np.float64)
+        else:
+            self._labels = Image.fromarray(self._labels)
+        self._check_size(name)
+
+    def _check_size(self, name: str) -> None:
+        sizes = {_size(picture) for picture in (*self._photos, self._labels)}
+        if len(sizes) > 1:
+            raise SourceFileError(
+                f"photo and pseudo-label of {self._line!r} differ in size when {name!r} is "
+                f"reached: {_by(_size(self._photos[0]))} and {_by(_size(self._labels))} (W x H). "
+                "Make the pseudo-label at the photo's size"
+            )
+
+    def _together(
+        self,
+        function: Callable[..., Any],
+        slots: Sequence[int | str],
+        mask_at: int,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        before = RandomStreams.capture()
+        result = function(*args, **kwargs)
+        after = RandomStreams.capture()
+        theirs = _returned(result, len(slots))
+        if theirs is None:  # it makes tensors of them, or an answer: check_views has the last word
+            return result
+        again, drawn = self._replayed(
+            function, *_with(slots[mask_at], self._labels, args, kwargs), before, after
+        )
+        name = _name(function)
+        if drawn != after:
+            raise OptionError(
+                f"the host's {name!r} drew other random numbers for the pseudo-label of "
+                f"{self._line!r} than for its mask, so the two would not be aligned: its draws "
+                "must not depend on the mask's content, and no other thread may draw from the "
+                "same random stream meanwhile"
+            )
+        ours = _returned(again, len(slots)) or [None] * len(slots)
+        for number in range(len(slots)):
+            if number != mask_at and not _same(theirs[number], ours[number]):
+                raise OptionError(
+                    f"the host's {name!r} did something else to the photo of {self._line!r} with "
+                    "the pseudo-label beside it than with its mask: it looks at what the mask "
+                    "holds, so no label can be aligned with what it leaves. Use a function whose "
+                    "choice does not depend on the mask, or list label files as masks"
+                )
+        self._mask, label = theirs[mask_at], ours[mask_at]
+        self._photos = [one for number, one in enumerate(theirs) if number != mask_at]
+        self._take(label, name)
+        return result
+
+    def _photo_alone(
+        self,
+        function: Callable[..., Any],
+        slots: Sequence[int | str],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        before = RandomStreams.capture()
+        given = _at(slots[0], args, kwargs)
+        result = function(*args, **kwargs)
+        its_own = self._mask is None or any(given is photo for photo in self._photos)
+        if len(self._photos) < 2 and _is_picture(result) and its_own:
+            drew = RandomStreams.capture() != before
+            self._alone.append(_Alone(function, _other(slots, args, kwargs), given, result, drew))
+        return result
+
+    def _follows_photo(
+        self,
+        function: Callable[..., Any],
+        slots: Sequence[int | str],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> bool:
+        """Whether this is the call just before once more, with what may be the mask."""
+        if not self._alone:
+            return False
+        last, given = self._alone[-1], _at(slots[0], args, kwargs)
+        again = last.function is function and last.other == _other(slots, args, kwargs)
+        return again and not last.drew and given is not last.given and _may_be_mask(given)
+
+    def _mask_alone(
+        self,
+        function: Callable[..., Any],
+        slots: Sequence[int | str],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """The same call as one before with the photo alone: the label goes along with both."""
+        result = function(*args, **kwargs)
+        if not _is_picture(result):
+            return result
+        for call in self._alone[::-1]:
+            same = call.function is function and call.other == _other(slots, args, kwargs)
+            if same and not call.drew and _size(call.result) == _size(result):
+                args, kwargs = _with(slots[0], self._labels, args, kwargs)
+                self._mask, self._photos = result, [call.result]
+                self._take(function(*args, **kwargs), _name(function))
+                break
+        return result
+
+    def _replayed(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        before: RandomStreams,
+        after: RandomStreams,
+    ) -> tuple[Any, RandomStreams]:
+        before.restore()
+        try:
+            result = function(*args, **kwargs)
+            return result, RandomStreams.capture()
+        finally:
+            after.restore()
+
+    def _take(self, label: Any, name: str) -> None:
+        mode = getattr(label, "mode", "I")
+        narrow = isinstance(label, np.ndarray) and label.dtype.itemsize < 4
+        if mode != "I" or narrow:
+            came = repr(mode) if mode != "I" else f"an array of {label.dtype}"
+            raise InputTypeError(
+                "expected the host's transforms to keep the label image's mode I (int32), but it "
+                f"came back as {came}: a transform casts masks, for example to uint8"
+            )
+        self._labels = label
+        self._through.append(name)
+        if self._photos and _size(self._photos[0]) != _size(label):
+            raise ShapeError(
+                f"{name!r} left the photo of {self._line!r} at {_by(_size(self._photos[0]))} and "
+                f"its label at {_by(_size(label))} (W x H); expected one size"
+            )
+
+
+def _is_picture(value: Any) -> bool:
+    return isinstance(value, Image.Image) or (isinstance(value, np.ndarray) and value.ndim >= 2)
+
+
+def _may_be_mask(picture: Any) -> bool:
+    """Whether a picture has one channel of whole numbers."""
+    if isinstance(picture, np.ndarray):
+        return picture.ndim == 2 and bool((picture == np.floor(picture)).all())
+    return picture.mode in ("1", "L", "P", "I", "I;16")
+
+
+def _pictures(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[int | str]:
+    """Where pictures stand among the arguments, in their order."""
+    given: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
+    return [slot for slot, value in given if _is_picture(value)]
+
+
+def _at(slot: int | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return args[slot] if isinstance(slot, int) else kwargs[slot]
+
+
+def _with(
+    slot: int | str, value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments with another value in one place."""
+    if isinstance(slot, int):
+        return (*args[:slot], value, *args[slot + 1 :]), kwargs
+    return args, kwargs | {slot: value}
+
+
+def _other(
+    slots: Sequence[int | str], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, ...]:
+    """The arguments that are no pictures, to be compared."""
+    plain = tuple(repr(value) for number, value in enumerate(args) if number not in slots)
+    return (*plain, *sorted((key, repr(kwargs[key])) for key in kwargs if key not in slots))
+
+
+def _returned(result: Any, count: int) -> list[Any] | None:
+    """The pictures that a function gave back, in the order in which it was given them."""
+    if not isinstance(result, (tuple, list)):
+        return None
+    pictures = [one for one in result if _is_picture(one)]
+    return pictures[:count] if len(pictures) >= count else None
+
+
+def _same(one: Any, other: Any) -> bool:
+    return one is other or (
+        type(one) is type(other) and np.array_equal(np.asarray(one), np.asarray(other))
+    )
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _size(picture: Any) -> tuple[int, int]:
+    """Width and height."""
+    if isinstance(picture, np.ndarray):
+        return int(picture.shape[1]), int(picture.shape[0])
+    width, height = picture.size
+    return int(width), int(height)
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"
+
+
+def _shows(view: torch.Tensor, photo: Any) -> bool:
+    """Whether a view ``(C, H, W)`` is the photo, each channel up to scale and offset."""
+    pixels = np.asarray(photo)
+    if pixels.ndim == 2:  # of one channel, which a view may show in each of its own
+        pixels = np.broadcast_to(pixels[..., None], (*pixels.shape, view.shape[0]))
+    if view.shape != (pixels.shape[2], *pixels.shape[:2]):
+        return False
+    photo_rows = torch.from_numpy(pixels.astype(np.float64)).permute(2, 0, 1).flatten(1)
+    view_rows = view.double().flatten(1)
+    photo_rows = photo_rows - photo_rows.mean(1, keepdim=True)
+    view_rows = view_rows - view_rows.mean(1, keepdim=True)
+    both = (photo_rows * view_rows).sum(1) ** 2
+    each = (photo_rows**2).sum(1) * (view_rows**2).sum(1)
+    flat = (photo_rows.abs().amax(1) < 1e-6) & (view_rows.abs().amax(1) < 1e-6)
+    return bool((flat | (both >= _LEAST_FIT * each) & (each > 0)).all())
