@@ -16,6 +16,7 @@ from conformal_plugin.adapters.loop._calling_script import CallingScript
 from conformal_plugin.adapters.loop._epoch_log import EpochLog
 from conformal_plugin.adapters.loop._host_config import HostConfig
 from conformal_plugin.adapters.loop._losses_going_on import losses_going_on
+from conformal_plugin.adapters.loop._proof import FirstSteps
 from conformal_plugin.adapters.loop._views import ConformalViews
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.errors import InputTypeError, OptionError
@@ -39,6 +40,10 @@ class HostLoop(ABC, Generic[Losses]):
     :meth:`watch` takes the pseudo-label off each batch, so the loop's head unpacks what it always
     has, and remembers the batch; the call then finds pseudo-labels, CutMix boxes and padding there.
     Each batch must therefore be used up before the next one is fetched, as a plain loop does.
+
+    The first step of stage I is looked at more closely, which reads a few values back from the
+    device: where no gradient came back through the conformal losses, the run stops before the
+    second step.
 
     Where ``cfg`` has no ``conformal:`` key, every call gives back what it was given.
 
@@ -71,6 +76,7 @@ class HostLoop(ABC, Generic[Losses]):
         self._script: CallingScript | None = None
         self._settled = False
         if self.config is not None:
+            self._first_steps = FirstSteps(self._log, alone=self.config.mode == "replace")
             self.conformal = self.term(
                 _supervision(self.config, criterion_u), mode=self.config.mode
             )
@@ -140,7 +146,9 @@ class HostLoop(ABC, Generic[Losses]):
         if self.conformal.is_hosts_turn(self.epoch):
             return losses
         self._settled = True
-        return self.settle(losses, preds, self._parts)
+        settled = self.settle(losses, preds, self._parts)
+        self._first_steps.settled((settled,) if isinstance(settled, Tensor) else settled)
+        return settled
 
     @abstractmethod
     def settle(self, losses: Losses, preds: Losses, parts: Sequence[Any]) -> Losses:
@@ -159,11 +167,20 @@ class HostLoop(ABC, Generic[Losses]):
     def _watched(self, loader: Iterable[Any], epoch: int) -> Iterator[Any]:
         self.conformal.supervise.reset()
         self._settled = False
-        for labelled, *parts in loader:
-            for part in parts:
-                self._check_part(part)
-            self._parts = tuple(parts)
-            yield (labelled, *map(self.host_part, parts))
+        stage1 = not self.conformal.is_hosts_turn(epoch)
+        try:
+            for labelled, *parts in loader:
+                for part in parts:
+                    self._check_part(part)
+                self._parts = tuple(parts)
+                if stage1:
+                    self._first_steps.begin()
+                yield (labelled, *map(self.host_part, parts))
+                if stage1:
+                    self._check_settled(epoch)
+                    self._first_steps.end()
+        finally:
+            self._first_steps.leave()
         if self._parts is not None:  # there was a batch
             self._parts = None
             self._end(epoch)
@@ -178,15 +195,20 @@ class HostLoop(ABC, Generic[Losses]):
                 "before the sampler and the loader of trainset_u are made"
             )
 
+    def _check_settled(self, epoch: int) -> None:
+        if not self._settled:
+            raise OptionError(f"epoch {epoch} is in stage I, but {self._nothing_settled()}")
+
+    def _nothing_settled(self) -> str:
+        return (
+            "its losses never went through the conformal term: put 'losses = conformal(losses, "
+            "preds)' before the line that adds them up"
+        )
+
     def _end(self, epoch: int) -> None:
         if self.conformal.is_hosts_turn(epoch):
             self._epochs.stage_two(epoch)
             return
-        if not self._settled:
-            raise OptionError(
-                f"epoch {epoch} is in stage I, but its losses never went through the conformal "
-                "term: put 'losses = conformal(losses, preds)' before the line that adds them up"
-            )
         # On every rank, as each counts its own pixels and knows of its own stray labels.
         self._epochs.stage_one(epoch, self.conformal.supervise.summary())
 

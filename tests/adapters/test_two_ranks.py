@@ -127,6 +127,7 @@ def test_rank_0_alone_writes_the_log(two_ranks):
     lines = [line for line in first.splitlines() if line.startswith("Conformal:")]
     assert [line.split(",")[0] for line in lines] == [
         "Conformal: stage I for 1 of 2 epochs",
+        "Conformal: a gradient came back through the conformal losses",
         "Conformal: epoch 0",
         "Conformal: epoch 1",
     ]
