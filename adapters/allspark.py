@@ -68,6 +68,8 @@ RECIPES = (
         script="train_baseline_semi.py",
         losses=("loss_u_w_fp",),
         preds=("pred_u",),
+        beside=("loss_x",),
+        sample=(),
         tells=("pseudo_label",),
     ),
     loop_recipe(
@@ -76,6 +78,8 @@ RECIPES = (
         script="train_allspark.py",
         losses=("loss_u",),
         preds=("pred_u",),
+        beside=("loss_x",),
+        sample=(),
         tells=("pseudo_label",),
     ),
 )

@@ -109,6 +109,8 @@ RECIPES = (
         script="corrmatch.py",
         losses=("loss_u_s1", "loss_u_corr", "loss_u_kl", "loss_u_w_fp"),
         preds=("pred_u_s1", "pred_u_s1_corr", "pred_u_w_corr", "pred_u_w_fp"),
+        beside=("loss_x", "loss_x_corr"),
+        sample=("_", "_", "_", "ignore_mask", "cutmix_box1", "_"),
         traps=_TRAPS,
     ),
 )

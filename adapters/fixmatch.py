@@ -72,6 +72,8 @@ RECIPES = (
         script="fixmatch.py",
         losses=("loss_u_s",),
         preds=("pred_u_s",),
+        beside=("loss_x",),
+        sample=("_", "_", "_", "ignore_mask", "cutmix_box", "_"),
         tells=("img_u_w_mix",),
         lacks=("model_ema",),
     ),

@@ -95,6 +95,8 @@ RECIPES = (
         script="unimatch.py",
         losses=("loss_u_s1", "loss_u_s2", "loss_u_w_fp"),
         preds=("pred_u_s1", "pred_u_s2", "pred_u_w_fp"),
+        beside=("loss_x",),
+        sample=("_", "_", "_", "ignore_mask", "cutmix_box1", "cutmix_box2"),
         tells=("img_u_w_mix",),
     ),
 )

@@ -40,7 +40,12 @@ if TYPE_CHECKING:
         backups as backups,
         drop_backups as drop_backups,
         find_script as find_script,
+        scripts_below as scripts_below,
         write_all as write_all,
+    )
+    from conformal_plugin.adapters.patching._source_patch import (
+        AT_THEIR_SOURCE as AT_THEIR_SOURCE,
+        patch_labels as patch_labels,
     )
 
 __getattr__, __dir__, __all__ = lazily(
@@ -75,7 +80,12 @@ __getattr__, __dir__, __all__ = lazily(
             "backups",
             "drop_backups",
             "find_script",
+            "scripts_below",
             "write_all",
+        ),
+        "_source_patch": (
+            "AT_THEIR_SOURCE",
+            "patch_labels",
         ),
     },
 )

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-__all__ = ["Scope", "loaded_names", "parse", "scopes"]
+__all__ = ["Scope", "called", "head_of", "line_of", "loaded_names", "parse", "scopes"]
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -89,6 +89,23 @@ def loaded_names(tree: ast.AST) -> dict[str, int]:
     return lines
 
 
+def head_of(loop: ast.For) -> list[ast.expr]:
+    """What one batch of a loop is unpacked into, without the number that ``enumerate`` adds."""
+    target = loop.target
+    counted = isinstance(loop.iter, ast.Call) and called(loop.iter) == "enumerate"
+    if counted and isinstance(target, ast.Tuple) and len(target.elts) == 2:
+        target = target.elts[1]
+    return list(target.elts) if isinstance(target, (ast.Tuple, ast.List)) else [target]
+
+
+def called(call: ast.Call) -> str:
+    """The name of what is called, without what it is an attribute of."""
+    func = call.func
+    if isinstance(func, ast.Attribute):
+        return func.attr
+    return func.id if isinstance(func, ast.Name) else ""
+
+
 class _Bindings(ast.NodeVisitor):
     """Fills ``scope.bound``."""
 
@@ -119,7 +136,7 @@ class _Bindings(ast.NodeVisitor):
         self._statement = outer
 
     def visit_Name(self, node: ast.Name) -> None:
-        if not isinstance(node.ctx, ast.Load):
+        if isinstance(node.ctx, ast.Store):  # `del` gives it no value
             self._bind(node.id)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:

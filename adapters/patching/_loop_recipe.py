@@ -22,6 +22,8 @@ def loop_recipe(
     tells: Sequence[str] = (),
     lacks: Sequence[str] = (),
     traps: Sequence[tuple[str, str]] = (),
+    beside: Sequence[str] | None = None,
+    sample: Sequence[str] | None = None,
 ) -> Recipe:
     """The recipe that puts ``loop`` into one script.
 
@@ -35,6 +37,10 @@ def loop_recipe(
         tells: further names that this script binds, where another host's has the same file name.
         lacks: names that it does not bind.
         traps: see :class:`~conformal_plugin.adapters.patching.Recipe`.
+        beside: what that assignment may use beside them, all that is no self-training; None for
+            anything. A script that adds up more is another method.
+        sample: what the loop's head calls the elements of an unlabelled sample, ``"_"`` where that
+            does not matter; empty where a sample is the photo alone, None where it is left open.
     """
     made = (
         f"conformal = {loop.__name__}(cfg, criterion_u)",
@@ -48,11 +54,18 @@ def loop_recipe(
         insertions=(
             Insertion("trainset_u", "after", made),
             Insertion("loader", "after", watched),
-            Insertion(added_up, "before", _call(losses, preds)),
+            Insertion(
+                added_up,
+                "before",
+                _call(losses, preds),
+                reads=tuple(losses),
+                may_read=None if beside is None else tuple(beside),
+            ),
         ),
         needs=("cfg", "criterion_u", "epoch", *losses, *preds, *tells),
         lacks=tuple(lacks),
         traps=tuple(traps),
+        sample=None if sample is None else tuple(sample),
     )
 
 

@@ -10,7 +10,7 @@ import re
 import textwrap
 import tokenize
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conformal_plugin.adapters.patching._bindings import loaded_names, parse
 from conformal_plugin.adapters.patching._placing import Place, Script, find_places, misfits
@@ -21,11 +21,13 @@ __all__ = [
     "MARKER",
     "Patch",
     "Removal",
+    "edited",
     "manual_steps",
     "marked_lines",
     "patch",
     "remove",
     "unified",
+    "without_inserted_lines",
 ]
 
 MARKER = "  # conformal-plugin"
@@ -44,6 +46,8 @@ class Patch:
         already: whether the script has them.
         places: where the lines go, as far as that was found.
         problems: why it cannot be patched.
+        notes: what the edit leaves as it is, for who reads it.
+        fits: whether the script is of the recipe's host, so that its steps are right for it.
     """
 
     recipe: Recipe
@@ -52,6 +56,8 @@ class Patch:
     already: bool = False
     places: tuple[Place, ...] = ()
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    fits: bool = False
 
     @property
     def added(self) -> int:
@@ -84,17 +90,10 @@ def patch(source: bytes, recipes: Sequence[Recipe]) -> Patch:
     Returns:
         What it becomes. A script that has exactly these lines comes back as it is.
     """
-    removal = remove(source)
-    before, marked = removal.after, removal.lines
-    if removal.problem:
-        problem = f"the inserted lines were edited: {removal.problem}"
+    marked, before, problem = without_inserted_lines(source)
+    if problem:
         return Patch(recipes[0], before, None, problems=(problem,))
-    try:
-        script = Script(before)
-    except SyntaxError as error:
-        where = f" on line {error.lineno}" if error.lineno else ""
-        problem = f"it is not valid Python{where} ({error.msg}); repair that first"
-        return Patch(recipes[0], before, None, problems=(problem,))
+    script = Script(before)
     unfit = {number: misfits(recipe, script) for number, recipe in enumerate(recipes)}
     number = min(unfit, key=lambda number: len(unfit[number]))
     recipe = recipes[number]
@@ -104,19 +103,61 @@ def patch(source: bytes, recipes: Sequence[Recipe]) -> Patch:
         return Patch(recipe, before, None, problems=(problem,))
     places = tuple(find_places(recipe, script))
     anchors = {insertion.anchor for insertion in recipe.insertions}  # their places say more
-    problems = _hand_made(script)
-    problems += [text for name, text in unfit[number].items() if name not in anchors]
+    problems = [text for name, text in unfit[number].items() if name not in anchors]
+    made = edited(recipe, script, places, source, marked, problems)
+    return replace(made, fits=not unfit[number])
+
+
+def without_inserted_lines(source: bytes) -> tuple[tuple[int, ...], bytes, str]:
+    """The numbers of the inserted lines, the script without them, and what is wrong with it."""
+    removal = remove(source)
+    if removal.problem:
+        problem = f"the inserted lines were edited: {removal.problem}"
+        return removal.lines, removal.after, problem
+    try:
+        parse(removal.after)
+    except SyntaxError as error:
+        where = f" on line {error.lineno}" if error.lineno else ""
+        problem = f"it is not valid Python{where} ({error.msg}); repair that first"
+        return removal.lines, removal.after, problem
+    return removal.lines, removal.after, ""
+
+
+def edited(
+    recipe: Recipe,
+    script: Script,
+    places: Sequence[Place],
+    source: bytes,
+    marked: tuple[int, ...],
+    problems: Sequence[str] = (),
+) -> Patch:
+    """A script with lines in all places, or why that cannot be.
+
+    Args:
+        recipe: what the lines are of.
+        script: the script without them.
+        places: where they go.
+        source: the script as it is on disk.
+        marked: the numbers of the lines in ``source`` that are inserted already.
+        problems: what is known to be in the way.
+
+    Raises:
+        SourceFileError: the result would not be what was meant.
+    """
+    problems = [*_hand_made(script), *problems]
     problems += [place.problem for place in places if place.problem]
+    before = script.source
     if problems:
-        return Patch(recipe, before, None, places=places, problems=tuple(dict.fromkeys(problems)))
+        told = tuple(dict.fromkeys(problems))
+        return Patch(recipe, before, None, places=tuple(places), problems=told)
     after = _inserted(script, places)
     if not marked or after == source:
-        return Patch(recipe, before, after, already=bool(marked), places=places)
+        return Patch(recipe, before, after, already=bool(marked), places=tuple(places))
     problem = (
         f"its marked lines ({_listed(marked)}) are not those of this release, or were edited: take "
         "them back with --undo, then apply"
     )
-    return Patch(recipe, before, None, places=places, problems=(problem,))
+    return Patch(recipe, before, None, places=tuple(places), problems=(problem,))
 
 
 def marked_lines(source: bytes) -> list[int]:
@@ -154,8 +195,18 @@ def manual_steps(result: Patch, name: str) -> str:
         code = textwrap.indent("\n".join(line + MARKER for line in place.lines), " " * 6)
         steps.append(f"  {place.where} {place.what}, add at its indentation:\n{code}")
     reasons = "".join(f"  - {problem}\n" for problem in result.problems)
-    text = f"{name} was not changed ({result.recipe.host}'s {result.recipe.script}):\n{reasons}"
-    return text + ("by hand:\n" + "\n".join(steps) + "\n" if steps else "")
+    recipe = result.recipe
+    if recipe.script:
+        text = f"{name} was not changed ({recipe.host}'s {recipe.script}):\n{reasons}"
+        return text + ("by hand:\n" + "\n".join(steps) + "\n" if steps else "")
+    text = f"{name} was not changed:\n{reasons}{_BY_HAND}"
+    return text + ("what is certain of this script:\n" + "\n".join(steps) + "\n" if steps else "")
+
+
+_BY_HAND = (
+    "by hand: docs/any-loop.md takes any loop through ConformalSupervision and TwoStage: in stage "
+    "I, the loss on unlabelled photos is taken against the label files\n"
+)
 
 
 def _hand_made(script: Script) -> list[str]:

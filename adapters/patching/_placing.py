@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from conformal_plugin.adapters.patching._bindings import (
     Scope,
+    head_of,
     line_of,
     loaded_names,
     parse,
@@ -15,7 +16,16 @@ from conformal_plugin.adapters.patching._bindings import (
 )
 from conformal_plugin.adapters.patching._recipe import Insertion, Recipe
 
-__all__ = ["Place", "Script", "find_places", "misfits", "own_names"]
+__all__ = [
+    "Place",
+    "Script",
+    "beside",
+    "find_places",
+    "import_place",
+    "misfits",
+    "own_names",
+    "with_readable_names",
+]
 
 _ASSIGNMENTS = (ast.Assign, ast.AnnAssign)
 
@@ -76,6 +86,9 @@ def misfits(recipe: Recipe, script: Script) -> dict[str, str]:
     """What tells the script from the one that the recipe is for, by name; empty where it is it."""
     bound = script.bound()
     found = {name: f"`{name}` is bound nowhere in it" for name in recipe.needs if name not in bound}
+    if recipe.sample is not None and not found and not _has_sample(script.tree, recipe.sample):
+        wanted = ", ".join(recipe.sample) or "the photo alone"
+        found["a sample"] = f"the head of its loop takes no unlabelled sample ({wanted}) apart"
     return found | {
         name: f"`{name}` is bound on line {bound[name]}, and {recipe.host}'s script has none"
         for name in recipe.lacks
@@ -97,7 +110,7 @@ def find_places(recipe: Recipe, script: Script) -> list[Place]:
         names = " and ".join(one.name for one in (scope, *others))
         problem = f"{names} assign the same variables, so either may hold the training loop"
         places = [replace(place, problem=problem) for place in places]
-    return _with_readable_names(places, recipe, script, scope)
+    return with_readable_names(places, own_names(recipe), script, scope, recipe.needs)
 
 
 def _all_lines(recipe: Recipe) -> list[str]:
@@ -118,21 +131,51 @@ def _training_scopes(recipe: Recipe, script: Script) -> list[Scope]:
     return sorted(fittest, key=lambda scope: scope.name != "main()")[:1]
 
 
+def _has_sample(tree: ast.Module, sample: Sequence[str]) -> bool:
+    """Whether a loop's head takes the batch after the first apart as a sample of these names."""
+    heads = [head_of(node) for node in ast.walk(tree) if isinstance(node, ast.For)]
+    return any(
+        len(head) > 1 and isinstance(head[0], ast.Tuple) and _is_sample(head[1], sample)
+        for head in heads
+    )
+
+
+def _is_sample(target: ast.expr, sample: Sequence[str]) -> bool:
+    if not isinstance(target, ast.Tuple):
+        return not sample
+    names = [one.id if isinstance(one, ast.Name) else "" for one in target.elts]
+    return len(names) == len(sample) and all(
+        wanted in ("_", name) for wanted, name in zip(sample, names)
+    )
+
+
 def _import_place(recipe: Recipe, script: Script, scope: Scope) -> Place:
-    """After the last import at top level that has run when the training loop begins."""
+    first = min(_anchor_lines(recipe, scope), default=len(script.lines) + 1)
+    return import_place(script, scope, first, recipe.imports)
+
+
+def import_place(script: Script, scope: Scope, first: int, imports: tuple[str, ...]) -> Place:
+    """After the last import at top level that has run when the training loop begins.
+
+    Args:
+        script: the script.
+        scope: what holds the training loop.
+        first: the first line that needs what is imported, where that is at top level.
+        imports: the lines.
+    """
     wanted = "the last import at top level"
     top = scope
     while top.outer is not None and top.outer.outer is not None:
         top = top.outer
-    end = line_of(top.node) or min(_anchor_lines(recipe, scope), default=len(script.lines) + 1)
-    imports = [
+    end = line_of(top.node) or first
+    found = [
         node
         for node in script.tree.body
         if isinstance(node, (ast.Import, ast.ImportFrom)) and node.lineno < end
     ]
-    if not imports:
-        return Place(wanted, recipe.imports, problem="no import was found at top level")
-    return _beside(imports[-1], "after", recipe.imports, script, wanted)
+    if not found:
+        return Place(wanted, imports, problem="no import was found at top level")
+    return beside(found[-1], "after", imports, script, wanted)
 
 
 def _anchor_lines(recipe: Recipe, scope: Scope) -> Iterable[int]:
@@ -155,12 +198,32 @@ def _place(insertion: Insertion, script: Script, scope: Scope) -> Place:
     if not isinstance(node, _ASSIGNMENTS):
         problem = f"`{anchor}` is bound on line {line_of(node)}, but not by an assignment"
         return Place(wanted, insertion.lines, where=where, problem=problem)
-    return _beside(node, where, insertion.lines, script, wanted)
+    place = beside(node, where, insertion.lines, script, wanted)
+    problem = _reads_other(insertion, node)
+    return replace(place, problem=place.problem or problem) if problem else place
 
 
-def _beside(
+def _reads_other(insertion: Insertion, node: ast.Assign | ast.AnnAssign) -> str:
+    """Why lines that change what a statement reads would not do so here."""
+    if node.value is None or not insertion.reads:
+        return ""
+    read = loaded_names(node.value).keys()
+    where = f"`{insertion.anchor}` on line {node.lineno}"
+    unread = [name for name in insertion.reads if name not in read]
+    if unread:
+        return f"{where} is not made of {', '.join(f'`{name}`' for name in unread)}"
+    if insertion.may_read is None:
+        return ""
+    more = sorted(read - {*insertion.reads, *insertion.may_read})
+    if more:
+        return f"{where} is made of {', '.join(f'`{name}`' for name in more)} too"
+    return ""
+
+
+def beside(
     node: ast.stmt, where: str, lines: tuple[str, ...], script: Script, wanted: str
 ) -> Place:
+    """The place beside a statement, with a problem where it shares its lines with another."""
     first, last = node.lineno, node.end_lineno or node.lineno
     indent = script.lines[first - 1][: node.col_offset]
     shares = _shares_its_lines(node, script.tree)
@@ -188,17 +251,29 @@ def _shares_its_lines(node: ast.stmt, tree: ast.Module) -> bool:
     return False
 
 
-def _with_readable_names(
-    places: Sequence[Place], recipe: Recipe, script: Script, scope: Scope
+def with_readable_names(
+    places: Sequence[Place],
+    own: Collection[str],
+    script: Script,
+    scope: Scope,
+    needs: Iterable[str] = (),
 ) -> list[Place]:
-    """The places, with a problem where a name they use has no value yet, or one of another's."""
-    bound, own = script.bound(), own_names(recipe)
+    """The places, with a problem where a name they use has no value yet, or one of another's.
+
+    Args:
+        places: where lines go.
+        own: the names that the lines bring along.
+        script: the script.
+        scope: what holds the training loop.
+        needs: names that are known to be looked for elsewhere.
+    """
+    bound = script.bound()
     taken = {name: line for name, line in bound.items() if name in own}
-    elsewhere = {name for name in recipe.needs if name not in bound}  # misfits() tells of them
+    elsewhere = {name for name in needs if name not in bound}  # misfits() tells of them
     brought: dict[str, int] = {}  # the own names, and from which place on they have a value
     for place in places:
         (module,) = scopes(parse("\n".join(place.lines)))
-        for name in module.bound.keys() & own:
+        for name in module.bound.keys() & set(own):
             brought[name] = -1 if place.index is None else place.index
     checked = []
     for place in places:

@@ -16,11 +16,15 @@ class Insertion:
         anchor: the variable; the function that holds the training loop assigns it exactly once.
         where: on which side of that statement the lines go.
         lines: the lines, indented relative to that statement.
+        reads: variables that the statement must read, since the lines change them for it.
+        may_read: what else it may read; None for anything.
     """
 
     anchor: str
     where: Literal["after", "before"]
     lines: tuple[str, ...]
+    reads: tuple[str, ...] = ()
+    may_read: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Recipe:
         traps: pairs of a regular expression, searched in each line of the script, and what to do
             where it is found. A named group holds what the config has under that name: a line
             found by ``nclass=(?P<nclass>\d+)`` is a trap only where the config's differs.
+        sample: what the loop's head calls the elements of each unlabelled sample, ``"_"`` for any
+            name; None where that is left open.
     """
 
     host: str
@@ -47,3 +53,4 @@ class Recipe:
     needs: tuple[str, ...]
     lacks: tuple[str, ...] = ()
     traps: tuple[tuple[str, str], ...] = ()
+    sample: tuple[str, ...] | None = None

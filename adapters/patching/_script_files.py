@@ -12,9 +12,18 @@ from pathlib import Path
 from conformal_plugin._atomic import atomic_open, sweep
 from conformal_plugin.errors import SourceFileError
 
-__all__ = ["BACKUP", "Change", "backups", "drop_backups", "find_script", "write_all"]
+__all__ = [
+    "BACKUP",
+    "Change",
+    "backups",
+    "drop_backups",
+    "find_script",
+    "scripts_below",
+    "write_all",
+]
 
 BACKUP = ".before-conformal"
+_NOT_THEIRS = ("site-packages", "node_modules", "__pycache__", "build", "dist")
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,18 @@ def find_script(folder: Path, name: str) -> Path:
             "folder instead, or put a copy in place of the link"
         )
     return path
+
+
+def scripts_below(folder: Path) -> list[Path]:
+    """The Python files in a folder and its sub-folders, without hidden ones and installed ones."""
+    return sorted(
+        path
+        for path in folder.rglob("*.py")
+        if path.is_file()
+        and not any(
+            part.startswith(".") or part in _NOT_THEIRS for part in path.relative_to(folder).parts
+        )
+    )
 
 
 def write_all(changes: Sequence[Change], *, keep_backups: bool) -> list[Path]:

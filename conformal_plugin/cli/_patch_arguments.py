@@ -13,8 +13,9 @@ SUMMARY = "plug the labels into a host's scripts"
 
 DESCRIPTION = """\
 Put the few lines that plug conformal labels in into the training scripts of UniMatch, UniMatch-V2,
-CorrMatch or AllSpark. Prints the difference; writes nothing without --apply. Where a fork differs
-so that a place is not found exactly once, no script is changed and the steps by hand are printed.
+CorrMatch or AllSpark, and of methods derived from them: those are read for the place where they
+make their pseudo-labels. Prints the difference; writes nothing without --apply. Where a place is
+not certain, no script is changed, and what is missing and the steps by hand are printed.
 """
 
 EXAMPLES = """\

@@ -19,6 +19,7 @@ from conformal_plugin.adapters.patching import (
     manual_steps,
     marked_lines,
     remove,
+    scripts_below,
     unified,
     write_all,
 )
@@ -73,6 +74,8 @@ def _show_or_apply(arguments: argparse.Namespace) -> None:
             else:
                 note(f"{entry['script']} is patched already", quiet=arguments.quiet)
     for script in scripts:
+        for left in script.patch.notes:
+            note(f"{script.name}, {left}", quiet=arguments.quiet)
         for trap in find_traps(script.patch.recipe, script.patch.before, {}):
             where = f"{script.name}, `{trap.text}`"
             note(f"{where}: {trap.advice}", quiet=arguments.quiet)
@@ -88,6 +91,7 @@ def _entry(script: HostScript, *, applied: bool) -> dict[str, Any]:
         "host": result.recipe.host,
         "state": "patched already" if result.already else state,
         "lines": result.added,
+        "notes": list(result.notes),
         "diff": "" if result.already else unified(result.before, after, script.name),
         "backups": [path.name for path in backups(script.path)],
     }
@@ -138,7 +142,8 @@ def _say_what_is_next(arguments: argparse.Namespace, changes: Sequence[Change]) 
 
 
 def _undo(arguments: argparse.Namespace) -> None:
-    names = arguments.script or [path.name for path in sorted(arguments.host.glob("*.py"))]
+    below = scripts_below(arguments.host)
+    names = arguments.script or [path.relative_to(arguments.host).as_posix() for path in below]
     scripts = {}
     for name in names:
         if arguments.script or _is_touched(arguments.host / name):

@@ -228,6 +228,25 @@ class ConformalSupervision(nn.Module):
         self._log.add_loss(term)
         return term
 
+    def count(self, pseudo: Tensor, num_classes: int, valid: Tensor | None = None) -> None:
+        """Count labels that a loss other than this one trains on, for :meth:`summary`.
+
+        Args:
+            pseudo: label maps ``(N, H, W)``, integers.
+            num_classes: how many classes the model has.
+            valid: ``(N, H, W)`` bool, False on padding; None where there is none.
+
+        Raises:
+            LabelError: on the CPU, a label that is neither a class nor ignored.
+        """
+        with torch.no_grad():
+            labels = pseudo.long()
+            in_range = (labels >= 0) & (labels < num_classes)
+            stray = self._count_stray(labels, in_range, valid)
+            keep = in_range if valid is None else in_range & valid
+            n_valid = labels.numel() if valid is None else valid.sum()
+            self._log.add(torch.where(keep, labels, -1), n_valid, stray, num_classes)
+
     def summary(self) -> dict[str, Any]:
         """What was kept since the last :meth:`reset`: the only call that waits for the device.
 

@@ -20,7 +20,7 @@ import yaml
 from PIL import Image
 
 from conformal_plugin.adapters.patching import known_recipes
-from conformal_plugin.adapters.patching._patching import patch
+from conformal_plugin.adapters.patching._host_scripts import patch_script
 
 STANDIN = Path(__file__).parent / "standin"
 SIZES = [(40, 30), (30, 40), (48, 24), (33, 33), (20, 51), (45, 45)]  # H, W
@@ -97,6 +97,7 @@ def _forget_host_modules() -> None:
         if name.split(".")[0] in ("standin_semi", "standin_transform", "standin_run", "dataset"):
             del sys.modules[name]
     sys.modules.pop("util.thresh_helper", None)
+    sys.modules.pop("util.train_helper", None)
     sys.modules.pop("util", None)
 
 
@@ -117,7 +118,7 @@ def host_dataset(host: ModuleType, data: Data):
 
 @pytest.fixture
 def copied_host(tmp_path: Path) -> Callable[..., Path]:
-    """Copies a stand-in script's host; ``patched=True``: with the lines of its recipe."""
+    """Copies a stand-in script's host; ``patched=True``: with the lines that belong there."""
 
     def copy(script: str, *, patched: bool) -> Path:
         folder, name = script.split("/")
@@ -126,8 +127,7 @@ def copied_host(tmp_path: Path) -> Callable[..., Path]:
             shutil.copytree(STANDIN / folder, to, ignore=shutil.ignore_patterns("__pycache__"))
         path = to / name
         if patched:
-            recipes = [recipe for recipe in known_recipes() if recipe.script == name]
-            result = patch((STANDIN / script).read_bytes(), recipes)
+            result = patch_script(STANDIN / script, known_recipes())
             assert result.after is not None, result.problems
             path.write_bytes(result.after)
         return path

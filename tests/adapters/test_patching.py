@@ -189,8 +189,6 @@ def test_removing_keeps_what_was_edited_since() -> None:
          "`loader` is assigned 2 times in main()"),
         ("            sys.stdout", "            loss += 1\n            sys.stdout",
          "`loss` is assigned 2 times in main()"),
-        ("            sys.stdout", "            del loss\n            sys.stdout",
-         "`loss` is assigned 2 times in main()"),
         ("import sys\n", "import sys; from os import sep\n",
          "the last import at top level shares line 3 with another"),
     ],
@@ -199,6 +197,11 @@ def test_a_script_that_differs_is_refused_with_the_reason(old, new, expected) ->
     assert old in SCRIPT
     found = problems(SCRIPT.replace(old, new))
     assert any(expected in problem for problem in found), found
+
+
+def test_deleting_a_variable_gives_it_no_value() -> None:
+    text = SCRIPT.replace("            sys.stdout", "            del loss\n            sys.stdout")
+    assert patched(text).count(MARKER) == 6
 
 
 def test_a_copy_of_the_loop_is_ambiguous() -> None:

@@ -102,11 +102,7 @@ def test_one_script_alone(fork, run) -> None:
 def test_a_renamed_script_is_recognised_by_what_it_binds(fork, run) -> None:
     (fork / "fixmatch.py").rename(fork / "train_ours.py")
     (fork / "unimatch.py").unlink()
-    missing = run("patch", fork)
-    assert missing.code == 2
-    assert "no script that is known lies in" in missing.err
-    assert "--script" in missing.err
-    done = run("patch", fork, "--script", "train_ours.py", "--apply")
+    done = run("patch", fork, "--apply")
     assert done.out == "train_ours.py: 5 lines added (UniMatch)\n"
     assert run("patch", fork, "--undo").out == "train_ours.py: 5 lines taken out\n"
 
@@ -154,7 +150,7 @@ def test_where_one_script_differs_none_is_changed(fork, run) -> None:
     ("old", "new", "reason"),
     [
         ("    loss = (", "    loss = 0\n            loss = (", "`loss` is assigned 2 times"),
-        ("pred_u_s", "out_strong", "`pred_u_s` is bound nowhere in it"),
+        ("pred_u_s", "out_strong", "is a loader whose data set is made with the mode 'train_u'"),
         ("from torch import nn\n", "from torch import nn\nfrom conformal_plugin import TwoStage\n",
          "it imports conformal_plugin by hand (line "),
         ("def main():", "def main(:", "it is not valid Python on line "),
@@ -263,10 +259,14 @@ def test_bad_usage(tmp_path, monkeypatch, run, arguments, message) -> None:
     assert message in done.err
 
 
-def test_scripts_one_folder_deeper_are_pointed_at(fork, run) -> None:
-    done = run("patch", fork.parent)
-    assert done.code == 2
-    assert f"there are some in {fork}" in done.err
+def test_scripts_in_sub_folders_are_patched_and_taken_back(fork, run) -> None:
+    before = tree(fork.parent)
+    done = run("patch", fork.parent, "--apply")
+    assert done.code == 0
+    assert f"{fork.name}/fixmatch.py: 5 lines added (UniMatch)" in done.out
+    done = run("patch", fork.parent, "--undo")
+    assert f"{fork.name}/unimatch.py: 7 lines taken out" in done.out
+    assert tree(fork.parent) == before
 
 
 def test_undo_loads_nothing_heavy(fork) -> None:

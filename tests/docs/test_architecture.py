@@ -94,6 +94,7 @@ def test_a_module_without_an_underscore_is_public(root: Path) -> None:
         "conformal_plugin.adapters.allspark",
         "conformal_plugin.adapters.corrmatch",
         "conformal_plugin.adapters.fixmatch",
+        "conformal_plugin.adapters.source",
         "conformal_plugin.adapters.unimatch",
         "conformal_plugin.adapters.unimatch_v2",
         "conformal_plugin.errors",
