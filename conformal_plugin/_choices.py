@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ALPHAS", "FEW", "GUARANTEES", "RULES", "TESTS", "WEIGHTINGS"]
+__all__ = ["ALPHAS", "FEW", "GUARANTEES", "OF", "RULES", "TESTS", "WEIGHTINGS"]
 
 ALPHAS = (
     *(0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.1),
@@ -18,6 +18,9 @@ FEW = ("pool", "leave-out", "fail")
 
 WEIGHTINGS = ("share", "pixel", "macro")
 """What precision control averages, see :func:`conformal_plugin.calibrate_precision`."""
+
+OF = ("all", "foreground")
+"""The labels that precision control is about, see :func:`conformal_plugin.calibrate_precision`."""
 
 TESTS = ("betting", "hoeffding-bentkus")
 """The tests of precision control, see :mod:`conformal_plugin.precision._bounds`."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from conformal_plugin._choices import OF
 from conformal_plugin._json import parsed
 from conformal_plugin._messages import shortened, shown
 from conformal_plugin.calibration._guarantee import Guarantee
@@ -20,13 +21,15 @@ __all__ = ["fields_of", "json_of"]
 
 _FORMAT = "conformal-plugin calibration"
 _VERSION = 1
+_CAPPED = 2
+"""The version of a calibration that a release which knows no cap must not read past it."""
 
 
 def json_of(fields: Mapping[str, Any]) -> str:
     """The fields of a calibration as JSON; infinite thresholds are written as strings."""
     content = {
         "format": _FORMAT,
-        "version": _VERSION,
+        "version": _version(fields),
         "qhat": _encode(fields["qhat"]),
         "alpha": fields["alpha"],
         "guarantee": vars(fields["guarantee"]),
@@ -45,6 +48,8 @@ def json_of(fields: Mapping[str, Any]) -> str:
         "rule": fields["rule"],
         "background": fields["background"],
         "max_pixels": fields["max_pixels"],
+        "cap": fields["cap"],
+        "of": fields["of"],
     }
     if fields.get("label_map") is not None:
         content["label_map"] = fields["label_map"].text
@@ -69,10 +74,11 @@ def fields_of(text: str) -> dict[str, Any]:
             f'expected a JSON object with "format": "{_FORMAT}", which this is not; pass a '
             f"file that Calibration.save or `conformal-plugin calibrate` wrote"
         )
-    if content.get("version") != _VERSION:
+    if content.get("version") not in (_VERSION, _CAPPED):
         raise CalibrationFileError(
             f"this calibration is of version {shown(content.get('version'))} and this release "
-            f"reads version {_VERSION}; calibrate again, or install the release that wrote it"
+            f"reads versions {_VERSION} and {_CAPPED}; calibrate again, or install the release "
+            f"that wrote it"
         )
     try:
         return _checked(Fields(content))
@@ -117,7 +123,13 @@ def _checked(content: Fields) -> dict[str, Any]:
         "background": content.whole("background", None, high=classes - 1),
         "max_pixels": content.whole("max_pixels", None),
         "label_map": content.label_map("label_map"),
+        "cap": content.real("cap", 0.0, 1.0, None),
+        "of": content.one_of("of", OF, OF[0]),
     }
+
+
+def _version(fields: Mapping[str, Any]) -> int:
+    return _VERSION if fields["cap"] is None and fields["of"] == OF[0] else _CAPPED
 
 
 def _encode(qhat: Any) -> Any:

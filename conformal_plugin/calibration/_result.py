@@ -55,6 +55,10 @@ class Calibration:
             bound.
         label_map: what the values of the true masks mean; None where they are classes. Masks of
             later steps are read by it, and labels can be written back in those numbers.
+        cap: the largest share of an image's pixels that may keep their label, which ``filter``
+            holds to; None for no cap.
+        of: the labels that a promise on precision, and the cap, are about: ``"all"``, or those of
+            the ``"foreground"``.
     """
 
     qhat: float | np.ndarray[Any, Any]
@@ -75,6 +79,8 @@ class Calibration:
     background: int | None = None
     max_pixels: int | None = None
     label_map: LabelMap | None = None
+    cap: float | None = None
+    of: str = "all"
 
     def __post_init__(self) -> None:
         for name, dtype in (("pixels_per_class", np.int64), ("images_per_class", np.int64)):
@@ -122,6 +128,8 @@ class Calibration:
         )
         repeats = f" ({self.n_repeats} repeats left out)" if self.n_repeats else ""
         rule = f", rule={self.rule!r}" if self.rule else ""
+        rule += f", cap={self.cap:g}" if self.cap is not None else ""
+        rule += f", of={self.of!r}" if self.of != "all" else ""
         rounded = f" (rounded up by at most {self.resolution:.1e})" if self.resolution else ""
         return (
             f"Calibration(qhat={qhat}{rounded}, alpha={self.alpha:g}, "

@@ -15,29 +15,29 @@ __all__ = ["reading", "restored", "stored"]
 
 
 @contextmanager
-def reading(state: Mapping[str, Any], kind: str, version: int) -> Iterator[None]:
+def reading(state: Mapping[str, Any], kind: str, *versions: int) -> Iterator[None]:
     """Check a state's version and kind; what is missing or unreadable inside is called damage.
 
     Args:
         state: what a calibrator's ``state`` returned.
         kind: the name of the class that reads it.
-        version: the version that it reads.
+        *versions: the versions that it reads.
 
     Raises:
         CalibrationFileError: it is of another version or kind, or damaged.
     """
     try:
-        saved_version = int(state["version"])
-        if saved_version != version:
-            raise CalibrationFileError(
-                f"this calibrator state is of version {saved_version} and this release reads "
-                f"version {version}; start the calibration anew"
-            )
         saved_kind = str(state["kind"])
         if saved_kind != kind:
             raise CalibrationFileError(
                 f"this is the state of a {saved_kind}, and a {kind} was asked for; load it with "
                 f"{saved_kind}.from_state"
+            )
+        saved_version = int(state["version"])
+        if saved_version not in versions:
+            raise CalibrationFileError(
+                f"this calibrator state is of version {saved_version} and this release reads "
+                f"version {' and '.join(map(str, versions))}; start the calibration anew"
             )
         yield
     except CalibrationFileError:

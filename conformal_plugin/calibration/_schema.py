@@ -90,6 +90,13 @@ class Fields:
         """What the values of masks mean, where that is said."""
         return LabelMap.of(self.text(name)) if self._content.get(name) is not None else None
 
+    def one_of(self, name: str, choices: Sequence[str], default: str) -> str:
+        """One of some names."""
+        value = self._content.get(name, default)
+        if value not in choices:
+            raise _expected(name, f"one of {', '.join(choices)}", value)
+        return str(value)
+
     def thresholds(self, name: str, num_classes: int) -> float | np.ndarray[Any, Any]:
         """One threshold, or one per class; infinite ones are texts."""
         value = self._content[name]

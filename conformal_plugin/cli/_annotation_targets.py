@@ -22,7 +22,7 @@ from conformal_plugin.cli._pair_lines import pair_lines
 from conformal_plugin.cli._taken_photos import TakenPhotos
 from conformal_plugin.errors import OptionError
 from conformal_plugin.files import MapStore, rounded
-from conformal_plugin.labelling import promised_rule, refuse_uninformative
+from conformal_plugin.labelling import cap_settings, promised_rule, refuse_uninformative
 
 __all__ = ["LabelTarget", "MapTarget", "Target", "target"]
 
@@ -129,6 +129,7 @@ class LabelTarget:
             "precision": arguments.precision,
             "class_names": list(annotator.class_names),
             "annotator": {**annotator.fingerprint, **_of_photos(self._taken)},
+            **cap_settings(calibration),
         }
         labelled: list[int] = calibration.pixels_per_class.tolist()
         self._folder = LabelFolder(arguments.out, settings, self._style, labelled=labelled)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from conformal_plugin._choices import FEW, GUARANTEES, RULES, TESTS, WEIGHTINGS
+from conformal_plugin._choices import FEW, GUARANTEES, OF, RULES, TESTS, WEIGHTINGS
 from conformal_plugin.cli._shared_arguments import (
     add_ignore_index,
     add_labels,
@@ -113,6 +113,19 @@ def _add_guarantee(parser: argparse.ArgumentParser) -> None:
         "--delta",
         type=float,
         help="precision: probability that the calibration images mislead (default: 0.1)",
+    )
+    group.add_argument(
+        "--of",
+        choices=OF,
+        help="precision: the labels that the promise is about, all (default) or those of the "
+        "foreground alone, which takes more images or a larger epsilon",
+    )
+    group.add_argument(
+        "--unlabelled-images",
+        type=int,
+        metavar="N",
+        help="precision: promise it for the N unlabelled images at hand, all of them, from which "
+        "the labelled ones were drawn at random (default: for the population of images)",
     )
     group.add_argument(
         "--weighting",

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from conformal_plugin._choices import RULES
 from conformal_plugin.cli._inputs import listed_ids, maps_and_labels, naming, threshold
 from conformal_plugin.cli._progress import progress
 from conformal_plugin.cli._report import number, print_json, warn_of
@@ -97,6 +98,10 @@ def _print_table(content: dict[str, Any]) -> None:
     print(f"set size   {number(content['set_size'])} classes on average")
     print(f"kept       {number(content['kept'])} of pixels")
     print(f"precision  {number(content['precision'])} of kept pixels")
+    if content["rule"] == RULES[0]:
+        print(
+            f"           {number(content['foreground_precision'])} of those that are not background"
+        )
     print(
         f"mIoU       {number(content['miou'])} over the classes present, dropped pixels as misses; "
         f"{number(content['miou_kept'])} on kept pixels"

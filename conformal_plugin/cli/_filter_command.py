@@ -33,7 +33,7 @@ from conformal_plugin.cli._report import number, print_json, warn
 from conformal_plugin.cli._sharding import sharing
 from conformal_plugin.errors import ConformalError, OptionError, ShapeError
 from conformal_plugin.files import FileState, LazySequence, ScoreMap, Taken, checksum
-from conformal_plugin.labelling import promised_rule, refuse_uninformative
+from conformal_plugin.labelling import cap_settings, promised_rule, refuse_uninformative
 
 __all__ = ["run"]
 
@@ -277,6 +277,7 @@ def _settings(arguments: argparse.Namespace, qhat: Any, dropped: int) -> dict[st
         "ignore_index": dropped,
         "key": arguments.key,
         "resize": arguments.resize,
+        **cap_settings(qhat),
     }
 
 

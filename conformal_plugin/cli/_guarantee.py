@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from conformal_plugin._choices import FEW, GUARANTEES, TESTS, WEIGHTINGS
+from conformal_plugin._choices import FEW, GUARANTEES, OF, TESTS, WEIGHTINGS
 from conformal_plugin.calibration import (
     Calibration,
     Calibrator,
@@ -149,20 +149,23 @@ class _Precision(Task):
             rule=arguments.rule or "foreground-first",
             background=arguments.background or 0,
             ignore_index=ignore_index,
+            of=arguments.of or OF[0],
         )
         self._options = {
             "delta": 0.1 if arguments.delta is None else arguments.delta,
+            "unlabelled_images": arguments.unlabelled_images,
             "weighting": arguments.weighting or WEIGHTINGS[0],
             "max_pixels": arguments.max_pixels,
             "test": arguments.test or TESTS[0],
         }
         for epsilon in arguments.epsilon:
-            PrecisionTarget(epsilon, **self._options)
+            PrecisionTarget(epsilon, of=calibrator.of, **self._options)
         settings = {
             "guarantee": "precision",
             "rule": calibrator.rule,
             "background": calibrator.background,
             "ignore_index": ignore_index,
+            "of": calibrator.of,
         }
         super().__init__(calibrator, settings, arguments.epsilon)
         self._path = calibrator.path
@@ -170,21 +173,18 @@ class _Precision(Task):
     def prospects(self, images: int) -> list[str]:
         told = []
         for epsilon in self.levels:
+            options = {name: self._options[name] for name in ("test", "unlabelled_images")}
             all_kept, half_kept = (
                 precision_images_needed(
-                    epsilon,
-                    self._options["delta"],
-                    kept=kept,
-                    test=self._options["test"],
-                    path=self._path,
+                    epsilon, self._options["delta"], kept=kept, path=self._path, **options
                 )
                 for kept in (1.0, 0.5)
             )
             verdict = "so nothing can be kept" if images < all_kept else "each error asks for more"
             told.append(
                 f"epsilon {epsilon:g} at delta {self._options['delta']:g} takes at least "
-                f"{all_kept} images without a wrong label among them where all labels are kept "
-                f"({half_kept} where half are); the list has {images}, {verdict}"
+                f"{all_kept} images without a wrong label among them, where all is kept that a cap "
+                f"lets through ({half_kept} where half of it is); the list has {images}, {verdict}"
             )
         return told
 
@@ -208,7 +208,10 @@ _OWNERS: dict[str, tuple[str, ...]] = {
     "cluster_ids": ("clustered",),
     "clusters": ("clustered",),
     **dict.fromkeys(
-        ("epsilon", "delta", "weighting", "max_pixels", "test", "rule", "background"),
+        (
+            *("epsilon", "delta", "weighting", "max_pixels", "test", "rule", "background"),
+            *("of", "unlabelled_images"),
+        ),
         ("precision",),
     ),
 }

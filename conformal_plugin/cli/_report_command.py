@@ -27,7 +27,7 @@ from conformal_plugin.cli._report import note, print_json, warn_of
 from conformal_plugin.errors import MissingExtraError, OptionError
 from conformal_plugin.evaluation import LabelDoubts
 from conformal_plugin.files import LazySequence, read_photo
-from conformal_plugin.labelling import label_maps, least_scores, promised_rule
+from conformal_plugin.labelling import cap_of, label_maps, least_scores, promised_rule
 from conformal_plugin.reporting import (
     Evidence,
     Example,
@@ -172,14 +172,16 @@ class _Painted:
         scores = read_scores(self._maps[number], "scores", points=False)
         grid, classes = grid_of(scores), scores.shape[0]
         ignore = self._calibration.ignore_index
-        options = {"background": self._background, "ignore_index": ignore}
+        options: dict[str, Any] = {"background": self._background, "ignore_index": ignore}
         everything: list[float | int | None] = [0] * classes
         least = least_scores(self._calibration, grid, classes)
         batch = scores.unsqueeze(0)
         return {
             "truth": np.asarray(self._labels[number]),
             "raw": label_maps(batch, everything, rule="most-probable", **options)[0].numpy(),
-            "kept": label_maps(batch, least, rule=self._rule, **options)[0].numpy(),
+            "kept": label_maps(
+                batch, least, rule=self._rule, **options, cap=cap_of(self._calibration)
+            )[0].numpy(),
         }
 
     def photo(self, number: int) -> dict[str, str]:

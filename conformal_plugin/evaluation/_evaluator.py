@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from conformal_plugin.errors import EmptyCalibrationError, OptionError, ShapeError
-from conformal_plugin.evaluation._result import Evaluation
+from conformal_plugin.evaluation._result import PER_IMAGE, Evaluation
 from conformal_plugin.labelling import (
+    cap_of,
     check_rule,
     class_thresholds,
     fill_maps,
@@ -91,12 +92,12 @@ class _Tally:
 
     confusion: np.ndarray[Any, Any]
     set_sizes: np.ndarray[Any, Any]
-    images: list[tuple[int, int, int, int]] = field(default_factory=list)
-    """Per image its pixels: measured, covered, kept, wrong."""
+    images: list[tuple[int, ...]] = field(default_factory=list)
+    """Per image its pixels: measured, covered, kept, wrong, both of the foreground, and all."""
 
 
 class Evaluator:
-    """Evaluates maps as they stream by; memory is constant but for four integers per image.
+    """Evaluates maps as they stream by; memory is constant but for seven integers per image.
 
     Args:
         qhat, rule, background, ignore_index: as in :func:`evaluate`.
@@ -189,15 +190,13 @@ class Evaluator:
                 f"nothing to evaluate: every label is {self.ignore_index} or nothing was passed; "
                 f"check ignore_index and that the label files are not blank"
             )
-        pixels, covered, kept, wrong = np.array(self._tally.images, dtype=np.int64).T
+        columns = np.array(self._tally.images, dtype=np.int64).T
         return Evaluation(
             confusion=self._tally.confusion.copy(),
             set_sizes=self._tally.set_sizes.copy(),
-            image_pixels=pixels,
-            image_covered=covered,
-            image_kept=kept,
-            image_wrong=wrong,
+            **dict(zip(PER_IMAGE, columns)),
             rule=self.rule,
+            background=self.background,
         )
 
     def _settings(self) -> dict[str, Any]:
@@ -235,6 +234,11 @@ class Evaluator:
         num_classes = item.scores.shape[0]
         grid = grid_of(item.scores, "masks")
         thresholds = class_thresholds(self.qhat, num_classes)
+        if item.points and cap_of(self.qhat) is not None:
+            raise ShapeError(
+                "the calibration keeps at most a share of each image, and separate points (N, K) "
+                "are of none; pass whole images (K, H, W)"
+            )
         # Points have one spatial axis; give them a height, as images have.
         scores = item.scores if item.scores.ndim == 3 else item.scores.unsqueeze(1)
         labels, sizes = (values.flatten() for values in self._label(scores, thresholds, grid))
@@ -244,10 +248,13 @@ class Evaluator:
         below = torch.tensor([*bounds, grid.beyond], device=labels.device)
         confusion, by_size, covered = _counted(item, true, below, labels, sizes)
         if item.points:
-            return confusion, by_size, _each_point(true, below, labels)
-        total, kept = int(confusion.sum()), int(confusion[:, :-1].sum())
-        image = (total, covered, kept, kept - int(np.trace(confusion)))
-        return confusion, by_size, [image] if total else []
+            return confusion, by_size, _each_point(true, below, labels, self.background)
+        total, kept = int(confusion.sum()), confusion[:, :-1].sum(axis=0)
+        wrong = kept - np.diagonal(confusion)
+        image = [total, covered, kept.sum(), wrong.sum()]
+        image += [values.sum() - values[self.background] for values in (kept, wrong)]
+        area = int(np.prod(scores.shape[1:]))
+        return confusion, by_size, [(*map(int, image), area)] if total else []
 
     def _label(
         self, scores: Tensor, thresholds: list[float], grid: ScoreGrid
@@ -261,10 +268,11 @@ class Evaluator:
             "ignore_index": num_classes,
         }
         dtype = label_dtype(num_classes + 1, num_classes)
+        cap = cap_of(self.qhat)
         if not in_cpu_memory(scores):
             least = least_scores(self.qhat, grid, num_classes)
             sizes = members(scores[None], least)[0].sum(dim=0, dtype=torch.int32)
-            labels = label_maps(scores[None], least, **options)[0]
+            labels = label_maps(scores[None], least, **options, cap=cap)[0]
             check_range(extremes(scores), scores, grid)
             return labels, sizes
         bounds = least_patterns(thresholds, grid)
@@ -275,6 +283,8 @@ class Evaluator:
             return label_part(part, bounds, label, size, **options)
 
         fill_maps(work, scores[None], grid, labels[None], sizes[None])
+        if cap is not None:
+            labels = cap.applied(labels[None], scores[None], **options)[0]
         return labels, sizes
 
 
@@ -303,11 +313,14 @@ def _counted(
     return confusion, by_size.sum(axis=0), int(covered.count_nonzero())
 
 
-def _each_point(true: TrueScores, below: Tensor, labels: Tensor) -> list[Any]:
-    """Of each point that is not ignored: 1, and whether it is covered, kept and wrong."""
+def _each_point(true: TrueScores, below: Tensor, labels: Tensor, background: int) -> list[Any]:
+    """Of each point that is not ignored, what is counted of an image of that one pixel."""
     classes = as_tensor(true.classes)
     used = classes < len(below) - 1
     covered = as_tensor(true.patterns) > below[classes.long()]
     kept = labels < len(below) - 1
-    flags = torch.stack([used, covered, kept, kept & (labels != classes)])
+    wrong, foreground = kept & (labels != classes), labels != background
+    flags = torch.stack(
+        [used, covered, kept, wrong, kept & foreground, wrong & foreground, torch.ones_like(used)]
+    )
     return [tuple(point) for point in flags[:, used].T.int().tolist()]

@@ -14,7 +14,15 @@ from conformal_plugin.errors import OptionError
 __all__ = ["PER_IMAGE", "Evaluation"]
 
 # Names of the arrays of an Evaluation that hold one number per image.
-PER_IMAGE = ("image_pixels", "image_covered", "image_kept", "image_wrong")
+PER_IMAGE = (
+    "image_pixels",
+    "image_covered",
+    "image_kept",
+    "image_wrong",
+    "image_kept_foreground",
+    "image_wrong_foreground",
+    "image_areas",
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -32,6 +40,11 @@ class Evaluation:
         image_kept: int64, those that got a label.
         image_wrong: int64, those that got a wrong one.
         rule: how labels were picked.
+        image_kept_foreground: int64, pixels that got a label other than the background; None where
+            that is not known.
+        image_wrong_foreground: int64, those of them that got a wrong one; likewise.
+        image_areas: int64, each image's height times width; likewise.
+        background: the background class.
     """
 
     confusion: np.ndarray[Any, Any]
@@ -41,6 +54,10 @@ class Evaluation:
     image_kept: np.ndarray[Any, Any]
     image_wrong: np.ndarray[Any, Any]
     rule: str
+    image_kept_foreground: np.ndarray[Any, Any] | None = None
+    image_wrong_foreground: np.ndarray[Any, Any] | None = None
+    image_areas: np.ndarray[Any, Any] | None = None
+    background: int = 0
 
     @property
     def num_classes(self) -> int:
@@ -100,6 +117,13 @@ class Evaluation:
         return right / self.kept_pixels if self.kept_pixels else math.nan
 
     @property
+    def foreground_precision(self) -> float:
+        """Share of the kept labels other than the background that are right; NaN without any."""
+        kept = np.delete(self.confusion[:, :-1].sum(axis=0), self.background).sum()
+        right = np.delete(np.diagonal(self.confusion), self.background).sum()
+        return float(right / kept) if kept else math.nan
+
+    @property
     def precision_per_class(self) -> np.ndarray[Any, Any]:
         """Share of the kept labels of each class that are right; NaN where none is kept."""
         return _ratio(np.diagonal(self.confusion), self.confusion[:, :-1].sum(axis=0))
@@ -150,12 +174,13 @@ class Evaluation:
             "rule": self.rule,
             "coverage": self.coverage,
             "image_coverage": self.image_coverage.tolist(),
-            **{name: getattr(self, name).tolist() for name in PER_IMAGE},
+            **{name: getattr(self, name).tolist() for name in self._counted()},
             "set_size": self.set_size,
             "set_sizes": self.set_sizes.tolist(),
             "kept": self.kept,
             "kept_per_class": self.kept_per_class.tolist(),
             "precision": self.precision,
+            "foreground_precision": self.foreground_precision,
             "precision_per_class": self.precision_per_class.tolist(),
             "miou": self.miou(),
             "miou_kept": self.miou(dropped="ignore"),
@@ -175,9 +200,13 @@ class Evaluation:
     __hash__ = None  # type: ignore[assignment]  # holds arrays
 
     def _sorted_images(self) -> np.ndarray[Any, Any]:
-        """What was counted in each image, ``(images, 4)``, whatever the order they came in."""
-        counts = np.stack([getattr(self, name) for name in PER_IMAGE], axis=1)
+        """What was counted in each image, a row each, whatever the order they came in."""
+        counts = np.stack([getattr(self, name) for name in self._counted()], axis=1)
         return np.asarray(counts[np.lexsort(counts.T)])
+
+    def _counted(self) -> list[str]:
+        """Names of the arrays with a number per image that are there."""
+        return [name for name in PER_IMAGE if getattr(self, name) is not None]
 
     def __repr__(self) -> str:
         return (

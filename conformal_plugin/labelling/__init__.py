@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from conformal_plugin.labelling._cap import (
+    Cap as Cap,
+    cap_of as cap_of,
+    cap_settings as cap_settings,
+    most_kept as most_kept,
+    spread_order as spread_order,
+)
 from conformal_plugin.labelling._cpu_labels import (
     fill_maps as fill_maps,
     label_part as label_part,

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from conformal_plugin.labelling._cap import cap_of
 from conformal_plugin.labelling._cpu_labels import fill_maps, label_part
 from conformal_plugin.labelling._rules import (
     check_rule,
@@ -60,7 +61,9 @@ def filter(
       background class.
     - ``"singleton"``: the class of C where C has exactly one; else ignored.
 
-    Ties go to the lowest class index, as with ``argmax``.
+    Ties go to the lowest class index, as with ``argmax``. Where the calibration has a cap, at most
+    that share of an image's pixels keep their label, see :class:`conformal_plugin.labelling.Cap`:
+    pass whole images, as calibration has seen them, not crops.
 
     Args:
         masks: class scores in [0, 1], ``(K, H, W)`` or ``(N, K, H, W)``, or of volumes
@@ -102,11 +105,13 @@ def filter(
         "background": background,
         "ignore_index": ignore_index,
     }
+    cap = cap_of(qhat)
     if in_cpu_memory(batch):
         out = _labels_on_cpu(batch, thresholds, grid, options)
+        out = out if cap is None else cap.applied(out, batch, **options)
     else:
         least = least_scores(qhat, grid, num_classes)
-        out = label_maps(batch, least, **options)
+        out = label_maps(batch, least, **options, cap=cap)
         if _all_sets_full(batch, least, check_range(extremes(batch), batch, grid)):
             raise every_class_in_every_set(num_classes)
     # Of volumes and single images, each in its own shape.

@@ -16,6 +16,7 @@ from torch import Tensor
 from conformal_plugin._choices import RULES
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.errors import LabelError, OptionError
+from conformal_plugin.labelling._cap import Cap
 from conformal_plugin.labelling._thresholds import Least
 from conformal_plugin.scores import ordered
 
@@ -81,13 +82,23 @@ def label_dtype(num_classes: int, ignore_index: int) -> torch.dtype:
 
 
 def label_maps(
-    scores: Tensor, least: Least, *, rule: str, background: int, ignore_index: int
+    scores: Tensor,
+    least: Least,
+    *,
+    rule: str,
+    background: int,
+    ignore_index: int,
+    cap: Cap | None = None,
 ) -> Tensor:
     """The pseudo-labels of ``(N, K, ...)`` scores, as :func:`conformal_plugin.filter`, unchecked.
 
     Never reads a value back from the device, and is plain enough for ``torch.compile``.
     """
-    return _PICK[rule](scores, least, background, ignore_index)
+    labels = _PICK[rule](scores, least, background, ignore_index)
+    if cap is None:
+        return labels
+    options = {"background": background, "ignore_index": ignore_index}
+    return cap.applied(labels, scores, rule=rule, **options)
 
 
 def unfiltered_labels(scores: Tensor, rule: str, background: int) -> Tensor:

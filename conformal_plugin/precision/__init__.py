@@ -7,6 +7,7 @@ from conformal_plugin.precision._betting_order import (
 )
 from conformal_plugin.precision._bounds import (
     betting_pvalue as betting_pvalue,
+    betting_pvalue_without_replacement as betting_pvalue_without_replacement,
     check_share as check_share,
 )
 from conformal_plugin.precision._calibrator import (

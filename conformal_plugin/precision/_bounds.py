@@ -11,7 +11,12 @@ from scipy.stats import binom
 
 from conformal_plugin.errors import OptionError, ScoreError, ShapeError
 
-__all__ = ["betting_pvalue", "check_share", "hoeffding_bentkus_pvalue"]
+__all__ = [
+    "betting_pvalue",
+    "betting_pvalue_without_replacement",
+    "check_share",
+    "hoeffding_bentkus_pvalue",
+]
 
 _PRIOR_IMAGES = 10.0
 _LARGEST_BET = 1.0 - 1e-9
@@ -105,6 +110,54 @@ def betting_pvalue(losses: Any, epsilon: float, *, aim: Any = 0.1) -> Any:
         highest = np.maximum(highest, capital)
         squares += gain**2
         target = np.where(capital >= target, capital + math.log(10.0), target)
+    return _like(losses, np.exp(-highest))
+
+
+def betting_pvalue_without_replacement(
+    losses: Any, epsilon: float, *, unlabelled: int, aim: Any = 0.1
+) -> Any:
+    """p-value of "losses of the other images have a mean above ``epsilon``", by betting.
+
+    The labelled images are n of n + m that were drawn at random, and the hypothesis is about the m
+    others, not about a population. If all losses together sum to T, the next one has the mean
+    ``(T - S_{t-1}) / (n + m - t + 1)`` given those before it, whose sum is ``S_{t-1}``, and
+    ``K_t = prod_{s <= t} (1 + bet_s ((T - S_{s-1}) / (n + m - s + 1) - L_s))`` is a martingale
+    (Waudby-Smith and Ramdas, arXiv 2006.04347). The hypothesis says ``T > S_n + m epsilon``. Bets
+    do not depend on T, so that K grows with T, and what is rejected at ``T = S_n + m epsilon`` is
+    rejected at every larger one. No law of the images is assumed.
+
+    Args:
+        losses, epsilon, aim: as :func:`betting_pvalue`.
+        unlabelled: m, how many others there are.
+
+    Returns:
+        The p-value, a float, or a float64 array ``(G,)``.
+
+    Raises:
+        OptionError, ShapeError, ScoreError: as :func:`betting_pvalue`.
+
+    Example:
+        >>> round(betting_pvalue_without_replacement([0.0] * 60, 0.1, unlabelled=300), 4)
+        0.0085
+    """
+    epsilon = check_share(epsilon, "epsilon")
+    rows = _observations(losses)
+    n, hypotheses = rows.shape
+    target = -np.log(_aims(aim, hypotheses))
+    left = unlabelled * epsilon + rows[::-1].cumsum(axis=0)[::-1]
+    # What the bets look at: the capital of a bet against the mean epsilon throughout.
+    seen, capital = np.zeros(hypotheses), np.zeros(hypotheses)
+    highest = np.zeros(hypotheses)
+    squares = np.full(hypotheses, _PRIOR_IMAGES * epsilon * (1.0 - epsilon))
+    for t, loss in enumerate(rows):
+        variance = squares / (_PRIOR_IMAGES + t)
+        bet = np.minimum(_LARGEST_BET, np.sqrt(2.0 * (target - seen) / ((n - t) * variance)))
+        capital += np.log1p(bet * (left[t] / (n + unlabelled - t) - loss))
+        highest = np.maximum(highest, capital)
+        gain = epsilon - loss
+        seen += np.log1p(bet * gain)
+        squares += gain**2
+        target = np.where(seen >= target, seen + math.log(10.0), target)
     return _like(losses, np.exp(-highest))
 
 

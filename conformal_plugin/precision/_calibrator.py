@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from conformal_plugin._choices import OF
 from conformal_plugin.calibration import Calibration, Guarantee, reading
 from conformal_plugin.errors import EmptyCalibrationError, OptionError, ShapeError
 from conformal_plugin.precision._betting_order import betting_order
@@ -19,8 +20,8 @@ from conformal_plugin.scores import labelled_images, one_kind
 
 __all__ = ["PrecisionCalibrator", "calibrate_precision"]
 
-_STATE_VERSION = 1
-_PATH_PARTS = ("background", "foreground", "starts", "shares")
+_FIRST_STATE, _STATE_VERSION = 1, 2
+_PATH_PARTS = ("background", "foreground", "starts", "shares", "caps", "scouts")
 _FOREGROUND = ("kept_foreground", "wrong_foreground")
 
 
@@ -33,6 +34,8 @@ def calibrate_precision(
     rule: str = "foreground-first",
     background: int = 0,
     ignore_index: int = 255,
+    of: str = "all",
+    unlabelled_images: int | None = None,
     weighting: str = "share",
     max_pixels: int | None = None,
     test: str = "betting",
@@ -71,10 +74,20 @@ def calibrate_precision(
             that rule alone.
         background: index of the background class.
         ignore_index: true label of pixels to leave out.
-        weighting: what is averaged over images, with n labelled pixels in an image, of which
-            ``kept`` get a label and ``wrong`` a wrong one. ``"share"``: ``E[wrong / n] <= epsilon
-            E[kept / n]``, the precision of all kept labels when every image counts alike (as its
-            pixels do when images have one size). ``"pixel"``: ``E[wrong] <= epsilon E[kept]``,
+        of: ``"all"`` kept labels, or those of the ``"foreground"`` alone, of which a larger share
+            is wrong: kept and wrong labels, and caps, are then counted of these, and nothing is
+            promised of the background's. It takes a larger epsilon or more images.
+        unlabelled_images: None for a promise about the population. A number of images for one about
+            these: if the calibration images were drawn at random from among them all, then with
+            probability ``1 - delta`` over the draw the labels kept of the unlabelled ones are wrong
+            at most a share epsilon, whatever the images' law. They must be filtered all together.
+            It keeps less, and is what a training set needs; see
+            :func:`conformal_plugin.precision.betting_pvalue_without_replacement`.
+        weighting: what is averaged over images, with n labelled pixels in an image (or as many of
+            them as the cap lets through, where that is less), of which ``kept`` get a label and
+            ``wrong`` a wrong one. ``"share"``: ``E[wrong / n] <= epsilon E[kept / n]``, the
+            precision of all kept labels when every image counts alike (as its pixels do when
+            images have one size). ``"pixel"``: ``E[wrong] <= epsilon E[kept]``,
             every pixel counts alike. ``"macro"``: ``E[wrong / max(kept, 1)] <= epsilon``, the mean
             over images of each image's own share; an image with nothing kept counts as faultless,
             one with few kept labels as much as one with many.
@@ -84,15 +97,18 @@ def calibrate_precision(
             more can be certified.
         test: ``"betting"``, see :func:`conformal_plugin.precision.betting_pvalue`, or
             ``"hoeffding-bentkus"``.
-        path: the thresholds to test; None for ``ThresholdPath.foreground_first()``, or
-            ``ThresholdPath.one_threshold()`` with the other rules.
+        path: the thresholds and caps to test; None for
+            ``ThresholdPath.capped_foreground_first()``, with ``of="foreground"``
+            ``ThresholdPath.foreground_alone()``, and with the other rules
+            ``ThresholdPath.capped_one_threshold()``.
         ids: one name per image, in step with ``scores``; an image that comes twice is counted
             once. The betting test takes images in the order of a hash of their ids, so that the
             order they come in does not matter; without ids their number takes the id's place.
 
     Returns:
         The calibration. ``alpha`` is epsilon; ``qhat`` is one number, or one per class where the
-        path sets background apart.
+        path sets background apart, and ``cap`` says which share of an image may keep its labels at
+        most; ``filter`` holds to all of them.
 
     Raises:
         OptionError: an option that does not exist or contradicts another; an id that names two
@@ -106,27 +122,31 @@ def calibrate_precision(
         >>> rng = np.random.default_rng(0)
         >>> scores = np.eye(2)[rng.integers(0, 2, (60, 8, 8))].transpose(0, 3, 1, 2)
         >>> calibration = calibrate_precision(scores, scores.argmax(1), epsilon=0.1)
-        >>> calibration.qhat, calibration.guarantee.exact
-        (array([0.9  , 0.745]), True)
+        >>> calibration.qhat, calibration.cap, calibration.guarantee.exact
+        (array([0.5  , 0.745]), None, True)
     """
-    target = PrecisionTarget(epsilon, delta, weighting, max_pixels, test)
+    options: dict[str, Any] = {
+        "weighting": weighting,
+        "max_pixels": max_pixels,
+        "test": test,
+        "unlabelled_images": unlabelled_images,
+    }
+    PrecisionTarget(epsilon, delta, of=of, **options)
     calibrator = PrecisionCalibrator(
-        rule=rule, background=background, ignore_index=ignore_index, path=path
+        rule=rule, background=background, ignore_index=ignore_index, of=of, path=path
     )
     calibrator.update(scores, labels, ids)
-    return calibrator.result(
-        epsilon, delta, weighting=weighting, max_pixels=target.max_pixels, test=test
-    )
+    return calibrator.result(epsilon, delta, **options)
 
 
 class PrecisionCalibrator:
     """Counts kept and wrong labels at each place of a path, image by image, in one reading.
 
-    Memory is ``images x places x 32`` bytes, 2.4 kB an image with the default path, whatever the
+    Memory is ``images x places x 32`` bytes, 2.5 kB an image with the default path, whatever the
     number of pixels. One count serves every epsilon, delta, weighting and test.
 
     Args:
-        rule, background, ignore_index, path: as in :func:`calibrate_precision`.
+        rule, background, ignore_index, of, path: as in :func:`calibrate_precision`.
 
     Raises:
         OptionError: a rule or a path that does not exist, or that the other does not fit.
@@ -151,15 +171,12 @@ class PrecisionCalibrator:
         rule: str = "foreground-first",
         background: int = 0,
         ignore_index: int = 255,
+        of: str = "all",
         path: ThresholdPath | None = None,
     ) -> None:
-        if path is None:
-            foreground_first = rule == "foreground-first"
-            path = (
-                ThresholdPath.foreground_first()
-                if foreground_first
-                else ThresholdPath.one_threshold()
-            )
+        if of not in OF:
+            raise OptionError(f"of must be one of {', '.join(OF)}, got {of!r}")
+        path = _default_path(rule, of) if path is None else path
         if rule != "foreground-first" and not path.common:
             raise OptionError(
                 f"rule {rule!r} takes one threshold for all classes, and this path sets background "
@@ -168,6 +185,7 @@ class PrecisionCalibrator:
         self.rule = rule
         self.background = background
         self.ignore_index = ignore_index
+        self.of = of
         self.path = path
         self._images: dict[str, ImageCounts] = {}
         self._named: bool | None = None
@@ -203,6 +221,7 @@ class PrecisionCalibrator:
                     rule=self.rule,
                     background=self.background,
                     ignore_index=self.ignore_index,
+                    of=self.of,
                 )
             name = str(self._seen + count) if names is None else _next_id(names, count)
             count += 1
@@ -227,8 +246,8 @@ class PrecisionCalibrator:
         mine, theirs = self._settings(), other._settings()
         if mine != theirs:
             raise OptionError(
-                "cannot merge precision calibrators with another rule, background, ignore_index or "
-                "path; construct both with the same ones"
+                "cannot merge precision calibrators with another rule, background, ignore_index, "
+                "of or path; construct both with the same ones"
             )
         if self._images and other._images and not (self._named and other._named):
             raise OptionError(
@@ -277,6 +296,7 @@ class PrecisionCalibrator:
         weighting: str = "share",
         max_pixels: int | None = None,
         test: str = "betting",
+        unlabelled_images: int | None = None,
     ) -> Calibration:
         """The calibration at ``epsilon`` and ``delta``; counting may go on afterwards.
 
@@ -285,15 +305,19 @@ class PrecisionCalibrator:
         Raises:
             OptionError, EmptyCalibrationError: as :func:`calibrate_precision`.
         """
-        target = PrecisionTarget(epsilon, delta, weighting, max_pixels, test)
+        target = PrecisionTarget(
+            epsilon, delta, weighting, max_pixels, test, self.of, unlabelled_images
+        )
         counts = self.counts()
         place = target.certified(counts, self.path)
         if place is None:
             qhat: Any = -math.inf
+            cap = 1.0
             statement = target.nothing(counts, self.path)
         else:
             qhat = self.path.qhat(place, counts.classes.shape[1], self.background)
-            statement = target.promise(counts, self.rule, place)
+            cap = float(self.path.caps[place])
+            statement = target.promise(counts, self.rule, self.path, place)
         guarantee = Guarantee(f"precision-{weighting}", "image", target.exact, statement)
         return Calibration(
             qhat=qhat,
@@ -306,7 +330,9 @@ class PrecisionCalibrator:
             images_per_class=(counts.classes > 0).sum(axis=0),
             rule=self.rule,
             background=self.background,
-            max_pixels=target.pixel_bound(counts) if weighting == "pixel" else None,
+            max_pixels=(target.pixel_bound(counts, self.path) if weighting == "pixel" else None),
+            cap=None if cap == 1.0 else cap,
+            of=self.of,
         )
 
     def state(self) -> dict[str, np.ndarray[Any, Any]]:
@@ -325,6 +351,7 @@ class PrecisionCalibrator:
             "rule": np.array(self.rule),
             "background": np.array(self.background),
             "ignore_index": np.array(self.ignore_index),
+            "of": np.array(self.of),
             **{f"path_{name}": np.array(getattr(self.path, name)) for name in _PATH_PARTS},
             "named": np.array(bool(self._named)),
             "seen": np.array(self._seen),
@@ -340,9 +367,11 @@ class PrecisionCalibrator:
         Raises:
             CalibrationFileError: a state of another version or kind, or damaged.
         """
-        with reading(state, cls.__name__, _STATE_VERSION):
+        with reading(state, cls.__name__, _FIRST_STATE, _STATE_VERSION):
             path: dict[str, Any] = {
-                name: np.asarray(state[f"path_{name}"]).tolist() for name in _PATH_PARTS
+                name: np.asarray(state[f"path_{name}"]).tolist()
+                for name in _PATH_PARTS
+                if f"path_{name}" in state
             }
             calibrator = cls(
                 rule=str(state["rule"]),
@@ -353,7 +382,11 @@ class PrecisionCalibrator:
                     foreground=np.array(path["foreground"]),
                     starts=tuple(path["starts"]),
                     shares=tuple(path["shares"]),
+                    # States of release 0.1.0 know no caps, and no part of the labels.
+                    caps=np.array(path.get("caps", np.ones(len(path["background"])))),
+                    scouts=int(path.get("scouts", 0)),
                 ),
+                of=str(state["of"]) if "of" in state else OF[0],
             )
             # States of release 0.1.0 do not know the foreground.
             known = [n for n in ("kept", "wrong", "classes", *_FOREGROUND) if n in state]
@@ -369,8 +402,9 @@ class PrecisionCalibrator:
 
     def _settings(self) -> tuple[Any, ...]:
         path = self.path
-        places = (path.background.tobytes(), path.foreground.tobytes(), path.starts, path.shares)
-        return (self.rule, self.background, self.ignore_index, *places)
+        places = [values.tobytes() for values in (path.background, path.foreground, path.caps)]
+        starts = (path.starts, path.shares, path.scouts)
+        return (self.rule, self.background, self.ignore_index, self.of, *places, *starts)
 
     def _merge(self, images: dict[str, ImageCounts], *, named: bool, volumes: bool | None) -> None:
         if not images:
@@ -386,6 +420,14 @@ class PrecisionCalibrator:
         self._images = together
         self._named = named
         self._volumes = kind
+
+
+def _default_path(rule: str, of: str) -> ThresholdPath:
+    if rule == "foreground-first":
+        if of == "foreground":
+            return ThresholdPath.foreground_alone()
+        return ThresholdPath.capped_foreground_first()
+    return ThresholdPath.capped_one_threshold()
 
 
 def _stacked(images: Sequence[ImageCounts], name: str) -> np.ndarray[Any, Any] | None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from conformal_plugin.errors import OptionError, ShapeError
 from conformal_plugin.labelling import check_rule, score_of, unfiltered_labels
+from conformal_plugin.precision._capped_counts import capped_curves
 from conformal_plugin.precision._path import ThresholdPath
 from conformal_plugin.scores import (
     LabelledScores,
@@ -109,9 +110,21 @@ class ImageCounts:
 
 
 def count_image(
-    item: LabelledScores, path: ThresholdPath, *, rule: str, background: int, ignore_index: int
+    item: LabelledScores,
+    path: ThresholdPath,
+    *,
+    rule: str,
+    background: int,
+    ignore_index: int,
+    of: str = "all",
 ) -> ImageCounts | None:
     """Count one image at every place of ``path`` in one reading; None without a labelled pixel.
+
+    Args:
+        item: scores and labels.
+        path: the places.
+        rule, background, ignore_index: as in :func:`conformal_plugin.filter`.
+        of: the labels that the path's caps count, ``"all"`` or ``"foreground"``.
 
     Raises:
         ShapeError: separate points instead of an image.
@@ -133,8 +146,12 @@ def count_image(
     classes = torch.bincount(truth[used], minlength=num_classes).cpu().numpy()
     if not classes.any():
         return None
-    changes = _CHANGES[rule](scores, path, grid, background)
-    curves = _curves(changes, truth, used, len(path), background)
+    if path.capped or not path.ascending:
+        options: dict[str, Any] = {"rule": rule, "background": background, "of": of}
+        curves = capped_curves(scores, path, grid, **options, truth=truth, used=used)
+    else:
+        changes = _CHANGES[rule](scores, path, grid, background)
+        curves = _curves(changes, truth, used, len(path), background)
     kept, wrong, kept_foreground, wrong_foreground = curves
     return ImageCounts(kept, wrong, classes, truth.numel(), kept_foreground, wrong_foreground)
 

@@ -24,6 +24,7 @@ def precision_images_needed(
     *,
     kept: float = 1.0,
     test: str = "betting",
+    unlabelled_images: int | None = None,
     path: ThresholdPath | None = None,
 ) -> int:
     """How many images :func:`calibrate_precision` needs at least to certify ``epsilon``.
@@ -32,28 +33,31 @@ def precision_images_needed(
     whatever they hold, and every wrong label asks for more. A bet wins at most a factor
     ``1 + epsilon kept / (1 - epsilon)`` on an image, so that it takes ::
 
-        ln(1 / (share delta)) / ln(1 + epsilon kept / (1 - epsilon))
+        scouts + ln(1 / (share delta)) / ln(1 + epsilon kept / (1 - epsilon))
 
-    images or more, with the largest ``share`` of delta that a start of the path may spend. The
-    number returned is found with the test itself.
+    images or more, with the path's ``scouts`` and the largest ``share`` of delta that a start of it
+    may spend, 5 and 1 with the default. The number returned is found with the test itself.
 
     Args:
-        epsilon, delta, test, path: as in :func:`calibrate_precision`; None for the default path.
-        kept: the share of an image's pixels that keep a label. With ``weighting="pixel"`` of
-            ``max_pixels``; with ``"macro"`` it does not matter, pass 1.
+        epsilon, delta, test, unlabelled_images, path: as in :func:`calibrate_precision`; None for
+            the default path.
+        kept: the share that is kept of what the cap lets through: of all pixels of an image where
+            there is no cap, of three tenths of them where the default path begins. With
+            ``weighting="pixel"`` of ``max_pixels``; with ``"macro"`` it does not matter, pass 1.
 
     Raises:
         OptionError: a share outside its range, another test, or more than a million images.
 
     Example:
         >>> precision_images_needed(0.05), precision_images_needed(0.1)
-        (46, 23)
+        (50, 27)
         >>> precision_images_needed(0.05, kept=0.5)
-        91
+        94
     """
-    target = PrecisionTarget(epsilon, delta, test=test)
+    target = PrecisionTarget(epsilon, delta, test=test, unlabelled_images=unlabelled_images)
     share = _checked_kept(kept)
-    aim = float((path or ThresholdPath.foreground_first()).aims(target.delta).max())
+    path = path or ThresholdPath.capped_foreground_first()
+    aim = float(path.aims(target.delta).max())
     loss = kept_losses(0, share, 1, target.epsilon, "share")
 
     def enough(images: int) -> bool:
@@ -72,7 +76,7 @@ def precision_images_needed(
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
+    return path.scouts + high
 
 
 def realised_share(
@@ -94,7 +98,7 @@ def realised_share(
         images: how many new images there are.
         confidence: in (0, 1).
         kept: the mean share of their pixels that keep a label, in (0, 1]; ``evaluate`` and
-            ``filter`` say it.
+            ``filter`` say it. Where the calibration has a cap, divided by it.
 
     Returns:
         A share in (0, 1].

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from conformal_plugin._choices import TESTS, WEIGHTINGS
+from conformal_plugin._choices import OF, TESTS, WEIGHTINGS
 from conformal_plugin.errors import OptionError
+from conformal_plugin.labelling import most_kept
 from conformal_plugin.precision._bounds import (
     betting_pvalue,
+    betting_pvalue_without_replacement,
     check_share,
     hoeffding_bentkus_pvalue,
 )
@@ -27,7 +29,8 @@ class PrecisionTarget:
     """What is to be promised of kept labels, and by which test.
 
     Attributes:
-        epsilon, delta, weighting, max_pixels, test: as in :func:`calibrate_precision`.
+        epsilon, delta, weighting, max_pixels, test, of, unlabelled_images: as in
+            :func:`calibrate_precision`.
 
     Raises:
         OptionError: a value that does not exist or contradicts another.
@@ -38,14 +41,17 @@ class PrecisionTarget:
     weighting: str = "share"
     max_pixels: int | None = None
     test: str = "betting"
+    of: str = "all"
+    unlabelled_images: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "epsilon", check_share(self.epsilon, "epsilon"))
         object.__setattr__(self, "delta", check_share(self.delta, "delta"))
-        for name, choices in (("weighting", WEIGHTINGS), ("test", TESTS)):
+        for name, choices in (("weighting", WEIGHTINGS), ("test", TESTS), ("of", OF)):
             value = getattr(self, name)
             if value not in choices:
                 raise OptionError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+        self._check_unlabelled()
         if self.max_pixels is None:
             return
         if self.weighting != "pixel":
@@ -60,31 +66,73 @@ class PrecisionTarget:
                 f"height times width that an image can have"
             )
 
-    def losses(self, counts: PathCounts) -> np.ndarray[Any, Any]:
+    def _check_unlabelled(self) -> None:
+        count = self.unlabelled_images
+        if count is None:
+            return
+        whole = isinstance(count, (int, np.integer)) and not isinstance(count, bool)
+        if not whole or count < 1:
+            raise OptionError(f"unlabelled_images must be a positive integer, got {count!r}")
+        if self.test != "betting":
+            raise OptionError(
+                f"a promise for {count} images at hand is made by betting without replacement, "
+                f"got test={self.test!r}; leave test or unlabelled_images out"
+            )
+
+    def losses(self, counts: PathCounts, path: ThresholdPath) -> np.ndarray[Any, Any]:
         """Losses in [0, 1], float64 ``(n, G)``, with a mean of at most epsilon where it is kept.
 
-        See :func:`kept_losses`; M is the image's own labelled pixels (share), or one bound for all
-        images (pixel).
+        See :func:`kept_losses`; M is what the cap lets through of the image's own labelled pixels
+        (share), or of one bound for all images (pixel).
 
         Raises:
             OptionError: an image has more labelled pixels than ``max_pixels``.
         """
-        size = self.pixel_bound(counts) if self.weighting == "pixel" else counts.pixels[:, None]
-        return kept_losses(counts.wrong, counts.kept, size, self.epsilon, self.weighting)
+        kept, wrong = self.counted(counts)
+        sizes = self.sizes(counts, path)
+        return kept_losses(wrong, kept, sizes, self.epsilon, self.weighting)
 
-    def pixel_bound(self, counts: PathCounts) -> int:
+    def counted(self, counts: PathCounts) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Kept and wrong labels, of all classes or of the foreground, ``(n, G)`` each.
+
+        Raises:
+            OptionError: the foreground's were not counted, in a state of release 0.1.0.
+        """
+        if self.of == "all":
+            return counts.kept, counts.wrong
+        if counts.kept_foreground is None or counts.wrong_foreground is None:
+            raise OptionError(
+                "these counts are of release 0.1.0, which did not count the foreground's labels; "
+                "start the calibration anew"
+            )
+        return counts.kept_foreground, counts.wrong_foreground
+
+    def sizes(self, counts: PathCounts, path: ThresholdPath) -> np.ndarray[Any, Any]:
+        """How many labels an image could keep at most at each place, ``(n, G)`` or ``(1, G)``.
+
+        Raises:
+            OptionError: an image has more labelled pixels than ``max_pixels``.
+        """
+        if self.weighting == "pixel":
+            bound = self.pixel_bound(counts, path)
+            return np.asarray(np.maximum(most_kept(path.caps[None], bound), 1))
+        return _let_through(counts, path)
+
+    def pixel_bound(self, counts: PathCounts, path: ThresholdPath) -> int:
         """M of the pixel weighting: ``max_pixels``, or the area of the largest image.
 
         Raises:
-            OptionError: an image has more labelled pixels than ``max_pixels``.
+            OptionError: an image has more labelled pixels than ``max_pixels``, or more pixels at
+                all where there are caps, which count them.
         """
         if self.max_pixels is None:
             return int(counts.areas.max())
-        largest = int(counts.pixels.max())
+        largest = int((counts.areas if path.capped else counts.pixels).max())
         if self.max_pixels < largest:
             raise OptionError(
-                f"max_pixels is {self.max_pixels} and an image has {largest} labelled pixels; pass "
-                f"the largest height times width that an image can have"
+                f"max_pixels is {self.max_pixels} and an image has {largest} "
+                f"{'' if path.capped else 'labelled '}pixels; pass the largest height times width "
+                f"that an image can have"
             )
         return int(self.max_pixels)
 
@@ -98,8 +146,15 @@ class PrecisionTarget:
             counts: of the calibration images at the places of ``path``.
             path: chosen without the calibration images.
         """
-        found = pvalues(self, self.losses(counts), path.aims(self.delta))
-        places = np.flatnonzero(path.certified(found, self.delta))[::-1]
+        losses, start = self.losses(counts, path), None
+        if path.scouts:
+            if len(losses) <= path.scouts:
+                return None
+            kept = self.counted(counts)[0] / _let_through(counts, path)
+            start = path.chosen_start(kept[: path.scouts])
+            losses = losses[path.scouts :]
+        found = pvalues(self, losses, path.aims(self.delta))
+        places = np.flatnonzero(path.certified(found, self.delta, start))[::-1]
         if not len(places):
             return None
         kept = (counts.kept[:, places] / counts.pixels[:, None]).mean(axis=0)
@@ -124,17 +179,39 @@ class PrecisionTarget:
             low, high = (low, middle) if possible(middle) else (middle, high)
         return high / 1000
 
-    def promise(self, counts: PathCounts, rule: str, place: int) -> str:
+    def promise(self, counts: PathCounts, rule: str, path: ThresholdPath, place: int) -> str:
         """The promise of a certified place in a sentence, and what it does not say in others."""
         pixel = self.weighting == "pixel"
-        size = f" of at most {self.pixel_bound(counts)} labelled pixels" if pixel else ""
-        return (
+        size = f" of at most {self.pixel_bound(counts, path)} pixels" if pixel else ""
+        which = "foreground labels" if self.of == "foreground" else "labels"
+        cap = float(path.caps[place])
+        capped = (
+            f", of which it keeps at most a share {cap:g} of each image's pixels,"
+            if cap < 1.0
+            else ""
+        )
+        promised = (
             f"With probability at least {100 * (1 - self.delta):g} % over the calibration images, "
-            f"the labels that the {rule} rule keeps are wrong at most a share {self.epsilon:g} in "
-            f"the population of images{size} that these come from, {_AVERAGES[self.weighting]}, if "
-            f"all images are independent draws of one distribution. The share on a few new images "
-            f"scatters around the population's.{self._guessed_bound()}"
-            f"{_of_the_foreground(counts, place)}"
+            f"the {which} that the {rule} rule keeps{capped} are wrong at most a share "
+            f"{self.epsilon:g} in {self._where(size)}, {_AVERAGES[self.weighting]}, if "
+            f"{self._assumption()}"
+        )
+        return f"{promised}{self._guessed_bound()}{_of_the_foreground(self, counts, place)}"
+
+    def _where(self, size: str) -> str:
+        if self.unlabelled_images is None:
+            return f"the population of images{size} that these come from"
+        return f"the {self.unlabelled_images} unlabelled images{size}"
+
+    def _assumption(self) -> str:
+        if self.unlabelled_images is None:
+            return (
+                "all images are independent draws of one distribution. The share on a few new "
+                "images scatters around the population's."
+            )
+        return (
+            "which of all these images were labelled was drawn at random. The promise is for "
+            "these unlabelled images, all of them and no others."
         )
 
     @property
@@ -162,8 +239,9 @@ class PrecisionTarget:
         return (
             f"Keep nothing: at no threshold do these {len(counts.ids)} images show, at confidence "
             f"{100 * (1 - self.delta):g} %, that at most a share {self.epsilon:g} of the kept "
-            f"labels is wrong, {_AVERAGES[self.weighting]}. The threshold is -inf and every pixel "
-            f"is ignored; {could}. More labelled images or a larger epsilon or delta certify more."
+            f"{'foreground ' if self.of == 'foreground' else ''}labels is wrong, "
+            f"{_AVERAGES[self.weighting]}. The threshold is -inf and every pixel is ignored; "
+            f"{could}. More labelled images or a larger epsilon or delta certify more."
         )
 
 
@@ -179,7 +257,8 @@ def kept_losses(
     Args:
         wrong: kept pixels with a wrong label, integers, a row per image.
         kept: kept pixels, of the same shape.
-        size: the image's labelled pixels (share), or a bound on those of all images (pixel).
+        size: the image's labelled pixels, or what a cap lets through of them (share), or a bound on
+            those of all images (pixel).
         epsilon: the promised share.
         weighting: ``"share"``, ``"pixel"`` or ``"macro"``.
     """
@@ -192,7 +271,18 @@ def pvalues(
     target: PrecisionTarget, losses: np.ndarray[Any, Any], aims: np.ndarray[Any, Any]
 ) -> np.ndarray[Any, Any]:
     """The target's p-value of each column of losses ``(n, G)``, wanted for the levels ``aims``."""
+    if target.unlabelled_images is not None:
+        found = betting_pvalue_without_replacement(
+            losses, target.epsilon, unlabelled=target.unlabelled_images, aim=aims
+        )
+        return np.asarray(found)
     return np.asarray(_TESTS[target.test](losses, target.epsilon, aims))
+
+
+def _let_through(counts: PathCounts, path: ThresholdPath) -> np.ndarray[Any, Any]:
+    """How many of an image's labelled pixels each place's cap lets through, at least 1."""
+    most = np.maximum(most_kept(path.caps, counts.areas[:, None]), 1)
+    return np.asarray(np.minimum(counts.pixels[:, None], most))
 
 
 def _bet(losses: np.ndarray[Any, Any], epsilon: float, aims: np.ndarray[Any, Any]) -> Any:
@@ -203,8 +293,10 @@ def _bound(losses: np.ndarray[Any, Any], epsilon: float, aims: np.ndarray[Any, A
     return hoeffding_bentkus_pvalue(losses, epsilon)
 
 
-def _of_the_foreground(counts: PathCounts, place: int) -> str:
+def _of_the_foreground(target: PrecisionTarget, counts: PathCounts, place: int) -> str:
     """What was seen, and not promised, of the labels other than the background."""
+    if target.of == "foreground":
+        return " Of background labels nothing is promised."
     if counts.kept_foreground is None or counts.wrong_foreground is None:
         return ""
     kept, wrong = (

@@ -12,7 +12,7 @@ import torch
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.errors import EmptyCalibrationError
 from conformal_plugin.evaluation import Evaluation, Evaluator
-from conformal_plugin.labelling import in_set, label_maps, least_scores
+from conformal_plugin.labelling import cap_of, in_set, label_maps, least_scores
 from conformal_plugin.reporting._halves import Halves
 from conformal_plugin.scores import class_indices, grid_of, labelled_images, true_scores
 
@@ -90,6 +90,7 @@ def _labels(item: Any, calibration: Calibration, evaluator: Evaluator) -> tuple[
         rule=evaluator.rule,
         background=evaluator.background,
         ignore_index=num_classes,
+        cap=cap_of(calibration),
     )[0].long()
     true = true_scores(item, truth)
     missed = torch.zeros_like(truth, dtype=torch.bool)

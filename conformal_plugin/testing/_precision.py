@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.stats
 
+from conformal_plugin._choices import OF
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.errors import OptionError
+from conformal_plugin.labelling import most_kept
 from conformal_plugin.precision import betting_order, betting_pvalue, check_share, kept_losses
 from conformal_plugin.testing._failures import PrecisionError
 from conformal_plugin.testing._laws import checked_count, checked_rate
@@ -24,6 +26,7 @@ def assert_precision(
     evaluation: Evaluation,
     promise: Calibration | float,
     *,
+    of: str | None = None,
     ids: Iterable[object] | None = None,
     false_alarm: float = 1e-3,
 ) -> None:
@@ -49,6 +52,8 @@ def assert_precision(
         promise: a calibration by :func:`conformal_plugin.calibrate_precision`, with any weighting;
             or epsilon, a bound in (0, 1) on the share of wrong labels among the kept ones, every
             image counting alike (``weighting="share"``).
+        of: ``"foreground"`` where an epsilon is about the labels other than the background alone,
+            ``"all"`` for all; None for what the calibration is about, and for all.
         ids: one per measured image, in the order in which they were evaluated (without those that
             have no labelled pixel); the result is then the same in whatever order they came.
         false_alarm: rate at which a threshold that keeps its promise fails, at most.
@@ -71,16 +76,19 @@ def assert_precision(
         conformal_plugin.testing._failures.PrecisionError: 1 of the kept labels are wrong ...
     """
     __tracebackhide__ = True
-    epsilon, weighting, largest = _promised(promise)
-    wrong, kept, pixels = evaluation.image_wrong, evaluation.image_kept, evaluation.image_pixels
-    if largest is not None and pixels.max() > largest:
-        raise OptionError(
-            f"the promise is for images of at most {largest} labelled pixels, and a test image has "
-            f"{pixels.max()}; calibrate with max_pixels={pixels.max()} or more"
-        )
+    epsilon, weighting = _promised(promise)
+    if isinstance(promise, Calibration):
+        if of not in (None, promise.of):
+            raise OptionError(
+                f"the calibration is about {promise.of!r} labels, and of={of!r} was asked for; "
+                f"leave it out, or pass the epsilon to test for"
+            )
+        of = promise.of
+    wrong, kept = _counted(evaluation, of or OF[0])
+    sizes = _sizes(evaluation, promise, weighting)
     _require(
-        kept_losses(wrong, kept, pixels if largest is None else largest, epsilon, weighting),
-        *_risk(wrong, kept, pixels, weighting),
+        kept_losses(wrong, kept, sizes, epsilon, weighting),
+        *_risk(wrong, kept, sizes, weighting),
         ids=ids,
         epsilon=epsilon,
         false_alarm=false_alarm,
@@ -144,17 +152,55 @@ def assert_image_precision(
     )
 
 
-def _promised(promise: Calibration | float) -> tuple[float, str, int | None]:
-    """Epsilon, the weighting and, for the pixel weighting, the largest image."""
+def _counted(evaluation: Evaluation, of: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Wrong and kept labels of each image, of all classes or of the foreground."""
+    if of not in OF:
+        raise OptionError(f"of must be one of {', '.join(OF)}, got {of!r}")
+    if of == "all":
+        return evaluation.image_wrong, evaluation.image_kept
+    wrong, kept = evaluation.image_wrong_foreground, evaluation.image_kept_foreground
+    if wrong is None or kept is None:
+        raise OptionError(
+            "this evaluation does not know the foreground's labels; evaluate again with "
+            "conformal_plugin.evaluate"
+        )
+    return wrong, kept
+
+
+def _sizes(evaluation: Evaluation, promise: Calibration | float, weighting: str) -> Any:
+    """How many labels each image may keep, of those that are measured, as calibration counted."""
+    pixels, cap, bound = evaluation.image_pixels, None, None
+    if isinstance(promise, Calibration):
+        cap, bound = promise.cap, promise.max_pixels
+    areas = pixels if evaluation.image_areas is None else evaluation.image_areas
+    if cap is not None and evaluation.image_areas is None:
+        raise OptionError(
+            "the calibration keeps at most a share of each image, and this evaluation does not "
+            "know how large they are; evaluate again with conformal_plugin.evaluate"
+        )
+    if bound is not None:
+        largest = int((pixels if cap is None else areas).max())
+        if largest > bound:
+            raise OptionError(
+                f"the promise is for images of at most {bound} pixels, and a test image has "
+                f"{largest}; calibrate with max_pixels={largest} or more"
+            )
+    if weighting == "pixel":
+        areas = pixels = np.full(len(pixels), bound)
+    return pixels if cap is None else np.minimum(pixels, np.maximum(most_kept(cap, areas), 1))
+
+
+def _promised(promise: Calibration | float) -> tuple[float, str]:
+    """Epsilon and the weighting."""
     if not isinstance(promise, Calibration):
-        return check_share(promise, "promise, where it is an epsilon,"), "share", None
+        return check_share(promise, "promise, where it is an epsilon,"), "share"
     family, _, weighting = promise.guarantee.name.partition("-")
     if family != "precision":
         raise OptionError(
             f"a calibration with the guarantee {promise.guarantee.name!r} promises no precision; "
             f"test it with assert_coverage, or pass the epsilon to test for"
         )
-    return promise.alpha, weighting, promise.max_pixels
+    return promise.alpha, weighting
 
 
 def _risk(

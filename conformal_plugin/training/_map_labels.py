@@ -13,6 +13,7 @@ from conformal_plugin.calibration import Calibration
 from conformal_plugin.errors import ShapeError
 from conformal_plugin.labelling import (
     Least,
+    cap_of,
     filter,
     label_maps,
     least_scores,
@@ -93,4 +94,4 @@ def labels_of_maps(
     of_classes = least[maps.dtype]
     if len(of_classes) == 1:
         of_classes = of_classes * maps.shape[1]
-    return label_maps(maps, of_classes, **options).long()
+    return label_maps(maps, of_classes, **options, cap=cap_of(calibration)).long()

@@ -28,19 +28,35 @@ def faultless(images: int, kept: float) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("test", ["betting", "hoeffding-bentkus"])
 @pytest.mark.parametrize(("epsilon", "kept"), [(0.1, 1.0), (0.1, 0.5), (0.2, 0.8)])
 def test_one_image_fewer_keeps_nothing(epsilon: float, kept: float, test: str) -> None:
-    needed = precision_images_needed(epsilon, kept=kept, test=test)
-    enough = calibrate_precision(*faultless(needed, kept), epsilon, test=test)
-    fewer = calibrate_precision(*faultless(needed - 1, kept), epsilon, test=test)
+    path = ThresholdPath.foreground_first()  # without caps, of which half would be kept whole
+    needed = precision_images_needed(epsilon, kept=kept, test=test, path=path)
+    enough = calibrate_precision(*faultless(needed, kept), epsilon, test=test, path=path)
+    fewer = calibrate_precision(*faultless(needed - 1, kept), epsilon, test=test, path=path)
     assert np.all(np.asarray(enough.qhat) > 0)
     assert fewer.qhat == -math.inf
+
+
+@pytest.mark.parametrize("unlabelled", [None, 100])
+def test_one_image_fewer_keeps_nothing_of_a_capped_path(unlabelled: int | None) -> None:
+    for epsilon, kept in ((0.1, 1.0), (0.1, 0.3), (0.2, 0.8)):
+        options = {"unlabelled_images": unlabelled}
+        needed = precision_images_needed(epsilon, **options)
+        enough = calibrate_precision(*faultless(needed, kept), epsilon, **options)
+        fewer = calibrate_precision(*faultless(needed - 1, kept), epsilon, **options)
+        assert np.all(np.asarray(enough.qhat) > 0)
+        assert fewer.qhat == -math.inf
 
 
 def test_the_formula_is_a_floor() -> None:
     for epsilon in (0.02, 0.05, 0.1, 0.3):
         for kept in (0.3, 0.7, 1.0):
-            for path, share in ((None, 0.95), (ThresholdPath.one_threshold(), 0.475)):
+            for path, share, scouts in (
+                (None, 1.0, 5),
+                (ThresholdPath.foreground_first(), 0.95, 0),
+                (ThresholdPath.one_threshold(), 0.475, 0),
+            ):
                 factor = 1 + epsilon * kept / (1 - epsilon)
-                floor = math.log(1 / (share * 0.1)) / math.log(factor)
+                floor = scouts + math.log(1 / (share * 0.1)) / math.log(factor)
                 needed = precision_images_needed(epsilon, kept=kept, path=path)
                 assert floor <= needed <= math.ceil(floor) + 1
 

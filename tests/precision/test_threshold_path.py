@@ -24,6 +24,8 @@ PATHS = {
 def test_default_paths_are_constants_from_strict_to_loose() -> None:
     default, common = ThresholdPath.foreground_first(), ThresholdPath.one_threshold()
     for path in (default, common):
+        assert path.ascending
+        assert not path.capped
         assert (np.diff(path.foreground) > 0).all()
         assert (np.diff(path.background) >= 0).all()
         assert sum(path.shares) == pytest.approx(1.0)
@@ -34,6 +36,40 @@ def test_default_paths_are_constants_from_strict_to_loose() -> None:
     assert default.foreground[start] == 0.2
     assert default.background[start] == pytest.approx(0.2**4)
     assert common.foreground[common.starts[1]] == 1 / 32
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ThresholdPath.capped_foreground_first(),
+        ThresholdPath.capped_one_threshold(),
+        ThresholdPath.foreground_alone(),
+    ],
+)
+def test_capped_paths_rise_from_each_start_to_the_next(path: ThresholdPath) -> None:
+    for values in (path.background, path.foreground, path.caps):
+        for line in np.split(values, path.starts[1:]):
+            assert (np.diff(line) >= 0).all()
+    assert path.capped
+    assert path.starts[0] == 0
+    for start in path.starts:
+        assert path.caps[start] <= 0.3
+    assert path.caps[-1] == 1.0
+    assert path.foreground[-1] < 1
+    assert sum(path.shares) == pytest.approx(1.0)
+
+
+def test_scouts_choose_the_first_line_along_which_enough_is_kept() -> None:
+    path = ThresholdPath([0.0, 0.1, 0.0, 0.2], [0.0, 0.1, 0.0, 0.2], (0, 2), (0.5, 0.5), scouts=2)
+    assert path.chosen_start([[0.9, 0.4, 0.1, 0.1], [0.9, 0.6, 0.1, 0.1]]) == 0
+    assert path.chosen_start([[0.9, 0.3, 0.8, 0.8], [0.9, 0.6, 0.8, 0.8]]) == 2
+    assert path.chosen_start([[0.9, 0.6, 0.4, 0.8], [0.9, 0.6, 0.4, 0.8]]) == 0
+    assert path.chosen_start([[0.9, 0.3, 0.1, 0.1], [0.9, 0.3, 0.2, 0.2]]) == 0  # neither: the best
+    assert path.aims(0.1).tolist() == [0.1] * 4
+    p = np.array([0.5, 0.01, 0.09, 0.2])
+    assert path.certified(p, 0.1, start=2).tolist() == [False, False, True, False]
+    p = np.array([0.09, 0.09, 0.09, 0.2])  # all of delta travels on, over the end of a line too
+    assert path.certified(p, 0.1, start=0).tolist() == [True, True, True, False]
 
 
 def test_qhat_is_one_number_or_one_per_class() -> None:
@@ -101,12 +137,24 @@ def test_the_promise_holds_though_risk_is_not_monotone(
 
 
 def test_what_is_refused() -> None:
-    with pytest.raises(OptionError, match=r"background thresholds of a path must be ascending"):
+    with pytest.raises(OptionError, match=r"background values of a path must be ascending"):
         ThresholdPath([0.2, 0.1], [0.1, 0.2])
+    with pytest.raises(OptionError, match=r"caps values of a path must be ascending"):
+        ThresholdPath([0.1, 0.2], [0.1, 0.2], caps=[0.5, 0.4])
+    for wrong in ([0.0, 1.0], [0.5, 1.1], [math.nan, 1.0]):
+        with pytest.raises(OptionError, match=r"caps of a path must be numbers in \(0, 1\]"):
+            ThresholdPath([0.1, 0.2], [0.1, 0.2], caps=wrong)
+    with pytest.raises(OptionError, match=r"as many caps, got 2, 2 and 1"):
+        ThresholdPath([0.1, 0.2], [0.1, 0.2], caps=[0.5])
+    for wrong in (-1, 0.5, True):
+        with pytest.raises(OptionError, match="scouts must be a number of images, 0 or more"):
+            ThresholdPath([0.1, 0.2], [0.1, 0.2], scouts=wrong)
     for wrong in ([], [1.0], [-0.1], [math.nan], [[0.1]]):
-        with pytest.raises(OptionError, match=r"numbers in \[0, 1\).*leave out 1"):
+        with pytest.raises(OptionError, match=r"numbers in \[0, 1\), one per place"):
             ThresholdPath.plain(wrong)
-    with pytest.raises(OptionError, match="as many background as foreground thresholds, got 1 and"):
+    with pytest.raises(
+        OptionError, match="as many background as foreground thresholds and as many"
+    ):
         ThresholdPath([0.1], [0.1, 0.2])
     for starts in ((), (1, 0), (0, 0), (2,), (-1,)):
         with pytest.raises(OptionError, match=r"starts must be ascending indices in 0 ... 1"):

@@ -222,7 +222,7 @@ def test_bad_arguments() -> None:
         assert_precision(evaluate(maps, labels, 0.5), calibrate(maps, labels, 0.1))
     smaller = calibrate_precision(maps, labels, 0.2, weighting="pixel", max_pixels=16)
     larger = np.repeat(maps, 2, axis=2), np.repeat(labels, 2, axis=1)
-    with pytest.raises(OptionError, match="at most 16 labelled pixels, and a test image has 32"):
+    with pytest.raises(OptionError, match="at most 16 pixels, and a test image has 32"):
         assert_precision(evaluate(*larger, smaller), smaller)
     with pytest.raises(OptionError, match="broken must be an integer from 0 to 5, got 6"):
         assert_promise_rate(6, 5, delta=0.1)
