@@ -54,7 +54,8 @@ PATHS = {
     "plain": ThresholdPath.plain(GRID),
     "four starts": ThresholdPath(GRID, GRID, starts=(0, 20, 50, 100), shares=(0.25,) * 4),
     "one threshold": ThresholdPath.one_threshold(),
-    "default": ThresholdPath.foreground_first(),
+    "apart": ThresholdPath.foreground_first(),
+    "capped": ThresholdPath.capped_foreground_first(),
 }
 SHARED_COUNTS = {"four starts": "plain"}
 """Paths with the places of another differ in their starts alone and use its counts."""
@@ -92,7 +93,7 @@ class Method:
         path, target = PATHS[self.path], self.target(epsilon)
         if self.test != "textbook":
             return target.certified(counts, path)
-        pvalues = textbook_bets(target.losses(counts), epsilon, DELTA)
+        pvalues = textbook_bets(target.losses(counts, path), epsilon, DELTA)
         return max(np.flatnonzero(path.certified(pvalues, DELTA)), default=None)
 
 
@@ -100,16 +101,17 @@ METHODS = (
     Method("plain sequence, textbook bets", "plain", "macro", "textbook"),
     Method("plain sequence, Hoeffding-Bentkus", "plain", "macro", "hoeffding-bentkus"),
     Method("plain sequence, our bets", "plain", "macro"),
-    Method("background apart, our bets", "default", "macro"),
+    Method("background apart, our bets", "apart", "macro"),
     Method("plain sequence, textbook bets", "plain", "share", "textbook"),
     Method("plain sequence, our bets", "plain", "share"),
     Method("four equal starts, our bets", "four starts", "share"),
     Method("one threshold, its starts, our bets", "one threshold", "share"),
-    Method("background apart, Hoeffding-Bentkus", "default", "share", "hoeffding-bentkus"),
-    Method("background apart, textbook bets", "default", "share", "textbook"),
-    Method("background apart, our bets (default)", "default", "share"),
+    Method("background apart, Hoeffding-Bentkus", "apart", "share", "hoeffding-bentkus"),
+    Method("background apart, textbook bets", "apart", "share", "textbook"),
+    Method("background apart, our bets, no cap", "apart", "share"),
+    Method("background apart and caps, our bets (default)", "capped", "share"),
     Method("plain sequence, our bets", "plain", "pixel"),
-    Method("background apart, our bets", "default", "pixel"),
+    Method("background apart, our bets", "apart", "pixel"),
 )
 
 

@@ -27,6 +27,7 @@ import conformal_plugin
 from conformal_plugin import (
     Calibration,
     PrecisionCalibrator,
+    ThresholdPath,
     calibrate,
     calibrate_class_conditional,
     calibrate_image_level,
@@ -296,7 +297,10 @@ class _Calibrations:
 
     def _counted(self, rule: str) -> PrecisionCalibrator:
         if rule not in self._precision:
-            calibrator = PrecisionCalibrator(rule=rule, ignore_index=IGNORE)
+            # Without caps, so that the students of docs/study.md can be trained again.
+            first = rule == "foreground-first"
+            path = ThresholdPath.foreground_first() if first else ThresholdPath.one_threshold()
+            calibrator = PrecisionCalibrator(rule=rule, ignore_index=IGNORE, path=path)
             calibrator.update(self._scores, self._truth, self._ids)
             self._precision[rule] = calibrator
         return self._precision[rule]
