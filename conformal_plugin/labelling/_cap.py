@@ -25,7 +25,7 @@ class Cap:
     the order of :func:`spread_order` come first, so that what is kept is the same everywhere.
 
     Attributes:
-        share: in (0, 1], of the image's height times width; see :func:`most_kept`.
+        share: in (0, 1], of the image's height times width; rounded down.
         of: ``"all"``, or ``"foreground"`` where only labels other than the background's count and
             may be dropped.
     """

@@ -33,7 +33,7 @@ class ThresholdPath:
         caps: float64 ``(G,)`` within (0, 1], ascending likewise; None for 1 everywhere, which keeps
             all that the thresholds allow.
         scouts: how many of the first images choose a start, to which all of delta then goes, see
-            :meth:`chosen`; they are not bet on. 0 for none: the shares count.
+            :meth:`chosen_start`; they are not bet on. 0 for none: the shares count.
 
     Raises:
         OptionError: thresholds, starts, shares, caps or scouts that are not as said above.
