@@ -43,7 +43,7 @@ def one_draw(
     result = evaluate(
         [scores[i] for i in others],
         [labels[i] for i in others],
-        best.qhat,
+        np.inf if choice.calibration is None else choice.calibration,
         rule=best.rule,
     )
     objects = [c for c in choice.classes if c != choice.background]

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-__all__ = ["ALPHAS", "FEW", "GUARANTEES", "OF", "RULES", "TESTS", "WEIGHTINGS"]
+__all__ = [
+    "ALPHAS",
+    "CLASS_ALPHAS",
+    "FEW",
+    "GUARANTEES",
+    "OF",
+    "PRESETS",
+    "RULES",
+    "TESTS",
+    "WEIGHTINGS",
+]
 
 ALPHAS = (
     *(0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.1),
     *(0.12, 0.14, 0.16, 0.18, 0.2, 0.25, 0.3, 0.4),
 )
 """The grid that :func:`conformal_plugin.choose` sweeps."""
+
+CLASS_ALPHAS = (0.2, 0.1, 0.05, 0.02)
+"""Its grid of thresholds per class."""
+
+PRESETS = ("paper",)
+"""Named ways to calibrate."""
 
 RULES = ("foreground-first", "most-probable", "singleton")
 """How a label is picked from a prediction set, see :func:`conformal_plugin.filter`."""

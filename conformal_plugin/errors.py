@@ -10,6 +10,7 @@ __all__ = [
     "InputTypeError",
     "LabelError",
     "MissingExtraError",
+    "NotWorthUsingError",
     "OptionError",
     "ScoreError",
     "ShapeError",
@@ -61,6 +62,10 @@ class EmptyCalibrationError(ConformalError, ValueError):
 
 class UninformativeThresholdError(ConformalError, ValueError):
     """A threshold that puts every class into every prediction set, so nothing can be learnt."""
+
+
+class NotWorthUsingError(ConformalError, ValueError):
+    """Labels of an annotator that the labelled images speak against."""
 
 
 class CalibrationFileError(ConformalError, ValueError):

@@ -1,4 +1,4 @@
-"""Three ways in which an annotator can be worse: over-confident, without background, confused.
+"""Ways in which an annotator can be worse: over-confident, of objects too, without background.
 
 And a remedy: background formed as the rest where there is none. Each takes class probabilities
 ``(K, H, W)`` with background first and the photo's id, and returns float32 scores of that shape.
@@ -15,11 +15,21 @@ import torch
 
 from conformal_plugin.annotators import with_background
 
-__all__ = ["DEGRADED", "complement", "is_swapped", "no_background", "sharpened", "swapped"]
+__all__ = [
+    "DEGRADED",
+    "complement",
+    "is_swapped",
+    "no_background",
+    "over_called",
+    "over_object",
+    "sharpened",
+    "swapped",
+]
 
 Scores = npt.NDArray[np.floating]
 
 POWER = 4
+ODDS = 10
 SWAPPED_SHARE = 0.3
 # Neighbours among the classes of voc-animals that are not rare: cat and cow, dog and horse, person
 # and sheep.
@@ -31,6 +41,20 @@ def sharpened(probs: Scores, name: str) -> npt.NDArray[np.float32]:
     powers = np.asarray(probs, np.float32) ** POWER
     total = powers.sum(axis=0, keepdims=True)
     return powers / np.where(total > 0, total, np.float32(1))
+
+
+def over_object(probs: Scores, name: str) -> npt.NDArray[np.float32]:
+    """Over-confidence of the object: background's odds cut to a tenth, normalised."""
+    scores = np.array(probs, np.float32)
+    scores[0] /= ODDS
+    return scores / np.maximum(scores.sum(axis=0, keepdims=True), np.float32(1e-12))
+
+
+def over_called(probs: Scores, name: str) -> npt.NDArray[np.float32]:
+    """Over-confidence of one class where none is a background: the odds of class 1 times ten."""
+    scores = np.array(probs, np.float32)
+    scores[1] *= ODDS
+    return scores / np.maximum(scores.sum(axis=0, keepdims=True), np.float32(1e-12))
 
 
 def no_background(probs: Scores, name: str) -> npt.NDArray[np.float32]:
@@ -67,4 +91,5 @@ DEGRADED: dict[str, Callable[[Scores, str], Scores]] = {
     "no-background": no_background,
     "complement": complement,
     "swapped": swapped,
+    "over-object": over_object,
 }

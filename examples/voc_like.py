@@ -1,4 +1,4 @@
-"""Reads a folder laid out as voc-animals: images/, labels/, probs/ and splits/."""
+"""Reads a folder laid out as voc-animals: images/, labels/, probs/ and splits/, of any classes."""
 
 from __future__ import annotations
 
@@ -78,12 +78,14 @@ def read_material(folder: Path, forms: Sequence[str], limit: int | None = None) 
         "seem-like": lambda scores, name: seem_like(scores),
         **DEGRADED,
     }
+    labelled = _read_split(folder, ids["labeled"], "labelled photos")
+    classes, core = _classes(folder, _channels(folder), labelled)
     return Material(
         name=folder.resolve().name,
-        classes=CLASSES,
-        palette=voc_palette(len(CLASSES)),
-        core=CORE,
-        labelled=_read_split(folder, ids["labeled"], "labelled photos"),
+        classes=classes,
+        palette=voc_palette(len(classes)),
+        core=core,
+        labelled=labelled,
         unlabelled=_read_split(folder, ids["unlabeled"], "unlabelled photos"),
         test=_read_split(folder, ids["test"], "test photos"),
         annotations={
@@ -95,6 +97,36 @@ def read_material(folder: Path, forms: Sequence[str], limit: int | None = None) 
             for form in forms
         },
     )
+
+
+def _channels(folder: Path) -> int:
+    """The number of classes of the maps; VOC's where there is none yet."""
+    first = min((folder / "probs").glob("*.npz"), default=None)
+    if first is None:
+        return len(CLASSES)
+    with np.load(first) as archive:
+        return len(archive[archive.files[0]])
+
+
+def _classes(folder: Path, count: int, labelled: Split) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The names of the classes, and those that are not rare.
+
+    ``names.txt`` in the folder has a name a line. Without it 21 classes are VOC's, of which those
+    of voc-animals are not rare; others are numbered, and all that are labelled count.
+    """
+    path = folder / "names.txt"
+    if not path.is_file() and count == len(CLASSES):
+        return CLASSES, CORE
+    names = tuple(f"class {c}" for c in range(count))
+    if path.is_file():
+        names = tuple(path.read_text(encoding="utf-8").splitlines())
+        if len(names) != count:
+            raise SourceFileError(
+                f"{path} has {len(names)} names and the maps have {count} classes; write one name "
+                "a line, in the order of the channels"
+            )
+    present = np.unique(np.concatenate([np.unique(truth) for truth in labelled.truth]))
+    return names, tuple(int(c) for c in present if c < count)
 
 
 def read_ids(folder: Path, split: str) -> list[str]:

@@ -49,7 +49,9 @@ def calibrate_class_conditional(
         scores, labels, alpha, ignore_index, ids: as in :func:`conformal_plugin.calibrate`.
         few: what becomes of a class that fewer than ``min_images`` images hold:
 
-            - ``"pool"``: it gets the threshold of all classes together;
+            - ``"pool"``: it gets the threshold of all classes together, and so does a class whose
+              own would be 1 because the annotator scores it 0 on more than a share alpha of its
+              pixels: it would put the class into every set;
             - ``"leave-out"``: it gets ``-math.inf``, so that it is in no prediction set;
             - ``"fail"``: :class:`conformal_plugin.errors.TooFewImagesError` names it.
         min_images: None for ``1 / alpha - 1``, as many as an exact promise per image would need.
@@ -125,6 +127,9 @@ def calibrate_class_conditional_image_level(
 class _PerClassCounter(ScoreCounter):
     """Counts every class by itself, and all together for those that share a threshold."""
 
+    # Whether a class whose own threshold is 1, and says nothing, shares that of all too.
+    _pools_hopeless = False
+
     def __init__(
         self, unit: Unit, *, few: str, min_images: int | None = None, ignore_index: int
     ) -> None:
@@ -149,6 +154,8 @@ class _PerClassCounter(ScoreCounter):
         own, pooled = qhats[:-1], qhats[-1]
         least = self.min_images or images_needed(alpha)
         short = (self._images_per_class < least) | np.isinf(own)
+        if self._pools_hopeless and self.few == "pool":
+            short |= own >= 1.0
         classes = tuple(np.flatnonzero(short).tolist())
         if classes and self.few == "fail":
             counts = ", ".join(f"{c} ({self._images_per_class[c]})" for c in classes)
@@ -183,7 +190,8 @@ class _PerClassCounter(ScoreCounter):
             if self.few == "pool"
             else "are left out: in no prediction set"
         )
-        return f" {class_list(classes)}, held by fewer than {least} images, {fate}."
+        scored = " or scored 0 too often" if self._pools_hopeless and self.few == "pool" else ""
+        return f" {class_list(classes)}, held by fewer than {least} images{scored}, {fate}."
 
     @abstractmethod
     def _promise(self, alpha: float) -> Guarantee:
@@ -206,6 +214,8 @@ class ClassConditionalCalibrator(_PerClassCounter):
     """
 
     _options: ClassVar[tuple[str, ...]] = ("few", "min_images", "ignore_index")
+    # An exact promise would not survive a choice between two thresholds that the scores make.
+    _pools_hopeless = True
 
     def __init__(
         self, *, few: str = "pool", min_images: int | None = None, ignore_index: int = 255

@@ -44,7 +44,8 @@ class Calibration:
             pixel).
         n_repeats: number of images that came again under an id already counted, and were not
             counted again.
-        pooled_classes: classes with too few images, which share the threshold of all classes.
+        pooled_classes: classes with too few images, or whose own threshold would say nothing,
+            which share the threshold of all classes.
         left_out_classes: classes with too few images, whose threshold is ``-math.inf``: they are in
             no prediction set.
         rule: how labels are to be picked: for a promise on precision to hold, or because ``choose``
@@ -144,7 +145,9 @@ class Calibration:
         """A line for each class that has a threshold of its own, with its counts."""
         if not np.ndim(self.qhat):
             return ""
-        remarks = dict.fromkeys(self.pooled_classes, ", pooled: too few images")
+        remarks = dict.fromkeys(
+            self.pooled_classes, ", pooled: too few images, or scored 0 too often"
+        )
         remarks |= dict.fromkeys(self.left_out_classes, ", left out: too few images")
         columns = zip(np.asarray(self.qhat), self.images_per_class, self.pixels_per_class)
         return "".join(

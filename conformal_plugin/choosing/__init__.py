@@ -6,7 +6,14 @@ from conformal_plugin.choosing._choice import (
     Candidate as Candidate,
     Choice as Choice,
     Constant as Constant,
+    OwnLabels as OwnLabels,
 )
 from conformal_plugin.choosing._chooser import (
     choose as choose,
 )
+from conformal_plugin.choosing._signs import (
+    ENOUGH as ENOUGH,
+    LabelSigns as LabelSigns,
+    signs_of as signs_of,
+)
+from conformal_plugin.choosing._ways import MIN_IMAGES as MIN_IMAGES

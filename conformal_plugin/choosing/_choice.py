@@ -9,12 +9,10 @@ from typing import Any
 
 from conformal_plugin.calibration import Calibration
 
-__all__ = ["CLEARLY", "Candidate", "Choice", "Constant"]
+__all__ = ["CLEARLY", "Candidate", "Choice", "Constant", "OwnLabels"]
 
 CLEARLY = 2.0
 """How many standard errors a difference must exceed to count."""
-
-_PRICE = 0.05  # mIoU that more recall may cost and still be pointed out, see _more_of_the_objects
 
 
 @dataclass(frozen=True)
@@ -24,26 +22,35 @@ class Candidate:
     Attributes:
         rule: how a label is picked from a prediction set.
         alpha: miscoverage level; None for the raw annotator (argmax), which drops nothing.
-        qhat: threshold from all images at this alpha; ``math.inf`` for the raw annotator.
+        qhat: threshold from all images at this alpha, the largest where each class has its own;
+            ``math.inf`` for the raw annotator.
+        information: what these labels tell of what there is to know, a share: the mutual
+            information of label and true class over the pixels that keep a label, times their
+            share, divided by the entropy of the true class. One label for all pixels tells nothing.
         miou: mean intersection over union, dropped pixels counted as misses.
         precision: share of the kept labels that are right; NaN where none is kept.
         kept: share of pixels that keep a label.
-        recall: share of the objects' pixels (their true class is one of the mIoU's, and not the
-            background) with the right label, dropped pixels counted as misses; NaN without any.
-        miou_se, precision_se, kept_se, recall_se: standard errors over images; NaN where one
-            fold alone holds what is measured.
-        behind: how far this mIoU is below the proposal's, on the same images.
+        recall: share of the objects' pixels with the right label, dropped pixels counted as misses;
+            NaN without any. Objects are the classes of the mIoU but the background.
+        information_se, miou_se, precision_se, kept_se, recall_se: standard errors over images; NaN
+            where one fold alone holds what is measured.
+        behind: how far this information is below the proposal's, on the same images.
         behind_se: standard error of that difference.
         recall_gain: how far this recall is above the proposal's, on the same images.
         recall_gain_se: standard error of that difference.
         usable: whether ``filter`` takes the threshold: one of 1 or more says nothing.
-        beats_constant: whether precision and mIoU both are more than two standard errors above
-            those of one label for all pixels.
+        useful: whether the information is more than two standard errors above 0, and more of the
+            objects' pixels have a right label than a wrong one: classes that are mixed up tell as
+            much.
+        thresholds: ``"pixel"`` for one threshold, ``"class-conditional"`` for one per class.
+        background: of the rule; None where no class is a background.
     """
 
     rule: str
     alpha: float | None
     qhat: float
+    information: float
+    information_se: float
     miou: float
     miou_se: float
     precision: float
@@ -57,12 +64,27 @@ class Candidate:
     recall_gain: float
     recall_gain_se: float
     usable: bool
-    beats_constant: bool
+    useful: bool
+    thresholds: str = "pixel"
+    background: int | None = 0
 
     @property
     def as_good(self) -> bool:
-        """Whether the images cannot tell its mIoU from the proposal's."""
+        """Whether the images cannot tell its information from the proposal's."""
         return self.usable and abs(self.behind) <= CLEARLY * self.behind_se
+
+    @property
+    def name(self) -> str:
+        """The way in words, as the verdict says it."""
+        if self.alpha is None:
+            return "no filter, the most probable class of every pixel"
+        own = "class-conditional thresholds, " if self.thresholds == "class-conditional" else ""
+        flipped = f" with class {self.background} as background" if self._other_background else ""
+        return f"{own}rule {self.rule}{flipped} at alpha {self.alpha:g}"
+
+    @property
+    def _other_background(self) -> bool:
+        return self.rule == "foreground-first" and bool(self.background)
 
 
 @dataclass(frozen=True)
@@ -74,31 +96,56 @@ class Constant:
         precision: its share of the pixels.
         miou: over the same classes as the candidates'.
         recall: of the same objects as the candidates'.
+        information: none.
+        kept: everything.
     """
 
     label: int
     precision: float
     miou: float
     recall: float
+    information: float
+    kept: float = 1.0
+
+
+@dataclass(frozen=True)
+class OwnLabels:
+    """The labels of a model that learnt from labelled images alone, on images that it has not seen.
+
+    Attributes:
+        information, miou, precision, recall: as a candidate's, every pixel labelled.
+        gain: the proposal's information less this one, on the same images.
+        gain_se: standard error of that difference.
+    """
+
+    information: float
+    miou: float
+    precision: float
+    recall: float
+    gain: float
+    gain_se: float
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Choice:
-    """The proposed alpha and rule, and what the proposal rests on.
+    """The proposed thresholds, rule and alpha, and what the proposal rests on.
 
     Attributes:
         proposed: the proposal.
-        candidates: all that were compared, rule by rule and alphas descending, the raw annotator
-            last.
+        candidates: all that were compared, rule by rule and alphas descending, first with one
+            threshold and then with one per class, the raw annotator last.
         constant: the baseline without an annotator.
-        calibration: at the proposed alpha on all images; None where the raw annotator is proposed.
+        calibration: of the proposal on all images, with its rule; None where the raw annotator is
+            proposed.
         want_precision, want_kept, want_recall: what was asked for.
         fulfilled: whether the proposal's precision, kept share or recall, less one standard error,
             reaches that.
         classes: what the mIoU is the mean over.
-        background: the background class of the foreground-first rule.
+        background: the class that is no object; None where every class is one.
         n_images: images with a labelled pixel, each counted once.
         folds: cross-conformal folds.
+        own: the labels of the user's own model; None where none were given.
+        remarks: what else is seen in the labelled images, a sentence or two each.
     """
 
     proposed: Candidate
@@ -110,9 +157,11 @@ class Choice:
     want_recall: float | None
     fulfilled: bool
     classes: tuple[int, ...]
-    background: int
+    background: int | None
     n_images: int
     folds: int
+    own: OwnLabels | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def alpha(self) -> float | None:
@@ -131,8 +180,8 @@ class Choice:
 
     @property
     def worth_using(self) -> bool:
-        """Whether some candidate clearly beats one label for all pixels, in precision and mIoU."""
-        return any(c.beats_constant for c in self.candidates)
+        """Whether the labels tell something, and more than the user's own model knows."""
+        return any(c.useful for c in self.candidates) and (self.own is None or self.own.gain > 0)
 
     @property
     def verdict(self) -> str:
@@ -140,8 +189,8 @@ class Choice:
         lines = [self._proposal()] if self.worth_using else [self._warning(), self._proposal()]
         if not self.fulfilled:
             lines.append(self._unfulfilled())
-        lines += [self._without_threshold(), self._against_raw()]
-        lines += [self._more_of_the_objects(), self._how_sure()]
+        lines += [self._without_threshold(), self._against_own(), self._against_raw()]
+        lines += [*self.remarks, self._how_sure()]
         return "\n".join(line for line in lines if line)
 
     def to_json(self) -> str:
@@ -160,6 +209,8 @@ class Choice:
             "background": self.background,
             "n_images": self.n_images,
             "folds": self.folds,
+            "own": None if self.own is None else _plain(self.own),
+            "remarks": list(self.remarks),
             "candidates": [_plain(candidate) for candidate in self.candidates],
             "calibration": calibration,
         }
@@ -169,22 +220,21 @@ class Choice:
         return f"Choice({self.verdict})"
 
     @property
-    def _by_miou(self) -> bool:
-        """Whether nothing was asked for but the highest mIoU."""
+    def _by_information(self) -> bool:
+        """Whether nothing was asked for but the most information."""
         return self.want_precision is None and self.want_kept is None and self.want_recall is None
 
     def _proposal(self) -> str:
         best = self.proposed
-        what = (
-            "no filter, the most probable class of every pixel"
-            if best.alpha is None
-            else f"rule {best.rule} at alpha {best.alpha:g} (q-hat {best.qhat:.6g})"
-        )
+        qhat = "" if best.alpha is None else f" (q-hat {best.qhat:.6g})"
+        if best.thresholds == "class-conditional":
+            qhat = ""
         start = "Proposed" if self.worth_using else "The best of the grid"
         return (
-            f"{start}: {what}. On images that did not calibrate it, "
+            f"{start}: {best.name}{qhat}. On images that did not calibrate it, "
             f"{_share(best.precision, best.precision_se)} of the kept labels are right, "
-            f"{_share(best.kept, best.kept_se)} of the pixels keep one, {self._objects()}and mIoU "
+            f"{_share(best.kept, best.kept_se)} of the pixels keep one, {self._objects()}they tell "
+            f"{_share(best.information, best.information_se)} of what there is to know, and mIoU "
             f"is {100 * best.miou:.1f} ± {100 * best.miou_se:.1f}."
         )
 
@@ -196,19 +246,24 @@ class Choice:
         return f"{_share(best.recall, best.recall_se)} of the objects' pixels get the right label, "
 
     def _warning(self) -> str:
-        baseline = self.constant
+        if self.own is not None and any(c.useful for c in self.candidates):
+            return (
+                f"This annotator is not worth using here: its best labels tell "
+                f"{100 * self.proposed.information:.1f} % of what there is to know, and those of "
+                f"your own model {100 * self.own.information:.1f} %. Train on the labels alone."
+            )
         return (
-            f"This annotator is not worth using as it is. No alpha and no rule gives labels that "
-            f"clearly beat class {baseline.label} for every pixel, which is right on "
-            f"{100 * baseline.precision:.1f} % with mIoU {100 * baseline.miou:.1f}: by more than "
-            f"{CLEARLY:g} standard errors in precision and in mIoU. Train on the labels alone, or "
-            f"look first at the class order, the prompts and how background is formed."
+            f"This annotator is not worth using as it is. No way to make labels tells anything by "
+            f"more than {CLEARLY:g} standard errors and gives more of the objects' pixels a right "
+            f"label than a wrong one. Train on the labels alone, or look first at the class order, "
+            f"the prompts and how background is formed."
         )
 
     def _without_threshold(self) -> str:
         """What to say where no alpha gives a threshold that ``filter`` takes."""
-        loosest = max(self.candidates[:-1], key=lambda candidate: candidate.alpha or 0.0)
-        if loosest.usable or math.isinf(loosest.qhat):
+        pooled = [c for c in self.candidates[:-1] if c.thresholds == "pixel"]
+        loosest = max(pooled, key=lambda candidate: candidate.alpha or 0.0)
+        if any(c.usable for c in self.candidates[:-1]) or math.isinf(loosest.qhat):
             return ""
         return (
             f"No calibrated rule can be used: the annotator scores the true class 0 on more than "
@@ -227,56 +282,54 @@ class Choice:
             wanted = f"a precision of {100 * (self.want_precision or 0):g} %"
         return f"Nothing in the grid reaches {wanted} with a standard error to spare."
 
+    def _against_own(self) -> str:
+        """Whether it is known that the labels say more than labels alone teach."""
+        if self.own is None:
+            return (
+                "Not compared with a model that learns from your labels alone, which may know as "
+                "much already: pass its scores (own, or --own-maps), see docs/choosing.md."
+            )
+        clear = self.own.gain > CLEARLY * self.own.gain_se
+        remark = "" if clear else ", which these images cannot tell from none"
+        return (
+            f"Against the labels of your own model, which tell {100 * self.own.information:.1f} %: "
+            f"{100 * self.own.gain:+.1f} ± {100 * self.own.gain_se:.1f} points{remark}."
+        )
+
     def _against_raw(self) -> str:
         raw = self.raw
         if self.proposed is raw:
             return ""
-        difference = f"{100 * raw.behind:+.1f} ± {100 * raw.behind_se:.1f} points of mIoU"
+        difference = f"{100 * raw.behind:+.1f} ± {100 * raw.behind_se:.1f} points"
         clear = abs(raw.behind) > CLEARLY * raw.behind_se
         remark = "" if clear else ", which these images cannot tell from none"
         return (
-            f"Against no filter (precision {_share(raw.precision, raw.precision_se)}, mIoU "
-            f"{100 * raw.miou:.1f}): {difference}{remark}."
-        )
-
-    def _more_of_the_objects(self) -> str:
-        """Where students may learn more than from the highest mIoU: a heuristic, not a proposal.
-
-        mIoU of labels counts too much and too little foreground alike, and the students of
-        docs/study.md forgave too much more readily. So the highest recall is pointed out among
-        candidates that clearly have more than the proposal and cost at most 5 points of mIoU.
-        """
-        more = [
-            c
-            for c in self.candidates
-            if c.beats_constant
-            and c.behind <= _PRICE
-            and c.recall_gain > CLEARLY * c.recall_gain_se
-        ]
-        if not more or not self._by_miou:
-            return ""
-        most = max(more, key=lambda c: (c.recall, c.miou))
-        what = "No filter" if most.alpha is None else f"Rule {most.rule} at alpha {most.alpha:g}"
-        return (
-            f"{what} labels more of the objects: {_share(most.recall, most.recall_se)} of their "
-            f"pixels get the right label, {100 * most.recall_gain:+.1f} ± "
-            f"{100 * most.recall_gain_se:.1f} points, for a mIoU of {100 * most.miou:.1f}. "
-            f"Students may learn more from it, see docs/study.md."
+            f"Against no filter (precision {_share(raw.precision, raw.precision_se)}), which tells "
+            f"{100 * raw.information:.1f} %: {difference}{remark}."
         )
 
     def _how_sure(self) -> str:
-        alphas = [c.alpha for c in self.candidates if c.rule == self.rule and c.as_good and c.alpha]
-        others = self._by_miou and any(alpha != self.alpha for alpha in alphas)
+        same = [c for c in self.candidates if self._like_proposed(c) and c.as_good]
+        alphas = [c.alpha for c in same if c.alpha]
+        others = self._by_information and any(alpha != self.alpha for alpha in alphas)
         span = (
-            f"By mIoU, alpha {min(alphas):g} to {max(alphas):g} with this rule cannot be told from "
-            f"the proposal. "
+            f"By information, alpha {min(alphas):g} to {max(alphas):g} in the same way cannot be "
+            f"told from the proposal. "
             if others
             else ""
         )
         return (
-            f"{span}These are estimates from {self.n_images} images, not promises, and the mIoU of "
-            f"the best of a grid mostly comes out too high; a promise on precision is what "
+            f"{span}These are estimates from {self.n_images} images, not promises, and the best of "
+            f"a grid mostly comes out too good; a promise on precision is what "
             f"calibrate_precision gives."
+        )
+
+    def _like_proposed(self, candidate: Candidate) -> bool:
+        best = self.proposed
+        return (candidate.rule, candidate.thresholds, candidate.background) == (
+            best.rule,
+            best.thresholds,
+            best.background,
         )
 
 
@@ -287,7 +340,7 @@ def _share(value: float, error: float) -> str:
     return f"{100 * value:.1f} ± {spread} %"
 
 
-def _plain(value: Candidate | Constant) -> dict[str, Any]:
+def _plain(value: Candidate | Constant | OwnLabels) -> dict[str, Any]:
     return {name: _number(item) for name, item in asdict(value).items()}
 
 

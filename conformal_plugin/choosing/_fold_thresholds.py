@@ -1,4 +1,4 @@
-"""The first reading: each fold's threshold, calibrated on the images of all other folds."""
+"""The first reading: each fold's thresholds, calibrated on the images of all other folds."""
 
 from __future__ import annotations
 
@@ -9,28 +9,46 @@ from typing import Any
 import numpy as np
 
 from conformal_plugin.calibration import conformal_rank
-from conformal_plugin.scores import ScoreGrid, TrueScores
+from conformal_plugin.scores import ScoreGrid, TrueScores, as_tensor
 
 __all__ = ["FoldScores"]
 
+Array = np.ndarray[Any, Any]
+
 
 class FoldScores:
-    """The true classes' scores of every fold, counted by code.
+    """The true classes' scores of every fold, counted by code, and by class and code.
+
+    The counts by class are kept for the codes that occur: an image holds few classes.
 
     Args:
         grid: of the maps' dtype.
         folds: number of folds.
+        num_classes: K.
     """
 
-    def __init__(self, grid: ScoreGrid, folds: int) -> None:
+    def __init__(self, grid: ScoreGrid, folds: int, num_classes: int) -> None:
         self._grid = grid
         self._counts = np.zeros((folds, grid.size), dtype=np.int64)
+        self._by_class: list[tuple[Array, Array]] = [_nothing() for _ in range(folds)]
+        self._images = np.zeros((folds, num_classes), dtype=np.int64)
 
     def add(self, fold: int, true: TrueScores) -> None:
         """Count one image."""
         self._counts[fold] += self._grid.histogram(true.patterns)
+        self._images[fold] += true.pixels > 0
+        classes, patterns = as_tensor(true.classes).cpu(), as_tensor(true.patterns).cpu()
+        kept = classes < self._images.shape[1]
+        codes = self._grid.codes_of(patterns[kept]).numpy().astype(np.int64)
+        keys = classes[kept].numpy().astype(np.int64) * self._grid.size + codes
+        before, counted = self._by_class[fold]
+        found, number = np.unique(np.concatenate([before, keys]), return_inverse=True)
+        weights = np.concatenate([counted, np.ones(len(keys), dtype=np.int64)])
+        totals = np.zeros(len(found), dtype=np.int64)
+        np.add.at(totals, number, weights)
+        self._by_class[fold] = found, totals
 
-    def qhats(self, alphas: Sequence[float]) -> np.ndarray[Any, Any]:
+    def qhats(self, alphas: Sequence[float]) -> Array:
         """What each fold is labelled with, float64 ``(folds, alphas)``: q-hat of the other folds.
 
         Infinite where the rank exceeds the pixels. For float32 and float64 scores rounded up by at
@@ -39,7 +57,33 @@ class FoldScores:
         total = self._counts.sum(axis=0)
         return np.array([self._qhats(total - own, alphas) for own in self._counts])
 
-    def _qhats(self, counts: np.ndarray[Any, Any], alphas: Sequence[float]) -> list[float]:
+    def class_qhats(self, alphas: Sequence[float], min_images: int) -> Array:
+        """The same with a threshold per class, float64 ``(folds, alphas, K)``.
+
+        As :class:`conformal_plugin.ClassConditionalCalibrator` pools: classes that fewer than
+        ``min_images`` images of the other folds hold, or whose threshold would be 1, have that of
+        all classes.
+        """
+        folds, num_classes = self._images.shape
+        shape = (num_classes, self._grid.size)
+        total = np.zeros(num_classes * self._grid.size, dtype=np.int64)
+        for keys, counts in self._by_class:
+            total[keys] += counts
+        of_all = np.array([self._qhats(row, alphas) for row in total.reshape(shape)]).T
+        pooled = self.qhats(alphas)
+        qhats = np.empty((folds, len(alphas), num_classes))
+        for fold, (keys, counts) in enumerate(self._by_class):
+            own = of_all.copy()
+            for c in np.unique(keys // self._grid.size):
+                rest = total.reshape(shape)[c].copy()
+                mine = keys // self._grid.size == c
+                rest[keys[mine] % self._grid.size] -= counts[mine]
+                own[:, c] = self._qhats(rest, alphas)
+            few = self._images.sum(axis=0) - self._images[fold] < min_images
+            qhats[fold] = np.where(few | (own >= 1.0), pooled[fold][:, None], own)
+        return qhats
+
+    def _qhats(self, counts: Array, alphas: Sequence[float]) -> list[float]:
         from_top = np.cumsum(counts[::-1])
         pixels = int(from_top[-1])
         ranks = [conformal_rank(pixels, alpha) for alpha in alphas]
@@ -48,3 +92,7 @@ class FoldScores:
             1.0 - self._grid.lower_edge(int(code)) if rank <= pixels else math.inf
             for rank, code in zip(ranks, codes)
         ]
+
+
+def _nothing() -> tuple[Array, Array]:
+    return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)

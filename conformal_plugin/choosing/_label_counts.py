@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from conformal_plugin.labelling import score_of, unfiltered_labels
+from conformal_plugin.choosing._ways import Family, Grid
+from conformal_plugin.labelling import label_maps, least_scores, score_of, unfiltered_labels
 from conformal_plugin.scores import (
     LabelledScores,
     ScoreGrid,
@@ -21,33 +22,72 @@ from conformal_plugin.scores import (
     ordered,
 )
 
-__all__ = ["count_labels"]
+__all__ = ["LabelCounts", "count_labels"]
 
 _Change = tuple[Tensor, Tensor, "Tensor | None"]
 """A label map and, per pixel, the places where that label comes and where it goes, if it does."""
+
+_Array = np.ndarray[Any, Any]
+
+
+class LabelCounts:
+    """Pixels by candidate, true class and label, ignored and dropped ones left out.
+
+    Kept for the combinations that occur: an image holds few classes.
+
+    Args:
+        shape: candidates, K, K.
+        keys: the combinations as indices into the flattened shape, ascending, each once.
+        counts: the pixels of each.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], keys: _Array, counts: _Array) -> None:
+        self.shape = shape
+        self.keys = keys
+        self.counts = counts
+
+    @classmethod
+    def of(cls, confusion: _Array) -> LabelCounts:
+        """From the whole table, int64 ``(candidates, K, K)``."""
+        keys = np.flatnonzero(confusion)
+        return cls(confusion.shape, keys, confusion.ravel()[keys])
+
+    def __add__(self, other: LabelCounts) -> LabelCounts:
+        keys, places = np.unique(np.concatenate([self.keys, other.keys]), return_inverse=True)
+        counts = np.zeros(len(keys), dtype=np.int64)
+        np.add.at(counts, places, np.concatenate([self.counts, other.counts]))
+        return LabelCounts(self.shape, keys, counts)
+
+    @property
+    def confusion(self) -> _Array:
+        """The whole table, int64 ``(candidates, K, K)``."""
+        table = np.zeros(self.shape, dtype=np.int64)
+        table.ravel()[self.keys] = self.counts
+        return table
 
 
 def count_labels(
     item: LabelledScores,
     qhats: Sequence[float],
+    by_class: _Array | None = None,
     *,
-    rules: Sequence[str],
-    background: int,
+    ways: Grid,
     ignore_index: int,
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Count an image's labels at each threshold and last at the raw annotator's (argmax).
+) -> LabelCounts:
+    """Count an image's labels in every way, last the raw annotator's (argmax).
 
-    A pixel's label changes at most twice as the threshold grows, so the places where it changes
-    are counted, and sums over them give every threshold.
+    With one threshold for all classes a pixel's label changes at most twice as that grows, so the
+    places where it changes are counted, and sums over them give every threshold.
 
     Args:
         item: scores ``(K, H, W)`` and labels.
         qhats: thresholds for all classes, ascending; infinite ones put every class in every set.
-        rules, background, ignore_index: as in :func:`conformal_plugin.filter`.
+        by_class: thresholds ``(class_alphas, K)``; None where no way has one per class.
+        ways: what to count.
+        ignore_index: as in :func:`conformal_plugin.filter`.
 
     Returns:
-        Labels by class and those of them that are right, int64 ``(rules x thresholds + 1, K)``
-        each, over pixels that are not ignored.
+        ``ways.size`` candidates.
 
     Raises:
         ScoreError, LabelError: bad scores or labels.
@@ -56,14 +96,33 @@ def count_labels(
     grid = grid_of(scores)
     check_range(extremes(scores), scores, grid)
     truth = class_indices(item, ignore_index)
+    num_classes = scores.shape[0]
     bounds = _bounds(qhats, scores, grid)
-    best = unfiltered_labels(scores, "most-probable", background)
-    changes = [_changes(rule, scores, best, bounds, background) for rule in rules]
-    parts = [_curves(change, truth, scores.shape[0], len(bounds)) for change in changes]
-    raw: Iterator[_Change] = iter([(best, torch.zeros_like(best, dtype=torch.int32), None)])
-    parts.append(_curves(raw, truth, scores.shape[0], 1))
-    labelled, right = (np.concatenate(part) for part in zip(*parts))
-    return labelled, right
+    best = unfiltered_labels(scores, "most-probable", 0)
+    changes = [_changes(family, scores, best, bounds) for family in ways.pooled]
+    parts = [_curves(change, truth, num_classes, len(bounds)) for change in changes]
+    if by_class is not None:
+        for family in ways.by_class:
+            for thresholds in by_class:
+                least = least_scores(thresholds, grid, num_classes)
+                maps = label_maps(
+                    scores.unsqueeze(0),
+                    least,
+                    rule=family.rule,
+                    background=family.background or 0,
+                    ignore_index=num_classes,
+                )
+                parts.append(_count(maps[0], truth, num_classes))
+    parts.append(_count(best, truth, num_classes))
+    return LabelCounts.of(np.concatenate(parts))
+
+
+def _count(labels: Tensor, truth: Tensor, num_classes: int) -> _Array:
+    """Of one label map, in which dropped pixels are ``num_classes``, ``(1, K, K)``."""
+    size = num_classes + 1
+    pairs = torch.bincount((truth * size + labels.to(truth.dtype)).flatten(), minlength=size**2)
+    table: _Array = pairs.reshape(1, size, size)[:, :num_classes, :num_classes].cpu().numpy()
+    return table
 
 
 def _bounds(qhats: Sequence[float], scores: Tensor, grid: ScoreGrid) -> Tensor:
@@ -74,10 +133,10 @@ def _bounds(qhats: Sequence[float], scores: Tensor, grid: ScoreGrid) -> Tensor:
     return torch.tensor(values, dtype=dtype, device=scores.device)
 
 
-def _changes(
-    rule: str, scores: Tensor, best: Tensor, bounds: Tensor, background: int
-) -> Iterator[_Change]:
+def _changes(family: Family, scores: Tensor, best: Tensor, bounds: Tensor) -> Iterator[_Change]:
+    rule = family.rule
     if rule == "foreground-first":
+        background = family.background or 0
         foreground = unfiltered_labels(scores, rule, background)
         comes = _entry(score_of(scores, foreground), bounds)
         alone = _entry(scores[background], bounds)
@@ -98,21 +157,17 @@ def _entry(scores: Tensor, bounds: Tensor) -> Tensor:
     return len(bounds) - torch.bucketize(values, bounds, right=True, out_int32=True)
 
 
-def _curves(
-    changes: Iterator[_Change], truth: Tensor, num_classes: int, thresholds: int
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Labels by class and right ones at each threshold, int64 ``(thresholds, K)`` each."""
-    shape = (thresholds + 1, num_classes, 2)
-    ignored = truth == num_classes
-    total = torch.zeros(shape, dtype=torch.int64, device=truth.device)
+def _curves(changes: Iterator[_Change], truth: Tensor, num_classes: int, thresholds: int) -> _Array:
+    """Pixels at each threshold, int64 ``(thresholds, K, K)``."""
+    shape = (thresholds + 1, num_classes + 1, num_classes)
+    total = truth.new_zeros(shape)
     for labels, comes, goes in changes:
-        kind = 2 * labels.to(torch.int32) + (labels == truth)
+        kind = truth * num_classes + labels
         for place, sign in ((comes, 1), (goes, -1)):
             if place is None:
                 continue
-            # Beyond the last threshold nothing is read off.
-            counted = place.masked_fill(ignored, thresholds)
-            keys = (2 * num_classes * counted).add_(kind).flatten()
+            keys = (place.to(torch.int64) * (num_classes * (num_classes + 1))).add_(kind).flatten()
             total += sign * torch.bincount(keys, minlength=total.numel()).reshape(shape)
-    wrong, right = total.cumsum(dim=0)[:thresholds].cpu().numpy().transpose(2, 0, 1)
-    return wrong + right, right
+    # Beyond the last threshold nothing is read off, and the last true class stands for ignored.
+    curves: _Array = total.cumsum(dim=0)[:thresholds, :num_classes].cpu().numpy()
+    return curves

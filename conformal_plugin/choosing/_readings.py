@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from conformal_plugin.calibration import Calibrator
+from conformal_plugin.calibration import ScoreCounter
 from conformal_plugin.choosing._fold_thresholds import FoldScores
-from conformal_plugin.choosing._label_counts import count_labels
+from conformal_plugin.choosing._label_counts import LabelCounts, count_labels
+from conformal_plugin.choosing._ways import MIN_IMAGES, Grid
 from conformal_plugin.errors import (
     EmptyCalibrationError,
     InputTypeError,
@@ -28,7 +30,29 @@ from conformal_plugin.scores import (
     rereadable,
 )
 
-__all__ = ["Images", "read_labels", "read_thresholds"]
+__all__ = [
+    "FoldThresholds",
+    "Images",
+    "counts_by_fold",
+    "read_labels",
+    "read_thresholds",
+    "same_pixels",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class FoldThresholds:
+    """What each fold is labelled with, and what it holds.
+
+    Attributes:
+        pooled: float64 ``(folds, alphas)``, one q-hat for all classes.
+        by_class: float64 ``(folds, class_alphas, K)``.
+        true: int64 ``(folds, K)``, pixels by true class.
+    """
+
+    pooled: np.ndarray[Any, Any]
+    by_class: np.ndarray[Any, Any]
+    true: np.ndarray[Any, Any]
 
 
 class Images:
@@ -47,6 +71,10 @@ class Images:
         self.ids = ids if single else list(ids)  # type: ignore[arg-type]
         self.ignore_index = ignore
 
+    def with_scores(self, scores: Any) -> Images:
+        """The same images and labels with other scores."""
+        return Images(scores, self._labels, self.ids, self.ignore_index)
+
     def __iter__(self) -> Iterator[LabelledScores]:
         for item in SeenIds().first_of_each(self._scores, self._labels, self.ids):
             if item.points:
@@ -59,22 +87,23 @@ class Images:
 
 def read_thresholds(
     images: Images,
-    calibrator: Calibrator,
-    alphas: Sequence[float],
+    calibrators: Iterable[ScoreCounter],
+    grid_of_ways: Callable[[int], Grid],
     folds: int,
-    check: Callable[[int], None],
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """q-hat for each fold ``(folds, alphas)`` and its pixels by true class ``(folds, K)``.
+) -> FoldThresholds:
+    """Each fold's thresholds, from all others; only as many folds as there are images.
 
-    Only as many folds as there are images. ``calibrator`` counts all images on the way. ``check``
-    is called with K before anything is read.
+    ``calibrators`` count all images on the way. ``grid_of_ways`` is called with K before anything
+    is read.
     """
     fold_scores: FoldScores | None = None
     true_pixels: list[np.ndarray[Any, Any]] = []
+    ways: Grid | None = None
 
     def checked() -> Iterator[LabelledScores]:
+        nonlocal ways
         for item in images:
-            check(item.scores.shape[0])
+            ways = ways or grid_of_ways(item.scores.shape[0])
             yield item
 
     def read(item: LabelledScores) -> Any:
@@ -86,18 +115,19 @@ def read_thresholds(
     for item, result in in_parallel(read, checked(), here=elsewhere):
         with item.named():
             grid, true = result()
-            calibrator.update(*item.arrays)
+            for calibrator in calibrators:
+                calibrator.update(*item.arrays)
         if not true.pixels.any():
             continue
         fold = counted % folds
         if fold_scores is None:
-            fold_scores = FoldScores(grid, folds)
+            fold_scores = FoldScores(grid, folds, len(true.pixels))
         fold_scores.add(fold, true)
         if counted < folds:
             true_pixels.append(np.zeros_like(true.pixels))
         true_pixels[fold] += true.pixels
         counted += 1
-    if fold_scores is None:
+    if fold_scores is None or ways is None:
         raise EmptyCalibrationError(
             f"no image holds a labelled pixel: every label is {images.ignore_index} or nothing was "
             f"passed; check ignore_index and that the label files are not blank"
@@ -106,24 +136,44 @@ def read_thresholds(
         raise TooFewImagesError(
             "choose judges each image by the others, and there is one alone; label more images"
         )
-    return fold_scores.qhats(alphas)[: len(true_pixels)], np.stack(true_pixels)
+    used = len(true_pixels)
+    return FoldThresholds(
+        fold_scores.qhats(ways.alphas)[:used],
+        fold_scores.class_qhats(ways.class_alphas, MIN_IMAGES)[:used],
+        np.stack(true_pixels),
+    )
 
 
-def read_labels(
-    images: Images,
-    qhats: np.ndarray[Any, Any],
-    true: np.ndarray[Any, Any],
-    options: dict[str, Any],
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Labels and right ones of every candidate by fold, ``(folds, candidates, K)`` each.
-
-    ``true`` is what the first reading counted, pixels by fold and true class ``(folds, K)``.
+def read_labels(images: Images, thresholds: FoldThresholds, ways: Grid) -> list[LabelCounts]:
+    """What every candidate labels, by fold.
 
     Raises:
-        OptionError: this reading counts others.
+        OptionError: this reading counts others than the first.
     """
-    folds = len(qhats)
-    sums: list[list[np.ndarray[Any, Any]]] = []
+
+    def count(fold: int, item: LabelledScores) -> LabelCounts:
+        return count_labels(
+            item,
+            thresholds.pooled[fold].tolist(),
+            thresholds.by_class[fold],
+            ways=ways,
+            ignore_index=images.ignore_index,
+        )
+
+    found = counts_by_fold(images, count, len(thresholds.true))
+    if same_pixels(found, thresholds.true):
+        return found
+    raise OptionError(
+        "the second reading found other images than the first: pass data that is the same each "
+        "time it is read, without random augmentation"
+    )
+
+
+def counts_by_fold(
+    images: Images, count: Callable[[int, LabelledScores], LabelCounts], folds: int
+) -> list[LabelCounts]:
+    """What ``count`` says of each fold's images; fewer folds where there are fewer images."""
+    sums: list[LabelCounts] = []
 
     def labelled() -> Iterator[tuple[int, LabelledScores]]:
         counted = 0
@@ -132,23 +182,21 @@ def read_labels(
                 yield counted % folds, item
                 counted += 1
 
-    def count(pair: tuple[int, LabelledScores]) -> Any:
-        fold, item = pair
-        return count_labels(item, qhats[fold].tolist(), **options)
-
-    counts = in_parallel(count, labelled(), here=lambda pair: elsewhere(pair[1]))
+    counts = in_parallel(
+        lambda pair: count(*pair), labelled(), here=lambda pair: elsewhere(pair[1])
+    )
     for (fold, item), result in counts:
         with item.named():
-            both = list(result())
+            counted = result()
         if fold < len(sums):
-            sums[fold] = [total + part for total, part in zip(sums[fold], both)]
+            sums[fold] = sums[fold] + counted
         else:
-            sums.append(both)
-    if len(sums) == folds:
-        labels, right = (np.stack(parts) for parts in zip(*sums))
-        if np.array_equal(labels[:, -1].sum(axis=1), true.sum(axis=1)):  # argmax drops nothing
-            return labels, right
-    raise OptionError(
-        "the second reading found other images than the first: pass data that is the same each "
-        "time it is read, without random augmentation"
+            sums.append(counted)
+    return sums
+
+
+def same_pixels(counts: Sequence[LabelCounts], true: np.ndarray[Any, Any]) -> bool:
+    """Whether the last candidate, which drops nothing, has the true pixels of each fold."""
+    return len(counts) == len(true) and all(
+        np.array_equal(one.confusion[-1].sum(axis=1), pixels) for one, pixels in zip(counts, true)
     )

@@ -16,17 +16,17 @@ __all__ = ["Wish"]
 
 @dataclass(frozen=True)
 class Wish:
-    """A wanted precision, kept share or recall, or none: then the highest mIoU.
+    """A wanted precision, kept share or recall, or none: then the most information.
 
     A share counts as reached where its estimate, less one standard error, reaches it.
 
     Attributes:
         precision: share of the kept labels that must be right; of the candidates that reach it the
-            one of highest mIoU is best.
+            one of most information is best.
         kept: share of the pixels that must get a label; of the candidates that reach it the one of
             highest precision is best.
         recall: share of the objects' pixels that must get the right label; of the candidates that
-            reach it the one of highest mIoU is best.
+            reach it the one of most information is best.
 
     Raises:
         OptionError: more than one, or a share outside (0, 1].
@@ -64,18 +64,18 @@ class Wish:
 
         Where none does, the one that comes nearest. The first of equals.
         """
-        miou = counts.miou[0][rows]
+        information = counts.information[0][rows]
         if self.asked is None:
-            return int(rows[_first_highest(miou)]), True
+            return int(rows[_first_highest(information)]), True
         name, share = self.asked
         value, without = getattr(counts, name)
         sure = np.nan_to_num((value - jackknife(without))[rows], nan=-1.0)
         reached = sure >= share
         if not reached.any():
             return int(rows[_first_highest(sure)]), False
-        goal = counts.precision[0][rows] if name == "kept" else miou
-        return int(rows[_first_highest(np.where(reached, goal, -1.0))]), True
+        goal = counts.precision[0][rows] if name == "kept" else information
+        return int(rows[_first_highest(np.where(reached, goal, -np.inf))]), True
 
 
 def _first_highest(values: np.ndarray[Any, Any]) -> int:
-    return int(np.nan_to_num(values, nan=-1.0).argmax())
+    return int(np.nan_to_num(values, nan=-np.inf).argmax())

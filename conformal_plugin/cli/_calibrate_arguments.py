@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from conformal_plugin._choices import FEW, GUARANTEES, OF, RULES, TESTS, WEIGHTINGS
+from conformal_plugin._choices import FEW, GUARANTEES, OF, PRESETS, RULES, TESTS, WEIGHTINGS
 from conformal_plugin.cli._shared_arguments import (
     add_ignore_index,
     add_labels,
     add_maps,
     add_output,
+    add_own_maps,
     add_resize,
+    class_or_none,
 )
 
 __all__ = ["DESCRIPTION", "EXAMPLES", "SUMMARY", "add_options"]
@@ -19,9 +21,9 @@ __all__ = ["DESCRIPTION", "EXAMPLES", "SUMMARY", "add_options"]
 SUMMARY = "find q-hat on labelled images"
 
 DESCRIPTION = """\
-Find the threshold q-hat on labelled images, for the promise that --guarantee names. Killed or
-interrupted, the same command goes on where it stopped, from OUTPUT.partial.npz, which is removed at
-the end.
+Find the thresholds on labelled images: those that the images support where nothing is asked for,
+or those of the promise that --guarantee names. Killed or interrupted, the same command goes on
+where it stopped, from OUTPUT.partial.npz, which is removed at the end.
 
 Started as `torchrun --nproc-per-node N --no-python conformal-plugin calibrate ...`, N processes
 share the images, and write and print what one would.
@@ -29,7 +31,11 @@ share the images, and write and print what one would.
 
 EXAMPLES = """\
 examples:
+  # what the labelled images support: thresholds, alpha and rule, or a word against the annotator
   conformal-plugin calibrate --maps probs --labels labels --ids labelled.txt -o calibration.json
+  # as the paper does, whatever the images say
+  conformal-plugin calibrate --maps probs --labels labels --ids labelled.txt --preset paper \\
+      -o calibration.json
   # several levels in one reading: calibration-0.05.json, calibration-0.1.json, ...
   conformal-plugin calibrate --maps probs --labels labels --ids labelled.txt \\
       --alpha 0.05 0.1 0.2 -o calibration.json
@@ -52,7 +58,28 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_resize(parser, "label")
     add_ignore_index(parser, "255")
     add_output(parser)
+    _add_decision(parser)
     _add_guarantee(parser)
+
+
+def _add_decision(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "decision",
+        "without --preset and without any option of the guarantee, thresholds, rule and alpha are "
+        "those that the labelled images support, as `choose` proposes them, and where they speak "
+        "against the annotator nothing is written; docs/choosing.md",
+    )
+    group.add_argument(
+        "--preset", choices=PRESETS, help="paper: alpha 0.05 with foreground-first, as ConformalSAM"
+    )
+    group.add_argument(
+        "--classes",
+        type=int,
+        nargs="+",
+        metavar="CLASS",
+        help="decide by these (default: all that occur; leave out classes too rare to measure)",
+    )
+    add_own_maps(group)
 
 
 def _add_guarantee(parser: argparse.ArgumentParser) -> None:
@@ -62,8 +89,8 @@ def _add_guarantee(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--guarantee",
         choices=GUARANTEES,
-        default=GUARANTEES[0],
-        help="pixel: the paper's pooled pixels, heuristic for images (default); image-level: "
+        help="pixel: the paper's pooled pixels, heuristic for images (default where --alpha or "
+        "--rule is given); image-level: "
         "expected coverage of a new image, exact; image-wise: coverage of most single images, "
         "exact; class-conditional (heuristic) and class-conditional-image-level (exact): the same "
         "per class; clustered: per group of classes, exact; precision: the share of wrong labels "
@@ -74,7 +101,8 @@ def _add_guarantee(parser: argparse.ArgumentParser) -> None:
         type=float,
         nargs="+",
         help="share of pixels whose true class may be missing from the prediction set "
-        "(default: 0.05); several give one file each. All but precision",
+        "(default where --guarantee or --rule is given: 0.05); several give one file each. All but "
+        "precision",
     )
     group.add_argument(
         "--tau",
@@ -144,11 +172,12 @@ def _add_guarantee(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--rule",
         choices=RULES,
-        help=f"precision: how labels will be picked (default: {RULES[0]}); filter then holds to it",
+        help="how labels will be picked, written into the calibration: filter then holds to it "
+        f"(default of precision: {RULES[0]}; of the others none, and filter takes {RULES[0]})",
     )
     group.add_argument(
         "--background",
-        type=int,
+        type=class_or_none,
         metavar="CLASS",
-        help="precision: background class (default: 0)",
+        help="background class, written with the rule; none where no class is one (default: 0)",
     )

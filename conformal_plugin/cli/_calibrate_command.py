@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 
 from conformal_plugin._atomic import sweep
+from conformal_plugin._choices import RULES
 from conformal_plugin.calibration import Calibration, cluster_classes
+from conformal_plugin.choosing import ENOUGH, signs_of
 from conformal_plugin.cli._checkpoint import Checkpoint
+from conformal_plugin.cli._decision import Decision, decided
 from conformal_plugin.cli._guarantee import Task, chosen
 from conformal_plugin.cli._inputs import (
     find_labels,
@@ -33,6 +36,7 @@ from conformal_plugin.cli._sharding import Ranks, sharing
 from conformal_plugin.errors import ConformalError, OptionError, SourceFileError
 from conformal_plugin.evaluation import LabelDoubts
 from conformal_plugin.files import FileState, IdList, LazySequence, ScoreMap, Taken, checksum
+from conformal_plugin.scores import labelled_images
 
 __all__ = ["run"]
 
@@ -43,7 +47,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise OptionError(f"--output {arguments.output} is a folder; name the file to write")
     with sharing() as ranks:
         arguments.quiet = arguments.quiet or ranks.number > 0
-        calibration = ranks.together(lambda: _Calibrating(arguments, ranks))
+        decision = decided(arguments, ranks)
+        calibration = ranks.together(lambda: _Calibrating(arguments, ranks, decision))
         counted = ranks.together(calibration.counted).all_reduce()
         # float32 and float64 maps are read again for the exact threshold; a kill then costs only
         # that.
@@ -58,8 +63,11 @@ def run(arguments: argparse.Namespace) -> None:
 class _Calibrating:
     """All that a calibration needs, checked; it counts this rank's share of the images."""
 
-    def __init__(self, arguments: argparse.Namespace, ranks: Ranks) -> None:
+    def __init__(
+        self, arguments: argparse.Namespace, ranks: Ranks, decision: Decision | None
+    ) -> None:
         self._arguments = arguments
+        self._decision = decision
         ids = listed_ids(arguments)
         self._mine = _Images(arguments, ids.take(ranks.share(range(len(ids)))))
         self._label_map = label_map_of(arguments)
@@ -135,7 +143,21 @@ class _Calibrating:
                     f"changed since, or are damaged; it is replaced"
                 )
             read.save(calibration, path)
-        _report(self._arguments, task, outputs, calibrations)
+        if self._decision is None:  # which has looked at the labels
+            self._remark(calibrations)
+        _report(self._arguments, task, outputs, calibrations, self._decision)
+
+    def _remark(self, calibrations: Sequence[Calibration]) -> None:
+        """Warn of what the thresholds do to the labels of this rank's first images."""
+        maps = self._mine.maps[:ENOUGH].then(value_of)
+        labels = self._mine.labels[:ENOUGH].then(value_of)
+        for calibration in calibrations:
+            if calibration.rule is None or not _sets_differ(calibration):
+                continue
+            found = signs_of(labelled_images(maps, labels), calibration)
+            background = calibration.background if calibration.rule == RULES[0] else None
+            for remark in found.remarks(calibration.pixels_per_class, background):
+                warn(f"at {self._task.level_name} {calibration.alpha:g}: {remark}")
 
 
 class _Images:
@@ -247,6 +269,11 @@ def _count(
             checkpoint.save(calibrator)
 
 
+def _sets_differ(calibration: Calibration) -> bool:
+    """Whether the thresholds leave something out; a promise on precision says what it keeps."""
+    return calibration.informative and not calibration.promises_precision
+
+
 def _with_checksum(taken: Taken[Any]) -> tuple[Taken[Any], int]:
     return taken, checksum(taken.value)
 
@@ -263,6 +290,7 @@ def _report(
     task: Task,
     outputs: list[Path],
     calibrations: list[Calibration],
+    decision: Decision | None,
 ) -> None:
     for calibration in calibrations:
         _warn_of_extremes(task, calibration)
@@ -271,8 +299,11 @@ def _report(
             {"file": str(output), **json.loads(calibration.to_json())}
             for output, calibration in zip(outputs, calibrations)
         ]
-        print_json({"calibrations": entries})
+        chosen = {} if decision is None else {"choice": decision.content}
+        print_json({"calibrations": entries, **chosen})
         return
+    if decision is not None:
+        print(f"{decision.verdict}\n")
     first = calibrations[0]
     effective = (
         "" if first.n_effective is None else f" (worth about {first.n_effective:.0f} independent)"
@@ -284,7 +315,10 @@ def _report(
     for output, calibration in zip(outputs, calibrations):
         guarantee = calibration.guarantee
         kind = "exact" if guarantee.exact else "heuristic"
-        print(f"{task.level_name} {calibration.alpha:g}: {_thresholds(calibration)} -> {output}")
+        how = "" if calibration.rule is None else f", rule {calibration.rule}"
+        print(
+            f"{task.level_name} {calibration.alpha:g}: {_thresholds(calibration)}{how} -> {output}"
+        )
         print(f"  {guarantee.name} per {guarantee.unit}, {kind}. {guarantee.statement}")
         if not calibration.promises_precision and np.ndim(calibration.qhat):
             _print_classes(calibration)
@@ -294,7 +328,7 @@ def _thresholds(calibration: Calibration) -> str:
     if not np.ndim(calibration.qhat):
         return f"q-hat {calibration.qhat:.8g}"
     thresholds = np.asarray(calibration.qhat)
-    if calibration.background is not None:
+    if calibration.promises_precision and calibration.background is not None:
         foreground = np.delete(thresholds, calibration.background)[0]
         own = thresholds[calibration.background]
         return f"q-hat {own:.8g} for background, {foreground:.8g} for foreground"

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from conformal_plugin._choices import ALPHAS, RULES
+from conformal_plugin._choices import ALPHAS, CLASS_ALPHAS, RULES
 from conformal_plugin.cli._shared_arguments import (
     add_ignore_index,
     add_labels,
     add_maps,
     add_output,
+    add_own_maps,
     add_resize,
+    class_or_none,
 )
 
 __all__ = ["DESCRIPTION", "EXAMPLES", "SUMMARY", "add_options"]
@@ -19,15 +21,15 @@ __all__ = ["DESCRIPTION", "EXAMPLES", "SUMMARY", "add_options"]
 SUMMARY = "propose alpha and the rule"
 
 DESCRIPTION = """\
-Sweep alpha and the rules on the labelled images and propose one pair. Each image is labelled at the
-threshold that the other images give, so that none is judged by itself; every figure comes with its
-standard error over images. Says so when the annotator is not worth using, and then writes no
-calibration. docs/choosing.md shows how to read the table.
+Sweep thresholds, alphas and rules on the labelled images and propose one way to label. Each image
+is labelled at the thresholds that the other images give, so that none is judged by itself; every
+figure comes with its standard error over images. Says so when the annotator is not worth using, and
+then writes no calibration. docs/choosing.md shows how to read the table.
 """
 
 EXAMPLES = """\
 examples:
-  # the highest mIoU, dropped pixels being misses, over the classes that are not rare
+  # what tells most of the true classes; mIoU over those that are not rare
   conformal-plugin choose --maps probs --labels labels --ids labelled.txt \\
       --classes 0 8 10 12 13 15 17
   # at least 95 % of the kept labels right; the calibration at the proposed alpha for `filter`
@@ -35,7 +37,7 @@ examples:
       --want-precision 0.95 -o choice.json --calibration-out calibration.json
   # at least 80 % of the pixels kept, as precise as that can be
   conformal-plugin choose --maps probs --labels labels --ids labelled.txt --want-kept 0.8
-  # at least 80 % of the objects' pixels labelled right, with the highest mIoU that this allows
+  # at least 80 % of the objects' pixels labelled right, with the most information that this allows
   conformal-plugin choose --maps probs --labels labels --ids labelled.txt --want-recall 0.8
 """
 
@@ -50,7 +52,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--want-precision",
         type=float,
         metavar="SHARE",
-        help="propose the highest mIoU whose precision, less one standard error, is at least this",
+        help="propose the most information whose precision, less one standard error, is at least "
+        "this",
     )
     wish.add_argument(
         "--want-kept",
@@ -63,9 +66,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--want-recall",
         type=float,
         metavar="SHARE",
-        help="propose the highest mIoU whose recall (the share of the objects' pixels with the "
+        help="propose the most information whose recall (the share of the objects' pixels with the "
         "right label), less one standard error, is at least this (default, without a wish: the "
-        "highest mIoU)",
+        "most information)",
     )
     group.add_argument(
         "--classes",
@@ -80,7 +83,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         nargs="+",
         default=list(ALPHAS),
-        help=f"the grid (default: {len(ALPHAS)} values from {ALPHAS[0]:g} to {ALPHAS[-1]:g})",
+        help=f"the grid of one threshold for all classes (default: {len(ALPHAS)} values from "
+        f"{ALPHAS[0]:g} to {ALPHAS[-1]:g})",
+    )
+    group.add_argument(
+        "--class-alpha",
+        type=float,
+        nargs="*",
+        default=list(CLASS_ALPHAS),
+        help="the grid of thresholds per class; none after it leaves these out (default: "
+        f"{' '.join(f'{alpha:g}' for alpha in CLASS_ALPHAS)})",
     )
     group.add_argument(
         "--rule",
@@ -91,12 +103,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--background",
-        type=int,
+        type=class_or_none,
         default=0,
         metavar="CLASS",
-        help="background class of the foreground-first rule, and what is no object in the recall "
-        "(default: 0)",
+        help="background class of the foreground-first rule, and what is no object; none where no "
+        "class is a background (default: 0)",
     )
+    add_own_maps(group)
     group.add_argument(
         "--folds",
         type=int,

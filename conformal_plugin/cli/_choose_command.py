@@ -5,10 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from typing import Any
+
+import numpy as np
 
 from conformal_plugin._atomic import atomic_write_text, sweep
 from conformal_plugin.choosing import Candidate, Choice, choose
-from conformal_plugin.cli._inputs import find_labels, find_maps, listed_ids, maps_and_labels
+from conformal_plugin.cli._inputs import (
+    class_or_none,
+    find_labels,
+    find_maps,
+    listed_ids,
+    maps_and_labels,
+    own_maps,
+)
 from conformal_plugin.cli._label_maps import label_map_of
 from conformal_plugin.cli._outputs import refuse_inputs
 from conformal_plugin.cli._progress import Readings
@@ -46,12 +56,14 @@ def run(arguments: argparse.Namespace) -> None:
         want_kept=arguments.want_kept,
         want_recall=arguments.want_recall,
         alphas=arguments.alpha,
+        class_alphas=arguments.class_alpha,
         rules=arguments.rule,
         classes=arguments.classes,
-        background=arguments.background,
+        background=class_or_none(arguments.background),
         ignore_index=ignore_index,
         folds=arguments.folds,
         ids=ids.ids,
+        own=own_maps(arguments, ids),
     )
     warn_of(doubts.found())
     outputs = [path for path in (arguments.output, arguments.calibration_out) if path is not None]
@@ -80,40 +92,48 @@ def _write_calibration(arguments: argparse.Namespace, choice: Choice) -> None:
         choice.calibration.with_label_map(label_map_of(arguments)).save(path)
 
 
+_MEASURES = ("information", "miou", "precision", "kept", "recall")
+
+
 def _print_table(choice: Choice) -> None:
     classes = " ".join(map(str, choice.classes))
+    kind = "all objects" if choice.background is None else f"all objects but {choice.background}"
     print(
         f"{choice.n_images} images, {choice.folds} folds; in percent, ± one standard error over "
-        f"images;\nmIoU over classes {classes}, dropped pixels as misses; recall: pixels of these "
-        f"classes\nbut the background {choice.background} that get the right label\n"
+        f"images;\nmIoU over classes {classes}, {kind}; dropped pixels are misses of mIoU\n"
+        f"and recall. Tells: the share of what there is to know, 0 for one label everywhere\n"
     )
-    headings = " ".join(f"{name:>12}" for name in ("mIoU", "precision", "kept", "recall"))
-    print(f"{'rule':<17} {'alpha':>5} {'q-hat':>8} {headings}")
+    headings = " ".join(f"{name:>12}" for name in ("tells", "mIoU", "precision", "kept", "recall"))
+    print(f"{'rule':<25} {'alpha':>5} {'q-hat':>8} {headings}")
     for candidate in choice.candidates:
         _print_candidate(candidate, "  <- proposed" if candidate is choice.proposed else "")
     baseline = choice.constant
-    shares = (baseline.miou, baseline.precision, 1.0, baseline.recall)
-    name = f"class {baseline.label} everywhere"
-    print(f"{name:<32} {' '.join(f'{_percent(share):<12}' for share in shares).rstrip()}")
+    for name, row in ((f"class {baseline.label} everywhere", baseline), ("own model", choice.own)):
+        if row is not None:
+            shares = (getattr(row, measure, 1.0) for measure in _MEASURES)
+            print(f"{name:<40} {' '.join(f'{_percent(share):<12}' for share in shares).rstrip()}")
     print(f"\n{choice.verdict}")
 
 
 def _print_candidate(candidate: Candidate, remark: str) -> None:
+    name = "per class, " if candidate.thresholds == "class-conditional" else ""
+    name += candidate.rule
+    if candidate.rule == "foreground-first" and candidate.background:
+        name += f", bg {candidate.background}"
     if not candidate.usable:
         print(
-            f"{candidate.rule:<17} {candidate.alpha:>5g} {candidate.qhat:>8.4f} "
+            f"{name:<25} {candidate.alpha:>5g} {candidate.qhat:>8.4f} "
             f"  says nothing: every class is in every set"
         )
         return
-    raw = candidate.alpha is None
-    name = f"{'raw (argmax)':<17} {'-':>5} {'-':>8}"
-    if not raw:
-        name = f"{candidate.rule:<17} {candidate.alpha:>5g} {candidate.qhat:>8.4f}"
+    start = f"{'raw (argmax)':<25} {'-':>5} {'-':>8}"
+    if candidate.alpha is not None:
+        start = f"{name:<25} {candidate.alpha:>5g} {candidate.qhat:>8.4f}"
     shares = " ".join(
         _share(getattr(candidate, measure), getattr(candidate, f"{measure}_se"))
-        for measure in ("miou", "precision", "kept", "recall")
+        for measure in _MEASURES
     )
-    print(f"{name} {shares}{remark}")
+    print(f"{start} {shares}{remark}")
 
 
 def _share(value: float, error: float) -> str:
@@ -130,9 +150,14 @@ def _print_next(arguments: argparse.Namespace, choice: Choice) -> None:
     if choice.calibration is None or not choice.worth_using:
         return
     how = (
-        f"--qhat {choice.calibration.qhat!r} --rule {choice.rule}"
+        f"--qhat {_typed(choice.calibration.qhat)} --rule {choice.rule}"
         if arguments.calibration_out is None
         else f"--calibration {arguments.calibration_out}"  # which remembers the rule
     )
     command = f"conformal-plugin filter --maps {arguments.maps} {how} --ids UNLABELLED --out DIR"
     print(f"\nLabels: {command}")
+
+
+def _typed(qhat: Any) -> str:
+    """Thresholds as they are typed after ``--qhat``, all digits of each."""
+    return " ".join(map(repr, np.atleast_1d(qhat).tolist()))

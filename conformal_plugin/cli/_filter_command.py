@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from conformal_plugin._atomic import atomic_write_text
+from conformal_plugin._choices import RULES
 from conformal_plugin.calibration import Calibration
+from conformal_plugin.choosing import ENOUGH, LabelSigns
 from conformal_plugin.cli._damaged_images import DamagedImages
 from conformal_plugin.cli._inputs import (
     find_maps,
@@ -58,12 +60,14 @@ class _Part:
 
     labeller: Labeller
     summary: LabelSummary
+    signs: LabelSigns
     written: int = 0
     num_classes: int | None = None
 
     def merge(self, other: _Part) -> None:
         self.labeller.merge(other.labeller)
         self.summary.merge(other.summary)
+        self.signs.merge(other.signs)
         self.written += other.written
         if other.num_classes is not None:
             self.num_classes = _same_classes(other.num_classes, self.num_classes)
@@ -142,7 +146,8 @@ class _Filtering:
             background=self._settings["background"],
             ignore_index=self._ignore_index,
         )
-        part = _Part(labeller, LabelSummary(self._ignore_index))
+        signs = LabelSigns(self._settings["background"], self._ignore_index)
+        part = _Part(labeller, LabelSummary(self._ignore_index), signs)
         todo = self._not_done(indices, part)
         work = progress(
             zip(todo, LazySequence(self._read_or_error, todo)),
@@ -170,6 +175,8 @@ class _Filtering:
                     checksum=read.checksum,
                 )
             part.summary.add(labels)
+            if part.written < ENOUGH:
+                part.signs.add(read.scores, labels)
             part.written += 1
         damaged.refuse()
         return part
@@ -180,6 +187,7 @@ class _Filtering:
         for part in others:
             total.merge(part)
         total.labeller.report(len(self.ids))
+        self._remark(total.signs)
         atomic_write_text(self._id_list, "".join(f"{line}\n" for line in self._lines))
         content = {
             "labels": str(arguments.out),
@@ -190,6 +198,14 @@ class _Filtering:
             **total.summary.content(),
         }
         _report(content, self._settings["rule"], as_json=arguments.json)
+
+    def _remark(self, signs: LabelSigns) -> None:
+        """Warn of what the first labels of this run give away beside the labelled images."""
+        true = self._qhat.pixels_per_class if isinstance(self._qhat, Calibration) else None
+        rule = self._settings["rule"]
+        background = self._settings["background"] if rule == RULES[0] else None
+        for remark in signs.remarks(true, background):
+            warn(remark)
 
     def _maps_to_read(self) -> LazySequence[Taken[ScoreMap]]:
         """The maps, fitted to photos where there are some."""

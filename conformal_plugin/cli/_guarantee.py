@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from conformal_plugin._choices import FEW, GUARANTEES, OF, TESTS, WEIGHTINGS
@@ -21,6 +22,7 @@ from conformal_plugin.calibration import (
     shortage,
     slack,
 )
+from conformal_plugin.cli._inputs import class_or_none
 from conformal_plugin.errors import OptionError
 from conformal_plugin.precision import (
     PrecisionCalibrator,
@@ -77,6 +79,7 @@ def chosen(
         OptionError: an option of another guarantee, a missing or an impossible one.
         AlphaError: an alpha outside (0, 1).
     """
+    arguments.guarantee = arguments.guarantee or GUARANTEES[0]
     _refuse_strangers(arguments)
     ignore_index = 255 if arguments.ignore_index is None else arguments.ignore_index
     if arguments.guarantee == "precision":
@@ -109,10 +112,28 @@ def chosen(
         settings = {"of_class": list(cluster(alphas[0]))}
         calibrator = ClusteredCalibrator(settings["of_class"], ignore_index=ignore_index)
     settings |= {"guarantee": arguments.guarantee, "ignore_index": ignore_index}
-    return _Coverage(calibrator, settings, alphas)
+    background = class_or_none(arguments.background)
+    if arguments.rule == "foreground-first" and background is None:
+        raise OptionError(
+            "--rule foreground-first needs a background class, and --background is none; name one, "
+            "or take --rule most-probable"
+        )
+    return _Coverage(calibrator, settings, alphas, arguments.rule, background)
 
 
 class _Coverage(Task):
+    def __init__(
+        self,
+        calibrator: ScoreCounter,
+        settings: Mapping[str, Any],
+        alphas: Iterable[float],
+        rule: str | None,
+        background: int | None,
+    ) -> None:
+        super().__init__(calibrator, settings, alphas)
+        self._rule = rule
+        self._background = None if rule is None else background
+
     def prospects(self, images: int) -> list[str]:
         if self.settings["guarantee"] not in _PER_IMAGE:
             return []
@@ -131,9 +152,10 @@ class _Coverage(Task):
         labels: Iterable[Any],
         ids: Sequence[str],
     ) -> list[Calibration]:
-        return [
+        found = [
             counted.exact_result_of_ranks(scores, labels, alpha, ids=ids) for alpha in self.levels
         ]
+        return [replace(one, rule=self._rule, background=self._background) for one in found]
 
 
 class _Precision(Task):
@@ -147,7 +169,7 @@ class _Precision(Task):
             )
         calibrator = PrecisionCalibrator(
             rule=arguments.rule or "foreground-first",
-            background=arguments.background or 0,
+            background=class_or_none(arguments.background) or 0,
             ignore_index=ignore_index,
             of=arguments.of or OF[0],
         )
@@ -209,7 +231,7 @@ _OWNERS: dict[str, tuple[str, ...]] = {
     "clusters": ("clustered",),
     **dict.fromkeys(
         (
-            *("epsilon", "delta", "weighting", "max_pixels", "test", "rule", "background"),
+            *("epsilon", "delta", "weighting", "max_pixels", "test"),
             *("of", "unlabelled_images"),
         ),
         ("precision",),

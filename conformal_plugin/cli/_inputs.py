@@ -37,6 +37,7 @@ from conformal_plugin.files import (
 )
 
 __all__ = [
+    "class_or_none",
     "find_labels",
     "find_maps",
     "find_photos",
@@ -46,6 +47,7 @@ __all__ = [
     "maps_and_labels",
     "naming",
     "naming_of",
+    "own_maps",
     "taken_labels",
     "taken_maps",
     "threshold",
@@ -204,6 +206,24 @@ def maps_and_labels(
         return scores
 
     return LazySequence(looked_at, range(len(ids))), labels
+
+
+def own_maps(arguments: argparse.Namespace, ids: IdList) -> LazySequence[ScoreMap] | None:
+    """The scores of the user's own model for ``ids``, fitted to the labels; None without any.
+
+    Raises:
+        SourceFileError: a file is missing.
+    """
+    if arguments.own_maps is None:
+        return None
+    of_own = argparse.Namespace(**{**vars(arguments), "maps": arguments.own_maps})
+    paths, labels = find_maps(of_own, ids), find_labels(arguments, ids)
+    return fitted_maps(of_own, ids, paths, labels, "label").then(value_of)
+
+
+def class_or_none(given: int | str | None) -> int | None:
+    """The background class of ``--background``: 0 where nothing was typed, None for ``none``."""
+    return 0 if given is None else None if given == "none" else int(given)
 
 
 def threshold(arguments: argparse.Namespace) -> tuple[Any, int]:

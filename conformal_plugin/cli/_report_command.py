@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from conformal_plugin._atomic import atomic_open, atomic_write_text, sweep
+from conformal_plugin._choices import RULES
 from conformal_plugin.annotators import class_list
 from conformal_plugin.calibration import Calibration
-from conformal_plugin.choosing import choose
+from conformal_plugin.choosing import ENOUGH, choose, signs_of
 from conformal_plugin.cli._inputs import (
     find_labels,
     find_maps,
@@ -43,7 +45,7 @@ from conformal_plugin.reporting import (
     require_template_engine,
     standalone,
 )
-from conformal_plugin.scores import grid_of, read_scores
+from conformal_plugin.scores import grid_of, labelled_images, read_scores
 
 __all__ = ["run"]
 
@@ -94,7 +96,15 @@ def run(arguments: argparse.Namespace) -> None:
         for number, rank in chosen
     ]
     subject = Subject(
-        arguments.title, calibration, evidence, choice, figures, examples, names, colours
+        arguments.title,
+        calibration,
+        evidence,
+        choice,
+        figures,
+        examples,
+        names,
+        colours,
+        _remarks(replace(calibration, rule=rule, background=background), maps, labels),
     )
     target = arguments.out / "report.html"
     charts = [arguments.out / "figures" / f"{figure.name}.svg" for figure in figures]
@@ -126,6 +136,16 @@ def run(arguments: argparse.Namespace) -> None:
             f"{target}: {len(ids)} images, {len(figures)} charts (also as {kinds} in "
             f"{arguments.out / 'figures'}), {len(examples)} examples"
         )
+
+
+def _remarks(
+    calibration: Calibration, maps: LazySequence[Any], labels: LazySequence[Any]
+) -> Sequence[str]:
+    """What is odd of the first images' labels."""
+    found = signs_of(labelled_images(maps[:ENOUGH], labels[:ENOUGH]), calibration)
+    foreground_first = calibration.rule == RULES[0]
+    background = calibration.background if foreground_first else None
+    return found.remarks(calibration.pixels_per_class, background)
 
 
 def _is_of_a_report(name: str) -> bool:

@@ -17,10 +17,12 @@ __all__ = [
     "add_labels",
     "add_maps",
     "add_output",
+    "add_own_maps",
     "add_resize",
     "add_rule",
     "add_script",
     "add_threshold",
+    "class_or_none",
 ]
 
 
@@ -143,6 +145,32 @@ def add_rule(parser: argparse.ArgumentParser) -> None:
         metavar="CLASS",
         help="background class (default: the calibration's, else 0)",
     )
+
+
+def add_own_maps(group: argparse._ArgumentGroup) -> None:
+    """What the user's own model knows."""
+    group.add_argument(
+        "--own-maps",
+        type=Path,
+        metavar="DIR",
+        help="class scores, as in --maps, of a model of yours that learnt from labelled images "
+        "alone, each from a training that did not see the image: labels that teach no more than "
+        "that are not worth using",
+    )
+
+
+def class_or_none(text: str) -> int | str:
+    """The type of ``--background``: a class index, or ``none`` where no class is a background.
+
+    Raises:
+        ArgumentTypeError: neither.
+    """
+    if text == "none":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a class index or none, got {text!r}") from None
 
 
 def add_resize(parser: argparse.ArgumentParser, target: str) -> None:

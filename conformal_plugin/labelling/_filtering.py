@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from conformal_plugin.calibration import Calibration
 from conformal_plugin.labelling._cap import cap_of
 from conformal_plugin.labelling._cpu_labels import fill_maps, label_part
 from conformal_plugin.labelling._rules import (
@@ -82,7 +83,8 @@ def filter(
 
     Raises:
         UninformativeThresholdError: a threshold of 1 or more (infinite ones included), or one that
-            puts every class into the set of every pixel.
+            puts every class into the set of every pixel, unless the calibration is for
+            ``"most-probable"``, which is then the annotator's own label.
         InputTypeError, ShapeError, ScoreError, LabelError, OptionError: bad masks or options.
 
     Example:
@@ -107,12 +109,13 @@ def filter(
     }
     cap = cap_of(qhat)
     if in_cpu_memory(batch):
-        out = _labels_on_cpu(batch, thresholds, grid, options)
+        out = _labels_on_cpu(batch, thresholds, grid, options, meant=_meant(qhat, rule))
         out = out if cap is None else cap.applied(out, batch, **options)
     else:
         least = least_scores(qhat, grid, num_classes)
         out = label_maps(batch, least, **options, cap=cap)
-        if _all_sets_full(batch, least, check_range(extremes(batch), batch, grid)):
+        smallest = check_range(extremes(batch), batch, grid)
+        if not _meant(qhat, rule) and _all_sets_full(batch, least, smallest):
             raise every_class_in_every_set(num_classes)
     # Of volumes and single images, each in its own shape.
     shape = tensor.shape[1:] if tensor.ndim == 3 else tensor.shape[:1] + tensor.shape[2:]
@@ -133,6 +136,15 @@ def _as_batch(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def _meant(qhat: Any, rule: str) -> bool:
+    """Whether a calibration was chosen or certified with this very label in view.
+
+    Where every class is in a pixel's set, the most probable one is still that of the annotator, and
+    such pixels were among those that the calibration for this rule was judged by.
+    """
+    return isinstance(qhat, Calibration) and qhat.rule == rule == "most-probable"
+
+
 def _all_sets_full(batch: Tensor, least: Least, smallest: float) -> bool:
     """Whether every class is in every set, given the smallest raw score of all.
 
@@ -147,7 +159,12 @@ def _all_sets_full(batch: Tensor, least: Least, smallest: float) -> bool:
 
 
 def _labels_on_cpu(
-    batch: Tensor, thresholds: list[float], grid: ScoreGrid, options: dict[str, Any]
+    batch: Tensor,
+    thresholds: list[float],
+    grid: ScoreGrid,
+    options: dict[str, Any],
+    *,
+    meant: bool,
 ) -> Tensor:
     num_classes = len(thresholds)
     bounds = least_patterns(thresholds, grid)
@@ -162,7 +179,7 @@ def _labels_on_cpu(
         return label_part(part, bounds, labels, **options)
 
     fill_maps(work, batch, grid, out)
-    if not informative[0] and out.numel():
+    if not informative[0] and out.numel() and not meant:
         raise every_class_in_every_set(num_classes)
     return out
 

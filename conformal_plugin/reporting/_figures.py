@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from conformal_plugin.calibration import Calibration
-from conformal_plugin.choosing import Choice
+from conformal_plugin.choosing import Candidate, Choice
 from conformal_plugin.evaluation import Evaluation
 from conformal_plugin.reporting._halves import CoverageCurve, Halves
 from conformal_plugin.reporting._svg import Series, bar_rows, line_chart, matrix
@@ -100,9 +100,16 @@ def _coverage(title: str, caption: str, curve: CoverageCurve, calibration: Calib
     )
 
 
+def _of_the_curve(candidate: Candidate, choice: Choice, rule: str) -> bool:
+    """Whether it is of this rule, with one threshold for all classes and the page's background."""
+    usual = (candidate.rule, candidate.thresholds, candidate.background)
+    curve = usual == (rule, "pixel", choice.background)
+    return curve and candidate.alpha is not None and candidate.usable
+
+
 def _worth(choice: Choice, rule: str, calibration: Calibration) -> Figure:
     rows = sorted(
-        (c for c in choice.candidates if c.rule == rule and c.alpha is not None and c.usable),
+        (c for c in choice.candidates if _of_the_curve(c, choice, rule)),
         key=lambda c: c.alpha or 0.0,
     )
     series = [

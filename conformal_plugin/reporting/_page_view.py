@@ -135,7 +135,7 @@ def page_view(subject: Subject) -> PageView:
         summary=_summary(subject),
         claims=_claims(subject.calibration),
         coverage=(figures["coverage_pixels"], figures["coverage_images"]),
-        verdict=subject.choice.verdict.splitlines(),
+        verdict=[*subject.remarks, *subject.choice.verdict.splitlines()],
         worth=(figures["worth"], figures["classes"]),
         thresholds=_thresholds(subject, figures["thresholds"]) if "thresholds" in figures else None,
         losses=_losses(subject, figures["confusion"]),

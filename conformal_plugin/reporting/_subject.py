@@ -27,6 +27,7 @@ class Subject:
         examples: images as pictures.
         names: the classes' names.
         colours: RGB of the classes in the pictures.
+        remarks: what is odd of the calibration's labels, a sentence or two each.
     """
 
     title: str
@@ -37,3 +38,4 @@ class Subject:
     examples: Sequence[Example]
     names: Sequence[str]
     colours: Mapping[int, tuple[int, int, int]]
+    remarks: Sequence[str] = ()

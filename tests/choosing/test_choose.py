@@ -9,7 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conformal_plugin import Calibration, calibrate, choose, evaluate, filter
+from conformal_plugin import (
+    Calibration,
+    calibrate,
+    calibrate_class_conditional,
+    choose,
+    evaluate,
+    filter,
+)
 from conformal_plugin._choices import RULES
 from conformal_plugin.errors import (
     AlphaError,
@@ -50,7 +57,7 @@ def by_hand(scores, labels, alpha, rule, folds):
 @pytest.mark.parametrize("folds", [3, 100])
 def test_the_table_is_cross_conformal(folds):
     scores, labels = scenes()
-    choice = choose(scores, labels, alphas=ALPHA, folds=folds)
+    choice = choose(scores, labels, alphas=ALPHA, class_alphas=(), folds=folds)
     assert choice.folds == min(folds, 10)
     assert len(choice.candidates) == len(RULES) * len(ALPHA) + 1
     for candidate in choice.candidates[:-1]:
@@ -68,13 +75,97 @@ def test_the_table_is_cross_conformal(folds):
     assert choice.raw.precision == pytest.approx(raw.precision)
 
 
-def test_without_a_wish_the_highest_miou_is_proposed():
-    choice = choose(*scenes(), alphas=ALPHA)
-    usable = [c for c in choice.candidates if c.usable]
-    assert choice.proposed.miou == max(c.miou for c in usable)
+def test_class_conditional_thresholds_are_cross_conformal_too():
+    scores, labels = scenes()
+    choice = choose(scores, labels, alphas=ALPHA, class_alphas=(0.1, 0.3))
+    by_class = [c for c in choice.candidates if c.thresholds == "class-conditional"]
+    rules = ["most-probable", "singleton"]
+    assert [(c.rule, c.alpha) for c in by_class] == [(r, a) for r in rules for a in (0.3, 0.1)]
+    for candidate in by_class:
+        total = 0
+        for own in range(len(scores)):
+            rest = np.arange(len(scores)) != own
+            found = calibrate_class_conditional(
+                scores[rest], labels[rest], candidate.alpha, min_images=5
+            )
+            one = evaluate(scores[own], labels[own], found.qhat, rule=candidate.rule)
+            total = total + one.confusion
+        assert candidate.kept == pytest.approx(total[:, :-1].sum() / total.sum())
+        assert candidate.precision == pytest.approx(np.trace(total) / total[:, :-1].sum())
+        all_images = calibrate_class_conditional(scores, labels, candidate.alpha, min_images=5)
+        assert candidate.qhat == all_images.qhat.max()
+
+
+def test_two_classes_can_change_places():
+    """Of two classes, either may be the one that is over-called."""
+    scores, labels = scenes(classes=2)
+    of_two = choose(scores, labels, alphas=(0.1,)).candidates
+    backgrounds = [c.background for c in of_two if c.rule == "foreground-first"]
+    assert backgrounds == [0, 1]
+    of_more = choose(*scenes(), alphas=(0.1,)).candidates
+    assert [c.background for c in of_more if c.rule == "foreground-first"] == [0]
+
+
+def test_an_over_called_object_is_no_trap():
+    """The paper's rule calls everything an object here; what is proposed does not."""
+    scores, labels = scenes(images=20, classes=2, skill=0.3, dtype=np.float64)
+    scores[:, 1] = 0.6 + 0.4 * scores[:, 1]
+    scores[:, 0] = 0.3 * scores[:, 0]
+    choice = choose(scores, labels)
+    paper = next(c for c in choice.candidates if (c.rule, c.alpha) == ("foreground-first", 0.05))
+    assert choice.worth_using
+    assert choice.proposed.precision > paper.precision + 0.1
+    assert choice.proposed.information > 2 * paper.information
+    made = filter(scores, choice.calibration)
+    assert (made[made != 255] == labels[made != 255]).mean() > 0.8
+
+
+def test_without_a_background_every_class_is_an_object():
+    scores, labels = scenes()
+    choice = choose(scores, labels, alphas=ALPHA, background=None)
+    assert choice.background is None
+    assert {c.rule for c in choice.candidates} == {"most-probable", "singleton"}
+    assert choice.raw.recall == pytest.approx(choice.raw.precision)
+    assert choice.calibration.background is None
+    assert filter(scores[0], choice.calibration).shape == labels[0].shape
+
+
+def test_own_labels_that_tell_as_much_speak_against_the_annotator():
+    scores, labels = scenes(images=20)
+    better = np.where(labels[:, None] == np.arange(4)[:, None, None], np.float16(1), np.float16(0))
+    free = choose(scores, labels, alphas=ALPHA)
+    assert free.worth_using
+    assert free.own is None
+    assert "--own-maps" in free.verdict
+    choice = choose(scores, labels, alphas=ALPHA, own=better)
+    assert not choice.worth_using
+    assert choice.own.information == pytest.approx(1)
+    assert choice.own.gain == pytest.approx(choice.proposed.information - 1)
+    assert choice.own.gain_se > 0
+    assert choice.verdict.startswith("This annotator is not worth using here")
+    poor, _ = scenes(images=20, seed=5)  # of other images
+    assert choose(scores, labels, alphas=ALPHA, own=poor).worth_using
+    with pytest.raises(ShapeError, match="scores ended after 19 images"):
+        choose(list(scores), list(labels), own=list(better[:-1]))
+    with pytest.raises(ShapeError, match="own scores must have the annotator's 4 classes, got 3"):
+        choose(scores, labels, own=better[:, :3])
+
+
+def test_remarks_say_what_the_labels_give_away():
+    scores, labels = scenes(images=20)
+    flipped = choose(scores, np.where(labels == 0, 3, np.where(labels == 3, 0, labels)))
+    assert "Class 0 is taken for the background, and class 3 is more common" in flipped.verdict
+    assert not [r for r in choose(scores, labels).remarks if "taken for the background" in r]
+
+
+def test_without_a_wish_the_most_information_is_proposed():
+    choice = choose(*scenes(), alphas=ALPHA, class_alphas=())
+    useful = [c for c in choice.candidates if c.useful]
+    assert choice.proposed.information == max(c.information for c in useful)
     assert choice.proposed.behind == 0
     assert choice.worth_using
     assert choice.fulfilled
+    assert choice.proposed.thresholds == "pixel"
     alone = calibrate(*scenes(), choice.alpha)
     assert choice.rule == choice.proposed.rule
     assert choice.calibration == replace(alone, rule=choice.rule, background=0)
@@ -98,15 +189,15 @@ def test_a_wanted_precision():
     choice = choose(*scenes(skill=0.4), want_precision=0.94)
     sure = [c for c in choice.candidates if c.precision - c.precision_se >= 0.94 and c.usable]
     assert choice.fulfilled
-    assert choice.proposed.miou == max(c.miou for c in sure if c.beats_constant)
-    assert choice.proposed.miou < max(c.miou for c in choice.candidates)
+    assert choice.proposed.information == max(c.information for c in sure if c.useful)
+    assert choice.proposed.information < max(c.information for c in choice.candidates)
 
 
 def test_a_wanted_kept_share():
     choice = choose(*scenes(), want_kept=0.9)
     sure = [c for c in choice.candidates if c.kept - c.kept_se >= 0.9 and c.usable]
     assert choice.fulfilled
-    assert choice.proposed.precision == max(c.precision for c in sure if c.beats_constant)
+    assert choice.proposed.precision == max(c.precision for c in sure if c.useful)
 
 
 def test_what_cannot_be_reached_is_said():
@@ -143,7 +234,8 @@ def test_the_raw_annotator_is_proposed_where_no_threshold_says_anything():
     missed = np.arange(20) % 2 == 0
     scores[:, :, missed] = 0.0  # argmax then says background, which is right at times
     choice = choose(scores, labels, alphas=(0.01, 0.05))
-    assert [c.usable for c in choice.candidates] == [False] * 6 + [True]
+    assert not any(c.usable for c in choice.candidates if c.alpha)
+    assert choice.raw.usable
     assert choice.alpha is None
     assert choice.calibration is None
     assert choice.rule == "most-probable"
@@ -178,8 +270,13 @@ def test_images_come_in_any_form_and_once():
 
 def test_float32_gets_its_exact_threshold():
     scores, labels = scenes(dtype=np.float32)
-    choice = choose(scores, labels, alphas=ALPHA)
+    choice = choose(scores, labels, alphas=ALPHA, class_alphas=())
     alone = calibrate(scores, labels, choice.alpha)
+    assert choice.calibration == replace(alone, rule=choice.rule, background=0)
+    assert choice.calibration.resolution == 0
+    choice = choose(scores, labels, alphas=ALPHA)
+    assert choice.proposed.thresholds == "class-conditional"
+    alone = calibrate_class_conditional(scores, labels, choice.alpha, min_images=5)
     assert choice.calibration == replace(alone, rule=choice.rule, background=0)
     assert choice.calibration.resolution == 0
 

@@ -22,7 +22,7 @@ def test_the_python_snippet(root, capsys):
     exec(compile(code, "choosing.md", "exec"), {"__name__": "snippet"})
     printed = capsys.readouterr().out.splitlines()
     assert set(re.findall(r"^print\(.*\)  # (.*)$", code, re.MULTILINE)) <= set(printed)
-    assert printed[0].startswith("Proposed: rule foreground-first at alpha")
+    assert printed[0].startswith("Proposed: class-conditional thresholds, rule most-probable")
 
 
 def test_the_commands(root, tmp_path, monkeypatch, capsys):
@@ -37,7 +37,9 @@ def test_the_commands(root, tmp_path, monkeypatch, capsys):
         write_label(tmp_path / "labels" / f"{i}.png", truth)
     (tmp_path / "labelled.txt").write_text("".join(f"{i}\n" for i in range(8)))
     monkeypatch.chdir(tmp_path)
-    choosing, wanting, measuring, reporting = blocks(root, "bash")
+    calibrating, choosing, wanting, measuring, reporting = blocks(root, "bash")
+    assert main(shlex.split(calibrating)[1:]) == 0
+    assert "Proposed: " in capsys.readouterr().out
     for command in (wanting, choosing):
         assert main(shlex.split(command.replace("\\\n", " "))[1:]) == 0
         assert "<- proposed" in capsys.readouterr().out

@@ -86,18 +86,18 @@ def test_missing_files_are_found_before_any_work(data, run, monkeypatch, folder,
 
 def test_sizes_that_differ_are_refused_or_resized(data, run):
     write_label(data.labels / "im0003.png", np.zeros((12, 10), np.uint8))
-    done = run(*arguments(data, "-o", data.root / "c.json"))
+    done = run(*arguments(data, "--alpha", 0.05, "-o", data.root / "c.json"))
     assert done.code == 2
     assert "image im0003: the map is 6 x 5 (height x width) and the label 12 x 10" in done.err
     (data.root / "c.json.partial.npz").unlink()
-    done = run(*arguments(data, "--resize", "-o", data.root / "c.json"))
+    done = run(*arguments(data, "--alpha", 0.05, "--resize", "-o", data.root / "c.json"))
     assert done.code == 0
     assert Calibration.load(data.root / "c.json").n_pixels == 11 * 29 + 120
 
 
 def test_bad_values_name_the_image(data, run):
     np.savez(data.maps / "im0002.npz", probs=np.full((4, 6, 5), 3.0, np.float16))
-    done = run(*arguments(data, "-o", data.root / "c.json"))
+    done = run(*arguments(data, "--alpha", 0.05, "-o", data.root / "c.json"))
     assert done.code == 2
     assert "conformal-plugin calibrate: image im0002: " in done.err
     assert "scores must lie in [0, 1]" in done.err

@@ -33,8 +33,12 @@ def test_it_gives_what_the_library_gives(data, run, tmp_path):
     assert Calibration.load(calibration) == expected.calibration
 
 
+HEADINGS = ["tells", "mIoU", "precision", "kept", "recall"]
+
+
 def test_the_table_and_the_next_command(data, run):
-    done = run(*arguments(data, "--alpha", 0.1, 0.3, "--rule", "most-probable", "--folds", 4))
+    grid = ("--alpha", 0.1, 0.3, "--class-alpha", "--rule", "most-probable", "--folds", 4)
+    done = run(*arguments(data, *grid))
     lines = done.out.splitlines()
     assert lines[0].startswith("12 images, 4 folds")
     start = next(i for i, line in enumerate(lines) if line.startswith("rule "))
@@ -42,9 +46,9 @@ def test_the_table_and_the_next_command(data, run):
     assert names == ["most-probable", "most-probable", "raw", "class"]
     assert done.out.count("<- proposed") == 1
     assert "Proposed: " in done.out
-    assert lines[start].split() == ["rule", "alpha", "q-hat", "mIoU", "precision", "kept", "recall"]
-    grid = {"alphas": (0.1, 0.3), "rules": ("most-probable",), "folds": 4}
-    expected = choose(map_files(data.maps, data.ids), label_files(data.labels, data.ids), **grid)
+    assert lines[start].split() == ["rule", "alpha", "q-hat", *HEADINGS]
+    options = {"alphas": (0.1, 0.3), "class_alphas": (), "rules": ("most-probable",), "folds": 4}
+    expected = choose(map_files(data.maps, data.ids), label_files(data.labels, data.ids), **options)
     shares = [f"{100 * c.recall:.1f} ± {100 * c.recall_se:>4.1f}" for c in expected.candidates]
     end = start + 1 + len(shares)
     for recall, line in zip(shares, lines[start + 1 : end]):

@@ -109,7 +109,7 @@ def test_precision_is_the_librarys_and_filter_holds_to_its_rule(data, run, calib
     expected = cp.calibrate_precision(maps, labels, 0.5, rule="singleton", ids=data.ids, **options)
     assert calibration == expected
     assert calibration.rule == "singleton"
-    assert f"epsilon 0.5: q-hat {calibration.qhat:.8g} -> " in done.out
+    assert f"epsilon 0.5: q-hat {calibration.qhat:.8g}, rule singleton -> " in done.out
 
     kept = data.root / "kept"
     command = ["filter", "--maps", data.maps, "--calibration", data.root / "c.json", "--out", kept]

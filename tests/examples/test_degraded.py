@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from degraded import DEGRADED, PAIRS, complement, is_swapped, no_background, sharpened, swapped
+from degraded import (
+    DEGRADED,
+    PAIRS,
+    complement,
+    is_swapped,
+    no_background,
+    over_called,
+    over_object,
+    sharpened,
+    swapped,
+)
 
 
 @pytest.fixture
@@ -25,6 +35,19 @@ def test_sharpened_is_the_fourth_power_normalised() -> None:
     scores = sharpened(p.reshape(3, 1, 1), "").ravel()
     np.testing.assert_allclose(scores, p**4 / (p**4).sum(), rtol=1e-6)
     assert scores[0] > 0.9
+
+
+def test_over_object_cuts_the_odds_of_the_background_to_a_tenth(probs: np.ndarray) -> None:
+    scores = over_object(probs, "")
+    np.testing.assert_allclose(scores.sum(0), 1, rtol=1e-6)
+    np.testing.assert_allclose(scores[1] / scores[0], 10 * probs[1] / probs[0], rtol=1e-5)
+    assert (scores.argmax(0) > 0).sum() >= (probs.argmax(0) > 0).sum()
+
+
+def test_over_called_raises_the_odds_of_one_class(probs: np.ndarray) -> None:
+    scores = over_called(probs, "")
+    np.testing.assert_allclose(scores.sum(0), 1, rtol=1e-6)
+    np.testing.assert_allclose(scores[1] / scores[2], 10 * probs[1] / probs[2], rtol=1e-5)
 
 
 def test_no_background_compares_each_class_with_the_background_it_hides() -> None:

@@ -167,9 +167,11 @@ def test_class_conditional_thresholds_are_each_class_alone(
             (by_image, risk_control(own, alpha), risk_control(everything, alpha)),
         ):
             fallback = pooled if few == "pool" else -math.inf
-            assert result.qhat[c] == (fallback if math.isinf(alone) else alone)
+            # The heuristic one pools a threshold of 1 too; an exact promise would not survive it.
+            hopeless = few == "pool" and result is by_pixel and alone >= 1.0
+            assert result.qhat[c] == (fallback if math.isinf(alone) or hopeless else alone)
             named = result.pooled_classes if few == "pool" else result.left_out_classes
-            assert (c in named) == math.isinf(alone)
+            assert (c in named) == (math.isinf(alone) or hopeless)
             assert result.images_per_class[c] == len(own)
             assert result.pixels_per_class[c] == len(pixels)
 

@@ -1,0 +1,156 @@
+"""What labels look like beside the most probable class and the truth, and what that gives away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+
+from conformal_plugin.calibration import Calibration
+from conformal_plugin.errors import UninformativeThresholdError
+from conformal_plugin.labelling import filter as labels_of, unfiltered_labels
+from conformal_plugin.scores import LabelledScores, as_tensor, to_tensor
+
+__all__ = ["ENOUGH", "LabelSigns", "signs_of"]
+
+ENOUGH = 100
+"""Images that are enough to see what labels look like."""
+
+_NOTHING, _MUCH, _COLLAPSE, _RARE = 1e-3, 1e-2, 3.0, 5e-3
+
+_Array = np.ndarray[Any, Any]
+
+
+class LabelSigns:
+    """Counts label maps beside the scores that they were made of.
+
+    Args:
+        background: the class that is no object; None where no class is one.
+        ignore_index: the label of dropped pixels.
+    """
+
+    def __init__(self, background: int | None, ignore_index: int) -> None:
+        self._background = background
+        self._ignore_index = ignore_index
+        self._pixels = self._changed = self._into_objects = self._into_objects_right = 0
+        self._labels: dict[int, int] = {}
+        self._truth_known = False
+
+    def add(self, scores: Any, labels: Any, truth: Any = None) -> None:
+        """Count one image.
+
+        Args:
+            scores: ``(K, H, W)``.
+            labels: ``(H, W)``, made of them.
+            truth: true classes ``(H, W)``; pixels with the ignore index are left out. None where
+                they are not known.
+        """
+        given = np.asarray(as_tensor(labels).cpu())
+        best = unfiltered_labels(to_tensor(scores, "scores"), "most-probable", 0).cpu().numpy()
+        valid = np.ones(given.shape, dtype=bool)
+        if truth is not None:
+            true = np.asarray(as_tensor(truth).cpu())
+            valid = true != self._ignore_index
+            self._truth_known = True
+        self._pixels += int(valid.sum())
+        self._changed += int((valid & (given != best)).sum())
+        values, counts = np.unique(given[valid], return_counts=True)
+        for value, count in zip(values.tolist(), counts.tolist()):
+            self._labels[value] = self._labels.get(value, 0) + count
+        if self._background is not None:
+            objects = (given != self._ignore_index) & (given != self._background)
+            into = valid & (best == self._background) & objects
+            self._into_objects += int(into.sum())
+            if truth is not None:
+                self._into_objects_right += int((into & (given == true)).sum())
+
+    def merge(self, other: LabelSigns) -> None:
+        """Add what ``other`` has counted."""
+        for name in ("_pixels", "_changed", "_into_objects", "_into_objects_right"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self._truth_known |= other._truth_known
+        for value, count in other._labels.items():
+            self._labels[value] = self._labels.get(value, 0) + count
+
+    def remarks(self, true: _Array | None, background: int | None) -> list[str]:
+        """What a user should know, a sentence or two each; nothing where all is as it should be.
+
+        Args:
+            true: int64 ``(K,)``, pixels of the labelled images by true class; None where unknown.
+            background: the class that the rule takes for background; None where it takes none.
+        """
+        if not self._pixels:
+            return []
+        found = [self._unchanged(), self._background_into_objects()]
+        if true is not None and true.sum():
+            found += [_no_background(true, background), self._shares(true)]
+        return [remark for remark in found if remark]
+
+    def _unchanged(self) -> str:
+        share = self._changed / self._pixels
+        if share >= _NOTHING:
+            return ""
+        return (
+            f"The threshold changes nothing: {100 * (1 - share):.2f} % of the pixels keep the most "
+            f"probable class, as without a filter."
+        )
+
+    def _background_into_objects(self) -> str:
+        if self._into_objects < max(_MUCH * self._pixels, 0.5 * self._changed):
+            return ""
+        right = ""
+        if self._truth_known:
+            right = (
+                f"; {100 * self._into_objects_right / self._into_objects:.0f} % of these are right"
+            )
+        return (
+            f"What the threshold changes is mostly background into object: "
+            f"{100 * self._into_objects / self._pixels:.1f} % of the pixels are called an object "
+            f"though background is more probable{right}."
+        )
+
+    def _shares(self, true: _Array) -> str:
+        kept = {c: n for c, n in self._labels.items() if c != self._ignore_index}
+        total = sum(kept.values())
+        if not total:
+            return ""
+        of_truth = true / true.sum()
+        told = []
+        for c, share in enumerate(of_truth.tolist()):
+            mine = kept.get(c, 0) / total
+            if max(mine, share) >= _RARE and not share / _COLLAPSE <= mine <= share * _COLLAPSE:
+                told.append(f"class {c} {100 * mine:.1f} % instead of {100 * share:.1f} %")
+        if not told:
+            return ""
+        shown = ", ".join(told[:6]) + (", ..." if len(told) > 6 else "")
+        return (
+            f"Classes have another share of the kept labels than of the labelled images, more than "
+            f"three times as much or as little: {shown}."
+        )
+
+
+def signs_of(images: Iterable[LabelledScores], calibration: Calibration) -> LabelSigns:
+    """The labels that a calibration gives the first images, beside their truth."""
+    signs = LabelSigns(calibration.background, calibration.ignore_index)
+    for item in islice(images, ENOUGH):
+        try:
+            labels = labels_of(item.scores, calibration, ignore_index=calibration.ignore_index)
+        except UninformativeThresholdError:
+            labels = torch.full_like(item.labels, calibration.ignore_index)
+        signs.add(item.scores, labels, item.labels)
+    return signs
+
+
+def _no_background(true: _Array, background: int | None) -> str:
+    most = int(true.argmax())
+    if background is None or most == background:
+        return ""
+    shares = 100 * true / true.sum()
+    return (
+        f"Class {background} is taken for the background, and class {most} is more common "
+        f"({shares[most]:.0f} % of the labelled pixels against {shares[background]:.0f} %): name "
+        f"the background with --background, or none where no class is one."
+    )

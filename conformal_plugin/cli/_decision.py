@@ -1,0 +1,120 @@
+"""What ``calibrate`` does where nothing was asked for: what the labelled images support."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from conformal_plugin._choices import RULES
+from conformal_plugin.choosing import MIN_IMAGES, Choice, choose
+from conformal_plugin.cli._inputs import class_or_none, listed_ids, maps_and_labels, own_maps
+from conformal_plugin.cli._progress import Readings
+from conformal_plugin.cli._report import warn_of
+from conformal_plugin.cli._sharding import Ranks
+from conformal_plugin.errors import NotWorthUsingError, OptionError
+from conformal_plugin.evaluation import LabelDoubts
+
+__all__ = ["Decision", "decided"]
+
+_PAPER = {"guarantee": "pixel", "alpha": [0.05], "rule": RULES[0]}
+_ASKED = ("guarantee", "alpha", "rule", "epsilon", "tau", "few", "min_images", "clusters")
+_OF_THE_CHOICE = ("classes", "own_maps")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided, and the words and figures that it rests on.
+
+    Attributes:
+        verdict: in words, a sentence or two a line.
+        content: the choice as plain values.
+    """
+
+    verdict: str
+    content: dict[str, Any]
+
+
+def decided(arguments: argparse.Namespace, ranks: Ranks) -> Decision | None:
+    """Fill in the options that were left out; None where the user has decided.
+
+    Rank 0 looks at the labelled images, and all ranks go on with what it finds.
+
+    Raises:
+        OptionError: options that contradict each other.
+        NotWorthUsingError: the labelled images speak against the annotator's labels.
+    """
+    asked = [name for name in _ASKED if getattr(arguments, name) is not None]
+    if arguments.preset is not None and asked:
+        raise OptionError(
+            f"--preset {arguments.preset} decides what --{asked[0].replace('_', '-')} is about; "
+            f"leave one of them out"
+        )
+    if arguments.preset is not None or asked:
+        for name in _OF_THE_CHOICE:
+            if getattr(arguments, name) is not None:
+                raise OptionError(
+                    f"--{name.replace('_', '-')} is for choosing among all ways to label, and this "
+                    f"one was asked for; leave it out"
+                )
+        _fill(arguments, _PAPER if arguments.preset is not None else {})
+        return None
+    found: list[Decision | None] = [None]
+
+    def decide() -> None:
+        found[0] = _decide(arguments)
+
+    ranks.first(decide)
+    decision = ranks.gather(found[0])[0]
+    assert decision is not None
+    proposed = decision.content["proposed"]
+    own_threshold = proposed["thresholds"] == "class-conditional"
+    _fill(
+        arguments,
+        {
+            "guarantee": proposed["thresholds"],
+            "alpha": [proposed["alpha"]],
+            "rule": proposed["rule"],
+            "background": "none" if proposed["background"] is None else proposed["background"],
+            "min_images": MIN_IMAGES if own_threshold else None,
+        },
+    )
+    return decision
+
+
+def _fill(arguments: argparse.Namespace, values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        setattr(arguments, name, value)
+
+
+def _decide(arguments: argparse.Namespace) -> Decision:
+    ids = listed_ids(arguments)
+    ignore_index = 255 if arguments.ignore_index is None else arguments.ignore_index
+    doubts = LabelDoubts(ignore_index)
+    maps, labels = maps_and_labels(arguments, ids, doubts=doubts)
+    choice = choose(
+        Readings(maps, "choose", quiet=arguments.quiet),
+        labels,
+        classes=arguments.classes,
+        background=class_or_none(arguments.background),
+        ignore_index=ignore_index,
+        ids=ids.ids,
+        own=own_maps(arguments, ids),
+    )
+    if not choice.worth_using:  # else they are said when the images are counted
+        warn_of(doubts.found())
+    _refuse(choice)
+    return Decision(choice.verdict, json.loads(choice.to_json()))
+
+
+def _refuse(choice: Choice) -> None:
+    if choice.worth_using and choice.calibration is not None:
+        return
+    reason = choice.verdict.splitlines()[0]
+    if choice.worth_using:
+        reason = "The labels are best as the annotator gives them, and no threshold can be used"
+    raise NotWorthUsingError(
+        f"{reason} No calibration is written. `conformal-plugin choose` shows what was compared; "
+        f"--preset paper, or --alpha and --rule, calibrate all the same"
+    )
