@@ -48,9 +48,9 @@ def json_of(fields: Mapping[str, Any]) -> str:
         "rule": fields["rule"],
         "background": fields["background"],
         "max_pixels": fields["max_pixels"],
-        "cap": fields["cap"],
-        "of": fields["of"],
     }
+    if content["version"] == _CAPPED:
+        content |= {"cap": fields["cap"], "of": fields["of"]}
     if fields.get("label_map") is not None:
         content["label_map"] = fields["label_map"].text
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
@@ -129,7 +129,9 @@ def _checked(content: Fields) -> dict[str, Any]:
 
 
 def _version(fields: Mapping[str, Any]) -> int:
-    return _VERSION if fields["cap"] is None and fields["of"] == OF[0] else _CAPPED
+    # Pickles of earlier releases have neither.
+    plain = fields.get("cap") is None and fields.get("of", OF[0]) == OF[0]
+    return _VERSION if plain else _CAPPED
 
 
 def _encode(qhat: Any) -> Any:

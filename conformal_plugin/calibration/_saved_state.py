@@ -27,18 +27,19 @@ def reading(state: Mapping[str, Any], kind: str, *versions: int) -> Iterator[Non
         CalibrationFileError: it is of another version or kind, or damaged.
     """
     try:
-        saved_kind = str(state["kind"])
+        saved_version = int(state["version"])
+        saved_kind = str(state["kind"]) if "kind" in state else kind
         if saved_kind != kind:
             raise CalibrationFileError(
                 f"this is the state of a {saved_kind}, and a {kind} was asked for; load it with "
                 f"{saved_kind}.from_state"
             )
-        saved_version = int(state["version"])
         if saved_version not in versions:
             raise CalibrationFileError(
                 f"this calibrator state is of version {saved_version} and this release reads "
                 f"version {' and '.join(map(str, versions))}; start the calibration anew"
             )
+        state["kind"]
         yield
     except CalibrationFileError:
         raise

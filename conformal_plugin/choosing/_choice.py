@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from conformal_plugin.calibration import Calibration
+from conformal_plugin.errors import OptionError
 
 __all__ = ["CLEARLY", "Candidate", "Choice", "Constant", "OwnLabels"]
 
@@ -67,6 +68,14 @@ class Candidate:
     useful: bool
     thresholds: str = "pixel"
     background: int | None = 0
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "information" not in state:
+            raise OptionError(
+                "this choice was pickled by release 0.1.0, which chose by the labels' mIoU; its "
+                "candidates cannot be compared by what they tell, so run choose again"
+            )
+        self.__dict__.update(state)
 
     @property
     def as_good(self) -> bool:

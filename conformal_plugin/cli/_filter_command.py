@@ -39,7 +39,7 @@ from conformal_plugin.labelling import cap_settings, promised_rule, refuse_uninf
 
 __all__ = ["run"]
 
-_NEARLY_NONE, _NEARLY_ALL = 0.01, 0.99
+_NEARLY_NONE = 0.01
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -197,10 +197,12 @@ class _Filtering:
             "already_there": len(self.ids) - total.written,
             **total.summary.content(),
         }
-        _report(content, self._settings["rule"], as_json=arguments.json)
+        _report(content, as_json=arguments.json)
 
     def _remark(self, signs: LabelSigns) -> None:
         """Warn of what the first labels of this run give away beside the labelled images."""
+        if self._qhat is None:  # raw labels are meant
+            return
         true = self._qhat.pixels_per_class if isinstance(self._qhat, Calibration) else None
         rule = self._settings["rule"]
         background = self._settings["background"] if rule == RULES[0] else None
@@ -306,9 +308,13 @@ def _same_classes(count: int, num_classes: int | None) -> int:
     return count
 
 
-def _report(content: Mapping[str, Any], rule: str | None, *, as_json: bool) -> None:
-    if advice := _of_an_extreme(content["kept"], rule):
-        warn(advice)
+def _report(content: Mapping[str, Any], *, as_json: bool) -> None:
+    if content["kept"] < _NEARLY_NONE:
+        warn(
+            f"nearly nothing was kept ({100 * content['kept']:.2f} % of pixels), so there is "
+            f"little to learn from; look at the precision on labelled images with "
+            f"`conformal-plugin evaluate`, and at other alphas"
+        )
     if as_json:
         print_json(content)
         return
@@ -321,24 +327,3 @@ def _report(content: Mapping[str, Any], rule: str | None, *, as_json: bool) -> N
     print(f"\n{'class':>5} {'share of pixels':>15}")
     for c, share in content["share_per_class"].items():
         print(f"{c:>5} {number(share):>15}")
-
-
-def _of_an_extreme(kept: float, rule: str | None) -> str:
-    """What to say where next to nothing or next to all was kept; empty where that is as it should.
-
-    Raw labels drop nothing. Nor does foreground-first at a small alpha: no set is empty then, and
-    the threshold decides between object and background.
-    """
-    look = "look at the precision on labelled images with `conformal-plugin evaluate`"
-    if kept < _NEARLY_NONE:
-        return (
-            f"nearly nothing was kept ({100 * kept:.2f} % of pixels), so there is little to learn "
-            f"from; {look}, and at other alphas"
-        )
-    if kept > _NEARLY_ALL and rule not in (None, "foreground-first"):
-        same = ": these are the raw labels (argmax)" if rule == "most-probable" else ""
-        return (
-            f"nearly everything was kept ({100 * kept:.2f} % of pixels) with the rule {rule}, so "
-            f"the threshold decides little{same}; {look}, and at other alphas"
-        )
-    return ""

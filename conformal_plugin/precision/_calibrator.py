@@ -163,7 +163,9 @@ class PrecisionCalibrator:
     """
 
     _total_of_ranks = False
-    _volumes: bool | None = None  # of the class, for pickles of earlier versions
+    # Of the class, for pickles of earlier versions.
+    _volumes: bool | None = None
+    of: str = OF[0]
 
     def __init__(
         self,

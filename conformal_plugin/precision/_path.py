@@ -88,6 +88,10 @@ class ThresholdPath:
             raise OptionError(f"scouts must be a number of images, 0 or more, got {self.scouts!r}")
         self._check_ascending()
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Pickles of earlier releases have no caps.
+        self.__dict__.update({"caps": np.ones(len(state["background"]))} | state)
+
     def _check_ascending(self) -> None:
         for name in ("background", "foreground", "caps"):
             for run in np.split(getattr(self, name), self.starts):

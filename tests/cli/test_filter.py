@@ -153,8 +153,8 @@ def test_other_settings_are_refused_with_what_to_do(data, run):
     ("qhat", "rule", "said"),
     [
         (0.0001, "foreground-first", "warning: nearly nothing was kept"),
-        (0.9, "most-probable", "decides little: these are the raw labels (argmax); look at"),
-        (0.9, "foreground-first", None),  # it decides between object and background
+        (0.9, "most-probable", "warning: The threshold changes nothing: 100.00 % of the pixels"),
+        (0.4, "foreground-first", None),
     ],
 )
 def test_a_threshold_that_decides_nothing_is_pointed_out(data, run, qhat, rule, said):

@@ -59,14 +59,14 @@ def test_repr_says_what_matters() -> None:
     assert "0.25 ... inf over 3 classes" in text
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 3, "1", None])
 def test_another_version_is_refused_with_what_to_do(tmp_path: Path, version) -> None:
     content = json.loads(some_calibration().to_json()) | {"version": version}
     path = tmp_path / "calibration.json"
     path.write_text(json.dumps(content))
     with pytest.raises(CalibrationFileError) as caught:
         Calibration.load(path)
-    for word in (str(path), repr(version), "reads version 1", "calibrate again"):
+    for word in (str(path), repr(version), "reads versions 1 and 2", "calibrate again"):
         assert word in str(caught.value)
 
 

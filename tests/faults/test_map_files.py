@@ -129,6 +129,7 @@ def broken_lzma() -> bytes:
         ("deep.safetensors", struct.pack("<Q", 100000) + b"[" * 100000),
         ("long.safetensors", struct.pack("<Q", 2**62)),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",  # bytes hold the time of day
 )
 def test_hostile_files_are_refused_by_name(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
