@@ -20,8 +20,9 @@ from conformal_plugin.cli._labeller import Labeller
 from conformal_plugin.cli._outputs import refuse_inputs
 from conformal_plugin.cli._pair_lines import pair_lines
 from conformal_plugin.cli._taken_photos import TakenPhotos
+from conformal_plugin.cli._whose_maps import refuse_other_maps
 from conformal_plugin.errors import OptionError
-from conformal_plugin.files import MapStore, rounded
+from conformal_plugin.files import MapStore, annotator_digest, rounded
 from conformal_plugin.labelling import cap_settings, promised_rule, refuse_uninformative
 
 __all__ = ["LabelTarget", "MapTarget", "Target", "target"]
@@ -113,6 +114,8 @@ class LabelTarget:
                 f"{arguments.calibration} was made with {calibration.num_classes} classes and the "
                 f"annotator has {len(annotator.class_names)}; calibrate on its maps"
             )
+        made_by = annotator_digest(annotator.fingerprint, annotator.class_names)
+        refuse_other_maps(arguments.calibration, made_by.hex(), "those of this annotator")
         asked = arguments.rule
         if asked is None and calibration.rule is None and annotator.background == "none":
             asked = RULES[1]

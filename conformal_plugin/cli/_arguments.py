@@ -9,6 +9,7 @@ from conformal_plugin.cli import (
     _annotate_arguments as annotate_arguments,
     _calibrate_arguments as calibrate_arguments,
     _choose_arguments as choose_arguments,
+    _combine_arguments as combine_arguments,
     _doctor_arguments as doctor_arguments,
     _evaluate_arguments as evaluate_arguments,
     _filter_arguments as filter_arguments,
@@ -20,6 +21,7 @@ __all__ = ["build_parser"]
 
 _COMMANDS = {
     "annotate": annotate_arguments,
+    "combine": combine_arguments,
     "calibrate": calibrate_arguments,
     "filter": filter_arguments,
     "evaluate": evaluate_arguments,

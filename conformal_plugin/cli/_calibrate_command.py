@@ -33,6 +33,7 @@ from conformal_plugin.cli._progress import progress
 from conformal_plugin.cli._read_digest import ReadDigest
 from conformal_plugin.cli._report import note, number, print_json, warn, warn_of
 from conformal_plugin.cli._sharding import Ranks, sharing
+from conformal_plugin.cli._whose_maps import annotator_of, without_fitted
 from conformal_plugin.errors import ConformalError, OptionError, SourceFileError
 from conformal_plugin.evaluation import LabelDoubts
 from conformal_plugin.files import FileState, IdList, LazySequence, ScoreMap, Taken, checksum
@@ -68,7 +69,7 @@ class _Calibrating:
     ) -> None:
         self._arguments = arguments
         self._decision = decision
-        ids = listed_ids(arguments)
+        ids = without_fitted(arguments, listed_ids(arguments))
         self._mine = _Images(arguments, ids.take(ranks.share(range(len(ids)))))
         self._label_map = label_map_of(arguments)
         self.doubts = LabelDoubts(255 if arguments.ignore_index is None else arguments.ignore_index)
@@ -136,13 +137,14 @@ class _Calibrating:
             read.merge(part)
         task, outputs = self._task, self._outputs
         calibrations = [one.with_label_map(self._label_map) for one in calibrations]
+        annotator = annotator_of(self._arguments.maps)
         for path, calibration in zip(outputs, calibrations):
             if read.differs_from(path):
                 warn(
                     f"{path} was made of the same ids with other scores or labels: files have "
                     f"changed since, or are damaged; it is replaced"
                 )
-            read.save(calibration, path)
+            read.save(calibration, path, annotator)
         if self._decision is None:  # which has looked at the labels
             self._remark(calibrations)
         _report(self._arguments, task, outputs, calibrations, self._decision)

@@ -23,6 +23,7 @@ from conformal_plugin.cli._label_maps import label_map_of
 from conformal_plugin.cli._outputs import refuse_inputs
 from conformal_plugin.cli._progress import Readings
 from conformal_plugin.cli._report import print_json, warn, warn_of
+from conformal_plugin.cli._whose_maps import without_fitted
 from conformal_plugin.errors import OptionError
 from conformal_plugin.evaluation import LabelDoubts
 
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
             raise OptionError(
                 f"--{option.replace('_', '-')} {path} is a folder; name the file to write"
             )
-    ids = listed_ids(arguments)
+    ids = without_fitted(arguments, listed_ids(arguments))
     refuse_inputs(
         {"--output": [arguments.output], "--calibration-out": [arguments.calibration_out]},
         {

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.cli._label_maps import label_reader, refuse_train_ids
 from conformal_plugin.cli._report import note
+from conformal_plugin.cli._whose_maps import annotator_of, refuse_other_maps
 from conformal_plugin.errors import ConformalError, OptionError
 from conformal_plugin.evaluation import LabelDoubts
 from conformal_plugin.files import (
@@ -230,7 +231,8 @@ def threshold(arguments: argparse.Namespace) -> tuple[Any, int]:
     """What to filter with (a calibration, a number, or one per class), and the ignore index.
 
     Raises:
-        OptionError: an ignore index that contradicts the calibration's.
+        OptionError: an ignore index that contradicts the calibration's, or maps of another
+            annotator than it was made on.
         CalibrationFileError: not a calibration file.
     """
     given = arguments.ignore_index
@@ -238,6 +240,9 @@ def threshold(arguments: argparse.Namespace) -> tuple[Any, int]:
         qhat = arguments.qhat
         return qhat[0] if len(qhat) == 1 else qhat, 255 if given is None else given
     calibration = Calibration.load(arguments.calibration)
+    folder = getattr(arguments, "maps", None)  # `annotate` has none, its maps are to be made
+    if folder is not None:
+        refuse_other_maps(arguments.calibration, annotator_of(folder), str(folder))
     if given is not None and given != calibration.ignore_index:
         raise OptionError(
             f"--ignore-index is {given} and {arguments.calibration} was made with "

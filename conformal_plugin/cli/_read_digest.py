@@ -11,6 +11,7 @@ from typing import Any
 from conformal_plugin._atomic import atomic_write_text
 from conformal_plugin._json import parsed
 from conformal_plugin.calibration import Calibration
+from conformal_plugin.cli._whose_maps import MADE_FOR
 
 __all__ = ["READ", "ReadDigest"]
 
@@ -67,9 +68,17 @@ class ReadDigest:
         images, ids, values = json.loads(text)
         return cls(int(images), int(ids, 16), int(values, 16))
 
-    def save(self, calibration: Calibration, path: Path) -> None:
-        """Write a calibration with what it was made from."""
+    def save(self, calibration: Calibration, path: Path, annotator: str | None) -> None:
+        """Write a calibration with what it was made from.
+
+        Args:
+            calibration: what to write.
+            path: where to.
+            annotator: the digest of the maps' annotator, where they name one.
+        """
         content = {**json.loads(calibration.to_json()), READ: self.content()}
+        if annotator is not None:
+            content[MADE_FOR] = annotator
         atomic_write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
     def differs_from(self, path: Path) -> bool:

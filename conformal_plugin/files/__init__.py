@@ -68,8 +68,10 @@ if TYPE_CHECKING:
         resize_map as resize_map,
     )
     from conformal_plugin.files._store import (
+        STORE_MANIFEST as STORE_MANIFEST,
         MapStore as MapStore,
         StoreEntry as StoreEntry,
+        annotator_digest as annotator_digest,
     )
     from conformal_plugin.files._store_codec import (
         rounded as rounded,
@@ -133,8 +135,10 @@ __getattr__, __dir__, __all__ = lazily(
             "resize_map",
         ),
         "_store": (
+            "STORE_MANIFEST",
             "MapStore",
             "StoreEntry",
+            "annotator_digest",
         ),
         "_store_codec": ("rounded",),
         "_taken": (

@@ -29,7 +29,7 @@ from conformal_plugin.files._store_codec import (
     read_header,
 )
 
-__all__ = ["STORE_MANIFEST", "STORE_SUFFIX", "MapStore", "StoreEntry"]
+__all__ = ["STORE_MANIFEST", "STORE_SUFFIX", "MapStore", "StoreEntry", "annotator_digest"]
 
 STORE_SUFFIX = ".cpmap"
 """How the names of a store's maps end."""
@@ -95,9 +95,7 @@ class MapStore:
         self.annotator = dict(annotator)
         self.class_names = tuple(class_names)
         self.precision = precision
-        made_by = {"annotator": self.annotator, "class_names": self.class_names}
-        text = json.dumps(made_by, sort_keys=True)
-        self.digest = hashlib.sha256(text.encode()).digest()[:DIGEST_BYTES]
+        self.digest = annotator_digest(self.annotator, self.class_names)
         self._begin()
 
     @classmethod
@@ -233,6 +231,18 @@ class MapStore:
                 f"({'; '.join(different)}); choose another folder, or run with what it was made "
                 f"with"
             )
+
+
+def annotator_digest(annotator: Mapping[str, Any], class_names: Sequence[str]) -> bytes:
+    """What the maps of an annotator carry.
+
+    Args:
+        annotator: what its scores depend on, as in :class:`MapStore`.
+        class_names: the classes, in the order of the channels.
+    """
+    made_by = {"annotator": dict(annotator), "class_names": tuple(class_names)}
+    text = json.dumps(made_by, sort_keys=True)
+    return hashlib.sha256(text.encode()).digest()[:DIGEST_BYTES]
 
 
 def _manifest(path: Path) -> dict[str, Any]:

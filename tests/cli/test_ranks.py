@@ -60,6 +60,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, make_data, start_ranks):
     """The same commands by one process and by several, and what they left."""
     root = tmp_path_factory.mktemp("ranks")
     data, fine = make_data(root / "data", 8), make_data(root / "fine", 5, np.float32)
+    other = make_data(root / "other", 8)
     few = root / "few.txt"
     few.write_text("im0000\nim0001\n", encoding="utf-8")
     broken = fine.maps / "im0001.npz"
@@ -95,6 +96,10 @@ def story(tmp_path_factory: pytest.TempPathFactory, make_data, start_ranks):
         "again": filtering,
         "evaluate": ["evaluate", *on(data), "--calibration", "pixel.json", "--json"],
         "table": ["evaluate", *on(data), "--qhat", "0.6"],
+        "combine": [
+            *("combine", "--maps", str(data.maps), str(other.maps), "--rule", "stack", "--json"),
+            *("--fit-ids", str(few), "--labels", str(data.labels), "--out", "combined"),
+        ],
     }
     found = {}
     for name, world in (("one", 1), ("several", WORLD)):
@@ -122,7 +127,8 @@ def test_files_are_the_same_byte_for_byte(story) -> None:
         }
         for folder in (root / "one", root / "several")
     )
-    assert len(one) == 6 + 8 + 2  # calibrations, labels, their list and manifest; no checkpoint
+    # Calibrations, labels, their list and manifest, combined maps and theirs; no checkpoint.
+    assert len(one) == 6 + 8 + 2 + 8 + 1
     assert one == several
 
 

@@ -13,7 +13,7 @@ from conformal_plugin import __version__
 
 HEAVY = ("torch", "numpy", "scipy", "PIL", "tqdm", "safetensors")
 COMMANDS = (
-    "annotate", "calibrate", "filter", "evaluate", "choose", "report", "patch", "doctor",
+    "annotate", "combine", "calibrate", "filter", "evaluate", "choose", "report", "patch", "doctor",
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ PACKAGE = "conformal_plugin"
 FLOORS = (
     ("scores", "processes"),
     ("calibration", "files"),
-    ("labelling", "annotators"),
+    ("labelling", "annotators", "combining"),
     ("precision", "evaluation", "training", "choosing"),
     ("testing", "adapters"),
     ("reporting", "doctor"),

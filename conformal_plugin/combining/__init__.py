@@ -1,0 +1,14 @@
+"""Maps of several annotators of the same photos become one."""
+
+from __future__ import annotations
+
+from conformal_plugin.combining._combination import (
+    FITTED_ON as FITTED_ON,
+    RULES as RULES,
+    Combination as Combination,
+    mean_of as mean_of,
+)
+from conformal_plugin.combining._fitting import (
+    fit_pick as fit_pick,
+    fit_stack as fit_stack,
+)

@@ -1,0 +1,161 @@
+"""How the maps that several annotators gave of one photo become one map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from conformal_plugin.errors import OptionError, ScoreError, ShapeError
+from conformal_plugin.files import ScoreMap
+
+__all__ = ["FITTED_ON", "RULES", "Combination", "log_scores", "mean_of", "plain", "stacked"]
+
+RULES = ("mean", "pick", "stack")
+"""How maps are combined: fixed before, an annotator for each class, or a fitted log-linear pool."""
+FITTED_ON = "fitted_on"
+"""The key of an annotator's fingerprint that lists the labelled images that made it what it is."""
+_LEAST_SCORE = 2.0**-10
+"""What a score of zero counts as where its logarithm is taken."""
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A rule with its numbers; a function from the maps of one photo to one map.
+
+    Attributes:
+        rule: ``"mean"`` or ``"pick"``: score k is ``sum_a weights[a][k] * P_a(k)``. ``"stack"``: it
+            is the softmax over k of ``offsets[k] + sum_a weights[a][k] * log P_a(k)``.
+        weights: for each annotator, one per class.
+        offsets: one per class; all zero but for ``"stack"``.
+        fitted_on: ids of the labelled images that the numbers were fitted on.
+
+    Raises:
+        OptionError: the rule is unknown, or the numbers of classes do not agree.
+    """
+
+    rule: str
+    weights: tuple[tuple[float, ...], ...]
+    offsets: tuple[float, ...]
+    fitted_on: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise OptionError(f"rule must be one of {', '.join(RULES)}, got {self.rule!r}")
+        lengths = {len(self.offsets), *map(len, self.weights)}
+        if not self.weights or len(lengths) != 1:
+            raise OptionError(
+                f"a combination needs a weight for each annotator and class and an offset for each "
+                f"class, got rows of {sorted(lengths)} numbers for {len(self.weights)} annotators"
+            )
+
+    def __call__(self, maps: Sequence[ScoreMap]) -> npt.NDArray[np.float32]:
+        """The combined scores ``(K, H, W)``.
+
+        Args:
+            maps: of the same photo, one for each annotator, in the order of ``weights``.
+
+        Raises:
+            ShapeError: the maps do not have one shape, or other classes than the weights.
+            ScoreError: a score is not in [0, 1].
+            OptionError: more or fewer maps than annotators.
+        """
+        if len(maps) != len(self.weights):
+            raise OptionError(
+                f"this combination is of {len(self.weights)} annotators, got {len(maps)} maps"
+            )
+        arrays = plain(maps)
+        if len(arrays[0]) != len(self.offsets):
+            raise ShapeError(
+                f"this combination has {len(self.offsets)} classes and the maps {len(arrays[0])}; "
+                f"fit it on maps of these annotators"
+            )
+        weights = np.asarray(self.weights, np.float32)[:, :, None, None]
+        if self.rule == "stack":
+            offsets = np.asarray(self.offsets, np.float32)[:, None, None]
+            return stacked(log_scores(arrays), weights, offsets)
+        total = np.zeros_like(arrays[0])
+        for weight, scores in zip(weights, arrays):
+            total += weight * scores
+        return np.minimum(total, 1.0, out=total)
+
+    def fingerprint(self, annotators: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """What the combined scores depend on, for a store.
+
+        Args:
+            annotators: the fingerprints of those combined; images that one of them was fitted on
+                are listed with this combination's own.
+        """
+        seen = {name for annotator in annotators for name in annotator.get(FITTED_ON, ())}
+        return {
+            "annotator": "combination",
+            "rule": self.rule,
+            "weights": [list(row) for row in self.weights],
+            "offsets": list(self.offsets),
+            "of": [dict(annotator) for annotator in annotators],
+            FITTED_ON: sorted(seen | set(self.fitted_on)),
+        }
+
+
+def mean_of(annotators: int, classes: int) -> Combination:
+    """The mean of all annotators' scores, fixed before any image is looked at.
+
+    Args:
+        annotators: how many there are.
+        classes: how many classes they score.
+
+    Raises:
+        OptionError: fewer than one of either.
+
+    Example:
+        >>> import numpy as np
+        >>> sure, unsure = np.array([[[1.0]], [[0.0]]]), np.array([[[0.5]], [[0.5]]])
+        >>> mean_of(2, 2)([sure, unsure]).ravel().tolist()
+        [0.75, 0.25]
+    """
+    if annotators < 1 or classes < 1:
+        raise OptionError(
+            f"a mean needs an annotator and a class, got {annotators} and {classes} of them"
+        )
+    row = (1.0 / annotators,) * classes
+    return Combination("mean", (row,) * annotators, (0.0,) * classes)
+
+
+def plain(maps: Sequence[ScoreMap]) -> list[npt.NDArray[np.float32]]:
+    """The maps of one photo as arrays of float32, checked."""
+    arrays = [torch.as_tensor(scores).detach().cpu().float().numpy() for scores in maps]
+    shapes = [array.shape for array in arrays]
+    if len(set(shapes)) != 1 or len(shapes[0]) != 3:
+        raise ShapeError(
+            f"maps that are combined must have one shape (K, H, W), got "
+            f"{' and '.join(map(str, shapes))}; have all annotators score the photo in its own size"
+        )
+    for number, array in enumerate(arrays):
+        if array.size and not (array.min() >= 0 and array.max() <= 1):  # NaN, too
+            raise ScoreError(
+                f"the map of annotator {number} has scores from {array.min():g} to "
+                f"{array.max():g}; scores must be in [0, 1]"
+            )
+    return arrays
+
+
+def log_scores(arrays: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+    """The logarithms of scores, of which none is minus infinity."""
+    logs: npt.NDArray[np.float32] = np.log(np.maximum(np.stack(arrays), np.float32(_LEAST_SCORE)))
+    return logs
+
+
+def stacked(
+    logs: npt.NDArray[np.float32],
+    weights: npt.NDArray[np.float32],
+    offsets: npt.NDArray[np.float32],
+) -> npt.NDArray[np.float32]:
+    """The log-linear pool over the classes, which are the second axis of ``logs``."""
+    values = offsets + (weights * logs).sum(0)
+    values = np.exp(values - values.max(0))
+    pooled: npt.NDArray[np.float32] = values / values.sum(0)
+    return pooled
