@@ -105,9 +105,9 @@ def second_annotator(data: Path, out: Path, fit: list[str], others: list[str]) -
     fingerprint = {"annotator": "cells", "folds": FOLDS, "fitted_on": fit}
     store = MapStore(out, annotator=fingerprint, class_names=tuple(map(str, range(CLASSES))))
     for i, name in enumerate(fit):
-        store.write(name, scores([networks[i % FOLDS]], grids[name], labels[name].shape))
+        store.write(name, scores_of([networks[i % FOLDS]], grids[name], labels[name].shape))
     for name in others:
-        store.write(name, scores(networks, grids[name], labels[name].shape))
+        store.write(name, scores_of(networks, grids[name], labels[name].shape))
 
 
 def run(*arguments: object) -> dict:
