@@ -21,7 +21,8 @@ import torch
 from PIL import Image
 
 from conformal_plugin.cli import main as command
-from conformal_plugin.files import MapStore, read_label
+from conformal_plugin.combining import fit_stack
+from conformal_plugin.files import MapStore, map_files, read_label
 
 CELL = 8
 FOLDS = 3
@@ -82,7 +83,7 @@ def trained(grids: list[torch.Tensor], labels: list[np.ndarray], seed: int) -> t
 
 
 @torch.no_grad()
-def scores(
+def scores_of(
     networks: list[torch.nn.Module], grid: torch.Tensor, size: tuple[int, int]
 ) -> np.ndarray:
     """The mean of the networks' scores, at the photo's size."""
@@ -135,6 +136,18 @@ def measured(data: Path, maps: Path, work: Path) -> list[float]:
     return figures
 
 
+def stacked_alone(data: Path, out: Path, fit: list[str], others: list[str]) -> None:
+    """The first annotator under a stack of its own: what is gained without a second one."""
+    rule = fit_stack(
+        (name, [scores], read_label(data / "labels" / f"{name}.png"))
+        for name, scores in zip(fit, map_files(data / "probs", fit), strict=True)
+    )
+    names = tuple(map(str, range(CLASSES)))
+    store = MapStore(out, annotator=rule.fingerprint([{}]), class_names=names)
+    for name, scores in zip(others, map_files(data / "probs", others), strict=True):
+        store.write(name, rule([scores]))
+
+
 def _shown(rule: str, weights: list[list[float]]) -> str:
     if rule == "pick":
         return f"{sum(map(bool, weights[1])):.0f} of {CLASSES} classes of the second annotator"
@@ -168,12 +181,13 @@ def main() -> None:
     for rule, more in (("mean", ()), ("pick", fitted), ("stack", fitted)):
         done = run("combine", *both, "--rule", rule, *more, "--out", work / rule)
         print(f"{rule}: {_shown(rule, done['weights'])}")
+    stacked_alone(data, work / "alone", parts["fit"], everyone[len(parts["fit"]) :])
     print(", ".join(f"{part} {len(names)}" for part, names in parts.items()), "photos\n")
     print("| maps | raw mIoU | raw recall | .2, foreground first: mIoU | recall |")
     print("| --- | --- | --- | --- | --- |")
     sources = {
         "first": data / "probs",
-        **{n: work / n for n in ("second", "mean", "pick", "stack")},
+        **{n: work / n for n in ("second", "mean", "pick", "stack", "alone")},
     }
     for name, maps in sources.items():
         row = " | ".join(f"{100 * value:.1f}" for value in measured(data, maps, work))

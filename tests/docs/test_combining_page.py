@@ -60,6 +60,6 @@ def test_its_benchmark_runs(
     printed = capsys.readouterr().out
     assert "fit 6, calibrate 6, measure 6 photos" in printed
     rows = re.findall(r"^\| (\w+) ((?:\| [\d.]+ ){4})\|$", printed, re.MULTILINE)
-    assert [name for name, _ in rows] == ["first", "second", "mean", "pick", "stack"]
+    assert [name for name, _ in rows] == ["first", "second", "mean", "pick", "stack", "alone"]
     # The first annotator's own class leads by far in all but a few pixels.
     assert float(rows[0][1].split()[1]) > 60
