@@ -13,6 +13,7 @@ from conformal_plugin.cli._inputs import class_or_none, listed_ids, maps_and_lab
 from conformal_plugin.cli._progress import Readings
 from conformal_plugin.cli._report import warn_of
 from conformal_plugin.cli._sharding import Ranks
+from conformal_plugin.cli._whose_maps import without_fitted
 from conformal_plugin.errors import NotWorthUsingError, OptionError
 from conformal_plugin.evaluation import LabelDoubts
 
@@ -89,7 +90,7 @@ def _fill(arguments: argparse.Namespace, values: dict[str, Any]) -> None:
 
 
 def _decide(arguments: argparse.Namespace) -> Decision:
-    ids = listed_ids(arguments)
+    ids = without_fitted(arguments, listed_ids(arguments))
     ignore_index = 255 if arguments.ignore_index is None else arguments.ignore_index
     doubts = LabelDoubts(ignore_index)
     maps, labels = maps_and_labels(arguments, ids, doubts=doubts)

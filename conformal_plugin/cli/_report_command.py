@@ -26,6 +26,7 @@ from conformal_plugin.cli._inputs import (
 from conformal_plugin.cli._outputs import refuse_inputs
 from conformal_plugin.cli._progress import Readings
 from conformal_plugin.cli._report import note, print_json, warn_of
+from conformal_plugin.cli._whose_maps import without_fitted
 from conformal_plugin.errors import MissingExtraError, OptionError
 from conformal_plugin.evaluation import LabelDoubts
 from conformal_plugin.files import LazySequence, read_photo
@@ -59,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
     names = _names(arguments.names, calibration.num_classes)
     require_template_engine()
     with_png = _with_png(arguments)
-    ids = listed_ids(arguments)
+    ids = without_fitted(arguments, listed_ids(arguments))
     doubts = LabelDoubts(calibration.ignore_index)
     maps, labels = maps_and_labels(arguments, ids, calibration, doubts)
     photos = find_photos(arguments, ids) if arguments.photos is not None else []
