@@ -18,6 +18,9 @@ from conformal_plugin.calibration._clustered import (
     calibrate_clustered as calibrate_clustered,
     cluster_classes as cluster_classes,
 )
+from conformal_plugin.calibration._comparison import (
+    Comparison as Comparison,
+)
 from conformal_plugin.calibration._counting import (
     ScoreCounter as ScoreCounter,
 )

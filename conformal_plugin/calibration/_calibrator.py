@@ -29,6 +29,7 @@ def calibrate(
     *,
     ignore_index: int = 255,
     ids: Iterable[Any] | None = None,
+    groups: Any = None,
 ) -> Calibration:
     """The q-hat of pooled calibration pixels (ConformalSAM, arXiv 2507.15803, section 3).
 
@@ -54,15 +55,22 @@ def calibrate(
         ignore_index: label of pixels to leave out.
         ids: one per image, in step with ``scores``: images whose id came before are counted once,
             and the result says how many. None counts every image.
+        groups: where images come in groups that are alike (frames of a video, slices of a patient,
+            tiles of a scene), the group of each: one label per image, in step, or a mapping from id
+            to group. Groups, not images, are then what is exchangeable: promises are per group,
+            and q-hat of the pooled pixels is the same, but ``n_effective`` and the wording tell
+            what so many groups are worth. An image that is alone is a group of its own. None where
+            every image is an independent draw.
 
     Returns:
         The calibration. Its guarantee is heuristic for images (the pixels of one image are not
         independent; ``n_effective`` estimates how many independent ones they are worth) and exact
-        for separate points.
+        for separate points without groups.
 
     Raises:
         AlphaError, InputTypeError, ShapeError, DeviceMismatchError, ScoreError, LabelError: see
             :mod:`conformal_plugin.errors`; each message says what to do.
+        OptionError: an image without a group, or groups by id without ids.
         EmptyCalibrationError: no pixel is labelled.
 
     Example:
@@ -72,12 +80,13 @@ def calibrate(
         0.4
     """
     exact_alpha(alpha)
-    ids = listed(ids)
+    ids, groups = listed(ids), listed(groups)
     if rereadable(scores, labels):
-        selected = Calibrator(ignore_index=ignore_index)._selected(scores, labels, alpha, ids)
+        fresh = Calibrator(ignore_index=ignore_index)
+        selected = fresh._selected(scores, labels, alpha, ids, groups)
         if selected is not None:
             return selected
-    return calibrate_with(Calibrator(ignore_index=ignore_index), scores, labels, alpha, ids)
+    return calibrate_with(Calibrator(ignore_index=ignore_index), scores, labels, alpha, ids, groups)
 
 
 class Calibrator(ScoreCounter):
@@ -114,8 +123,14 @@ class Calibrator(ScoreCounter):
         if first:
             self._spread = ImageSpread(grid.size)
 
-    def _add(self, row: int, counts: np.ndarray[Any, Any], *, points: bool) -> None:
-        super()._add(row, counts, points=points)
+    @property
+    def _per_group(self) -> bool:
+        return True
+
+    def _add(
+        self, row: int, counts: np.ndarray[Any, Any], *, points: bool, group: str | None
+    ) -> None:
+        super()._add(row, counts, points=points, group=group)
         if points:
             self._spread.add_points(counts)
         else:
@@ -132,12 +147,12 @@ class Calibrator(ScoreCounter):
     def _calibration(
         self, alpha: float, qhats: np.ndarray[Any, Any], resolution: float
     ) -> Calibration:
-        guarantee = _guarantee(alpha, points=self.n_images == self.n_pixels)
+        guarantee = self._guarantee(alpha)
         effective = self._effective_size(alpha)
         return self._result(alpha, qhats[0], guarantee, resolution, n_effective=effective)
 
     def _selected(
-        self, scores: Any, labels: Any, alpha: float, ids: Iterable[Any] | None
+        self, scores: Any, labels: Any, alpha: float, ids: Iterable[Any] | None, groups: Any
     ) -> Calibration | None:
         """The exact calibration where all that is read is little enough to be held at once.
 
@@ -145,7 +160,7 @@ class Calibrator(ScoreCounter):
         :meth:`exact_result` to the bit; None where there is too much to hold.
         """
         recent = RecentReadings()
-        items = map(self._begun_with, self._ids.first_of_each(scores, labels, ids))
+        items = map(self._begun_with, self._ids.first_of_each(scores, labels, ids, groups=groups))
         for item, read in in_parallel(self._read_scores, items, here=elsewhere):
             with item.named():
                 true = read()
@@ -154,28 +169,57 @@ class Calibrator(ScoreCounter):
                 return None
             self._absorb(true, [])
             self._counted().images += int(true.pixels.sum() if true.points else true.pixels.any())
-        points = self.n_images == self.n_pixels
         qhat, effective = math.inf, None
         patterns = [true.patterns for true in recent.readings]
         found = selected(patterns, self.n_pixels, alpha, self._begun().grid)
         if found is not None:
             qhat, counts = found
-            if not points:
+            if not self._independent:
                 effective = effective_size_of(*_covered(recent.readings, counts))
-        guarantee = _guarantee(alpha, points=points)
-        return self._result(alpha, qhat, guarantee, 0.0, n_effective=effective)
+        return self._result(alpha, qhat, self._guarantee(alpha), 0.0, n_effective=effective)
+
+    def _guarantee(self, alpha: float) -> Guarantee:
+        share = f"{100 * (1 - float(alpha)):g} %"
+        if self._independent:
+            return Guarantee(
+                "marginal",
+                "point",
+                True,
+                f"A new exchangeable point has its true class in the prediction set with "
+                f"probability at least {share}.",
+            )
+        unit = "group" if self.n_groups else "image"
+        return Guarantee(
+            "pixel-marginal",
+            "pixel",
+            False,
+            f"On average over calibration sets about {share} of pixels have their true class in "
+            f"the prediction set. Heuristic: the pixels of one {unit} are not independent, so the "
+            f"spread is that of the number of {unit}s, not of pixels, and with few {unit}s the "
+            f"average mostly lies a little below.",
+        )
+
+    @property
+    def _independent(self) -> bool:
+        """Whether every pixel is a point of its own."""
+        return self.n_images == self.n_pixels and self.n_groups is None
 
     def _effective_size(self, alpha: float) -> float | None:
         rows = self._begun()
         code = rows.code_at(0, alpha)
-        if code is None or self.n_images == self.n_pixels:  # separate points are independent
+        if code is None or self._independent:
             return None
+        if self.n_groups:
+            parts = [part for _, _, part in self._by_group.parts()]
+            return effective_size_of(
+                [part.covered(code) for part in parts], [part.pixels for part in parts]
+            )
         covered = int(rows.credits[0, code:].sum())
         return self._spread.effective_size(code, covered, self.n_pixels, self.n_images)
 
 
 def _covered(readings: Sequence[TrueScores], counts: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Per image with labelled pixels, how many of them are counted, and all.
+    """Per image, or group, with labelled pixels, how many of them are counted, and all.
 
     Args:
         readings: of the images.
@@ -185,26 +229,10 @@ def _covered(readings: Sequence[TrueScores], counts: Sequence[int]) -> tuple[lis
     covered = [
         count - (len(true.classes) - total) for count, true, total in zip(counts, readings, pixels)
     ]
-    some = [i for i, total in enumerate(pixels) if total]
-    return [covered[i] for i in some], [pixels[i] for i in some]
-
-
-def _guarantee(alpha: float, *, points: bool) -> Guarantee:
-    share = f"{100 * (1 - float(alpha)):g} %"
-    if points:
-        return Guarantee(
-            "marginal",
-            "point",
-            True,
-            f"A new exchangeable point has its true class in the prediction set with probability "
-            f"at least {share}.",
-        )
-    return Guarantee(
-        "pixel-marginal",
-        "pixel",
-        False,
-        f"On average over calibration sets about {share} of pixels have their true class in the "
-        f"prediction set. Heuristic: the pixels of one image are not independent, so the spread "
-        f"is that of the number of images, not of pixels, and with few images the average mostly "
-        f"lies a little below.",
-    )
+    of_unit: dict[Any, tuple[int, int]] = {}
+    for number, (true, some, total) in enumerate(zip(readings, covered, pixels)):
+        unit = number if true.group is None else true.group
+        before = of_unit.get(unit, (0, 0))
+        if total:
+            of_unit[unit] = before[0] + some, before[1] + total
+    return [some for some, _ in of_unit.values()], [total for _, total in of_unit.values()]

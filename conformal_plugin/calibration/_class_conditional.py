@@ -17,7 +17,7 @@ from conformal_plugin.calibration._in_one_call import calibrate_with
 from conformal_plugin.calibration._quantile import images_needed
 from conformal_plugin.calibration._result import Calibration
 from conformal_plugin.calibration._units import ImageShare, Pixels, Unit
-from conformal_plugin.calibration._wording import class_list, coverage_share
+from conformal_plugin.calibration._wording import class_list, coverage_share, of_new_images
 from conformal_plugin.errors import OptionError, TooFewImagesError
 
 __all__ = [
@@ -37,16 +37,18 @@ def calibrate_class_conditional(
     min_images: int | None = None,
     ignore_index: int = 255,
     ids: Iterable[Any] | None = None,
+    groups: Any = None,
 ) -> Calibration:
     """One q-hat per class, from the pooled pixels of that true class. Heuristic.
 
     Class c's threshold is the ``ceil((N_c + 1)(1 - alpha))``-th smallest nonconformity of its
     ``N_c`` pixels. As with :func:`conformal_plugin.calibrate`, pixels of one image are not
     independent: what counts is ``K_c``, the number of images that hold the class. Both stand in the
-    result, ``pixels_per_class`` and ``images_per_class``, and in its ``repr``.
+    result, ``pixels_per_class`` and ``images_per_class``, and in its ``repr``. With ``groups``
+    it is the number of groups that hold the class, ``groups_per_class``.
 
     Args:
-        scores, labels, alpha, ignore_index, ids: as in :func:`conformal_plugin.calibrate`.
+        scores, labels, alpha, ignore_index, ids, groups: as in :func:`conformal_plugin.calibrate`.
         few: what becomes of a class that fewer than ``min_images`` images hold:
 
             - ``"pool"``: it gets the threshold of all classes together, and so does a class whose
@@ -77,7 +79,7 @@ def calibrate_class_conditional(
     calibrator = ClassConditionalCalibrator(
         few=few, min_images=min_images, ignore_index=ignore_index
     )
-    return calibrate_with(calibrator, scores, labels, alpha, ids)
+    return calibrate_with(calibrator, scores, labels, alpha, ids, groups)
 
 
 def calibrate_class_conditional_image_level(
@@ -88,16 +90,19 @@ def calibrate_class_conditional_image_level(
     few: str = "pool",
     ignore_index: int = 255,
     ids: Iterable[Any] | None = None,
+    groups: Any = None,
 ) -> Calibration:
     """One q-hat per class, from the images that hold it, exact: conformal risk control per class.
 
     ``L_i(q)`` is the share of image i's pixels of true class c that q does not cover, over the
     ``K_c`` images with such pixels; q-hat of class c is as in
     :func:`conformal_plugin.calibration.calibrate_image_level`. A class needs
-    ``K_c >= 1 / alpha - 1`` for a finite threshold of its own: 19 images at alpha 0.05.
+    ``K_c >= 1 / alpha - 1`` for a finite threshold of its own: 19 images at alpha 0.05. With
+    ``groups`` a group's loss is the mean over its images that hold the class, and ``K_c`` counts
+    the groups that do.
 
     Args:
-        scores, labels, alpha, ignore_index, ids: as in :func:`conformal_plugin.calibrate`.
+        scores, labels, alpha, ignore_index, ids, groups: as in :func:`conformal_plugin.calibrate`.
         few: what becomes of a class with fewer images than that: ``"pool"``, ``"leave-out"`` or
             ``"fail"``, see :func:`calibrate_class_conditional`.
 
@@ -121,7 +126,7 @@ def calibrate_class_conditional_image_level(
         -inf
     """
     calibrator = ClassConditionalImageLevelCalibrator(few=few, ignore_index=ignore_index)
-    return calibrate_with(calibrator, scores, labels, alpha, ids)
+    return calibrate_with(calibrator, scores, labels, alpha, ids, groups)
 
 
 class _PerClassCounter(ScoreCounter):
@@ -153,15 +158,16 @@ class _PerClassCounter(ScoreCounter):
     ) -> Calibration:
         own, pooled = qhats[:-1], qhats[-1]
         least = self.min_images or images_needed(alpha)
-        short = (self._images_per_class < least) | np.isinf(own)
+        held, unit = self._units_per_class, self._unit_name
+        short = (held < least) | np.isinf(own)
         if self._pools_hopeless and self.few == "pool":
             short |= own >= 1.0
         classes = tuple(np.flatnonzero(short).tolist())
         if classes and self.few == "fail":
-            counts = ", ".join(f"{c} ({self._images_per_class[c]})" for c in classes)
+            counts = ", ".join(f"{c} ({held[c]})" for c in classes)
             raise TooFewImagesError(
-                f"alpha {alpha:g} needs at least {least} images of every class, and these classes "
-                f"have fewer (images in brackets): {counts}; label more images, raise alpha, or "
+                f"alpha {alpha:g} needs at least {least} {unit}s of every class, and these classes "
+                f"have fewer ({unit}s in brackets): {counts}; label more {unit}s, raise alpha, or "
                 f"choose few='pool' or few='leave-out'"
             )
         qhat = np.where(short, pooled if self.few == "pool" else -math.inf, own)
@@ -191,7 +197,8 @@ class _PerClassCounter(ScoreCounter):
             else "are left out: in no prediction set"
         )
         scored = " or scored 0 too often" if self._pools_hopeless and self.few == "pool" else ""
-        return f" {class_list(classes)}, held by fewer than {least} images{scored}, {fate}."
+        units = f"{least} {self._unit_name}s"
+        return f" {class_list(classes)}, held by fewer than {units}{scored}, {fate}."
 
     @abstractmethod
     def _promise(self, alpha: float) -> Guarantee:
@@ -224,7 +231,7 @@ class ClassConditionalCalibrator(_PerClassCounter):
 
     def _promise(self, alpha: float) -> Guarantee:
         share = coverage_share(alpha)
-        if self.n_images == self.n_pixels:
+        if self.n_images == self.n_pixels and not self.n_groups:
             return Guarantee(
                 "class-conditional",
                 "point",
@@ -237,8 +244,9 @@ class ClassConditionalCalibrator(_PerClassCounter):
             "pixel",
             False,
             f"on average over calibration sets about {share} of the class's pixels have it in "
-            f"their prediction set. Heuristic: the pixels of one image are not independent, so the "
-            f"spread is that of the number of images that hold the class.",
+            f"their prediction set. Heuristic: the pixels of one {self._unit_name} are not "
+            f"independent, so the spread is that of the number of {self._unit_name}s that hold the "
+            f"class.",
         )
 
 
@@ -265,9 +273,10 @@ class ClassConditionalImageLevelCalibrator(_PerClassCounter):
     def _promise(self, alpha: float) -> Guarantee:
         return Guarantee(
             "class-conditional-image-level",
-            "image",
+            self._unit_name,
             True,
-            f"on average over calibration sets and new exchangeable images that hold the class, at "
-            f"least {coverage_share(alpha)} of the image's pixels of the class have it in their "
+            f"on average over calibration sets and "
+            f"{of_new_images(self._unit_name, ' that hold the class')}, at least "
+            f" {coverage_share(alpha)} of the image's pixels of the class have it in their "
             f"prediction set.",
         )

@@ -19,7 +19,7 @@ from conformal_plugin.calibration._in_one_call import calibrate_with
 from conformal_plugin.calibration._quantile import images_needed
 from conformal_plugin.calibration._result import Calibration
 from conformal_plugin.calibration._units import ImageShare
-from conformal_plugin.calibration._wording import class_list, coverage_share
+from conformal_plugin.calibration._wording import class_list, coverage_share, of_new_images
 from conformal_plugin.errors import OptionError, ShapeError
 
 __all__ = ["ClassClusters", "ClusteredCalibrator", "calibrate_clustered", "cluster_classes"]
@@ -112,6 +112,7 @@ def calibrate_clustered(
     clusters: ClassClusters | Sequence[int],
     ignore_index: int = 255,
     ids: Iterable[Any] | None = None,
+    groups: Any = None,
 ) -> Calibration:
     """One q-hat per cluster of classes, from the images that hold one of them; exact.
 
@@ -120,8 +121,8 @@ def calibrate_clustered(
     own as far as the classes of a cluster are alike.
 
     Args:
-        scores, labels, alpha, ignore_index, ids: as in :func:`conformal_plugin.calibrate`; other
-            images than those the clusters were found on.
+        scores, labels, alpha, ignore_index, ids, groups: as in :func:`conformal_plugin.calibrate`;
+            other images, of other groups, than those the clusters were found on.
         clusters: what :func:`cluster_classes` returned, or the cluster of each class (-1: none)
             from prior knowledge.
 
@@ -154,7 +155,7 @@ def calibrate_clustered(
                 f"{len(both)} images, {min(both)!r} among them, were used to find the clusters: "
                 f"calibrate on other images, or the promise is lost"
             )
-    return calibrate_with(calibrator, scores, labels, alpha, ids)
+    return calibrate_with(calibrator, scores, labels, alpha, ids, groups)
 
 
 class ClusteredCalibrator(ScoreCounter):
@@ -205,18 +206,19 @@ class ClusteredCalibrator(ScoreCounter):
         alone = (groups >= 0) & np.isfinite(qhats[groups])
         pooled = tuple(np.flatnonzero(~alone).tolist())
         statement = (
-            f"On average over calibration sets and new exchangeable images that hold a class of a "
-            f"cluster, at least {coverage_share(alpha)} of the image's pixels of these classes "
-            f"have them in their prediction set."
+            f"On average over calibration sets and "
+            f"{of_new_images(self._unit_name, ' that hold a class of a cluster')}, at least "
+            f"{coverage_share(alpha)} of the image's pixels of these classes have them in their "
+            f"prediction set."
         )
         if pooled:
             statement += (
-                f" {class_list(pooled)}, in no cluster that at least {images_needed(alpha)} images "
-                f"hold, share the threshold of all classes together, which promises nothing about "
-                f"one class."
+                f" {class_list(pooled)}, in no cluster that at least {images_needed(alpha)} "
+                f"{self._unit_name}s hold, share the threshold of all classes together, which "
+                f"promises nothing about one class."
             )
         qhat = np.where(alone, qhats[groups], qhats[-1])
-        guarantee = Guarantee("clustered", "image", bool(alone.any()), statement)
+        guarantee = Guarantee("clustered", self._unit_name, bool(alone.any()), statement)
         return self._result(alpha, qhat, guarantee, resolution, pooled_classes=pooled)
 
 

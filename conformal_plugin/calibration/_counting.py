@@ -8,6 +8,8 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from conformal_plugin.calibration._group_counts import GroupCounts, GroupPart
+from conformal_plugin.calibration._grouped_rows import GroupedRows
 from conformal_plugin.calibration._guarantee import Guarantee
 from conformal_plugin.calibration._qhat import ReadAgain, Total, counted, read_again
 from conformal_plugin.calibration._quantile import exact_alpha
@@ -39,6 +41,8 @@ from conformal_plugin.scores import (
 __all__ = ["ScoreCounter"]
 
 _STATE_VERSION = 1
+_GROUPED_STATE_VERSION = 2
+"""Of states with groups, which a release that knows none must not read."""
 _Counter = TypeVar("_Counter", bound="ScoreCounter")
 
 
@@ -46,7 +50,8 @@ class ScoreCounter(ABC):
     """Counts calibration scores in constant memory; the base of all calibrators.
 
     Sums of integers are what is kept, so merging is associative and commutative to the bit, and
-    one pass serves any number of alphas. Where ids are given, one string per image is kept too.
+    one pass serves any number of alphas. Where ids are given, one string per image is kept too, and
+    where groups are, what each group has counted at the score codes that it holds.
 
     Args:
         unit: how an image's covered pixels add up.
@@ -69,6 +74,11 @@ class ScoreCounter(ABC):
         self._pixels_per_class = np.zeros(0, dtype=np.int64)
         self._images_per_class = np.zeros(0, dtype=np.int64)
         self._ids = SeenIds()
+        self._by_group = GroupCounts()
+
+    def __setstate__(self, pickled: dict[str, Any]) -> None:
+        # What release 0.1.0 pickled knows no groups.
+        vars(self).update({"_by_group": GroupCounts(), **pickled})
 
     @property
     def n_pixels(self) -> int:
@@ -80,7 +90,18 @@ class ScoreCounter(ABC):
         """Number of images so far that hold at least one calibration pixel."""
         return 0 if self._rows is None else int(self._rows.images[-1])
 
-    def update(self, scores: Any, labels: Any, ids: Iterable[Any] | None = None) -> None:
+    @property
+    def n_groups(self) -> int | None:
+        """Number of groups so far that hold at least one calibration pixel; None without groups."""
+        return len(self._by_group) or None
+
+    def update(
+        self,
+        scores: Any,
+        labels: Any,
+        ids: Iterable[Any] | None = None,
+        groups: Any = None,
+    ) -> None:
         """Count more pixels: any form of scores and labels that ``calibrate`` takes.
 
         Nothing is counted when any part of the input is refused.
@@ -89,19 +110,28 @@ class ScoreCounter(ABC):
             scores: class scores in [0, 1], see :func:`conformal_plugin.calibrate`.
             labels: true classes, in step with ``scores``.
             ids: one per image, in step; images whose id has been counted before are left out.
+            groups: one per image, in step, or a mapping from id to group; see
+                :func:`conformal_plugin.calibrate`. The images of a group may come in any order
+                and in several calls.
 
         Raises:
             InputTypeError, ShapeError, DeviceMismatchError, ScoreError, LabelError: bad input, see
                 :mod:`conformal_plugin.errors`; also scores of another dtype or number of classes
-                than before, and ids that are not one per image.
+                than before, and ids or groups that are not one per image.
+            OptionError: groups here and none before, or the other way round; an image without one.
         """
-        self._update(scores, labels, ids, RecentReadings(most_bytes=0))
+        self._update(scores, labels, ids, groups, RecentReadings(most_bytes=0))
 
     def _update(
-        self, scores: Any, labels: Any, ids: Iterable[Any] | None, recent: RecentReadings
+        self,
+        scores: Any,
+        labels: Any,
+        ids: Iterable[Any] | None,
+        groups: Any,
+        recent: RecentReadings,
     ) -> None:
         fresh = self._empty()
-        items = fresh._ids.first_of_each(scores, labels, ids, self._ids.seen)
+        items = fresh._ids.first_of_each(scores, labels, ids, self._ids.seen, groups)
         begun = map(fresh._begun_with, items)
         for item, read in in_parallel(fresh._read, begun, here=elsewhere):
             with item.named():
@@ -129,6 +159,11 @@ class ScoreCounter(ABC):
                     f"cannot merge calibrators with {name} {mine} and {theirs}; construct both "
                     f"with the same one"
                 )
+        if self.n_images and other.n_images and (self.n_groups is None) != (other.n_groups is None):
+            raise OptionError(
+                "some images came with groups and some without; pass groups for all of them, a "
+                "group of its own for an image that is alone, or for none"
+            )
         if other._rows is not None:
             self._begin(other._rows.grid, len(other._pixels_per_class))
             self._volumes = one_kind(self._volumes, bool(other._volumes))
@@ -156,10 +191,16 @@ class ScoreCounter(ABC):
             EmptyCalibrationError: no pixel has been counted.
         """
         exact_alpha(alpha)
-        return self._calibration(alpha, *counted(self._begun(), alpha))
+        return self._calibration(alpha, *counted(self._observed(), alpha))
 
     def exact_result(
-        self, scores: Any, labels: Any, alpha: float = 0.05, *, ids: Iterable[Any] | None = None
+        self,
+        scores: Any,
+        labels: Any,
+        alpha: float = 0.05,
+        *,
+        ids: Iterable[Any] | None = None,
+        groups: Any = None,
     ) -> Calibration:
         """The calibration at ``alpha`` without rounding, by reading again what was counted.
 
@@ -171,12 +212,13 @@ class ScoreCounter(ABC):
             labels: the same.
             alpha: miscoverage level in (0, 1).
             ids: the same, where ids were given.
+            groups: the same, where groups were given.
 
         Raises:
             AlphaError, EmptyCalibrationError: as :meth:`result`.
             OptionError: the data is not the same as the first time.
         """
-        return self._exactly(alpha, self._reading_again(scores, labels, ids))
+        return self._exactly(alpha, self._reading_again(scores, labels, ids, groups))
 
     def exact_result_of_ranks(
         self,
@@ -185,6 +227,7 @@ class ScoreCounter(ABC):
         alpha: float = 0.05,
         *,
         ids: Iterable[Any] | None = None,
+        groups: Any = None,
         group: Any = None,
     ) -> Calibration:
         """:meth:`exact_result` where several ranks have counted, each reading its own images again.
@@ -197,7 +240,8 @@ class ScoreCounter(ABC):
             labels: the same.
             alpha: miscoverage level in (0, 1), the same on all ranks.
             ids: the same, where ids were given.
-            group: as for :meth:`all_reduce`.
+            groups: the same, where groups were given; the images of each group all on one rank.
+            group: of processes, as for :meth:`all_reduce`.
 
         Returns:
             On every rank the calibration of all images, bit for bit that of one process.
@@ -205,20 +249,27 @@ class ScoreCounter(ABC):
         Raises:
             AlphaError, EmptyCalibrationError: as :meth:`result`.
             OptionError: the data is not the same as the first time, :meth:`all_reduce` has not been
-                called, or the ranks differ in alpha.
+                called, the ranks differ in alpha, or several of them have images of one group.
             ConformalError: another rank has failed; says which, and how.
         """
         check_total(self, alpha, group)
-        again = self._reading_again(scores, labels, ids)
+        again = self._reading_again(scores, labels, ids, groups)
         return self._exactly(alpha, again, lambda read: total_of_ranks(read, group))
 
     def _reading_again(
-        self, scores: Any, labels: Any, ids: Iterable[Any] | None
+        self, scores: Any, labels: Any, ids: Iterable[Any] | None, groups: Any
     ) -> Callable[[], Iterator[TrueScores]]:
         ids = None if ids is None else list(ids)
+        if groups is not None and not isinstance(groups, Mapping):
+            groups = list(groups)
+        if (groups is None) != (self.n_groups is None):
+            raise OptionError(
+                "groups must be given where images are counted and where they are read again, or "
+                "in neither place"
+            )
 
         def read_again() -> Iterator[TrueScores]:
-            items = SeenIds().first_of_each(scores, labels, ids)
+            items = SeenIds().first_of_each(scores, labels, ids, groups=groups)
             readings = in_parallel(self._read_scores, items, here=elsewhere)
             return (result() for _, result in readings)
 
@@ -231,12 +282,12 @@ class ScoreCounter(ABC):
         total: Total = lambda read: read(),
     ) -> Calibration:
         exact_alpha(alpha)
-        return self._calibration(alpha, read_again(self._begun(), alpha, again, total), 0.0)
+        return self._calibration(alpha, read_again(self._observed(), alpha, again, total), 0.0)
 
     def state(self) -> dict[str, np.ndarray[Any, Any]]:
         """All that was counted, as plain arrays that ``numpy.savez`` stores without pickling."""
         return {
-            "version": np.array(_STATE_VERSION),
+            "version": np.array(_GROUPED_STATE_VERSION if self.n_groups else _STATE_VERSION),
             "kind": np.array(type(self).__name__),
             **{name: stored(getattr(self, name)) for name in self._options},
             "dtype": np.array("" if self._rows is None else self._rows.grid.name),
@@ -246,6 +297,7 @@ class ScoreCounter(ABC):
             "ids": np.array(sorted(self._ids.seen), dtype=np.str_),
             "repeats": np.array(self._ids.repeats),
             "volumes": np.array(bool(self._volumes)),
+            **self._by_group.state(),
         }
 
     @classmethod
@@ -255,7 +307,8 @@ class ScoreCounter(ABC):
         Raises:
             CalibrationFileError: a state of another version or kind, or damaged.
         """
-        with reading(state, cls.__name__, _STATE_VERSION):
+        version = _GROUPED_STATE_VERSION if "groups" in state else _STATE_VERSION
+        with reading(state, cls.__name__, version):
             calibrator = cls(**{name: restored(state[name]) for name in cls._options})
             calibrator._restore(state)
         return calibrator
@@ -281,6 +334,8 @@ class ScoreCounter(ABC):
             images_per_class=self._images_per_class,
             resolution=resolution,
             n_repeats=self._ids.repeats,
+            n_groups=self.n_groups,
+            groups_per_class=self._by_group.groups_per_class if self.n_groups else None,
             **more,
         )
 
@@ -312,11 +367,13 @@ class ScoreCounter(ABC):
 
     def _add_counts(self: _Counter, other: _Counter) -> None:
         self._counted().merge(other._counted())
+        self._by_group.merge(other._by_group)
         self._pixels_per_class += other._pixels_per_class
         self._images_per_class += other._images_per_class
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self._ids = SeenIds({str(name) for name in state["ids"]}, int(state["repeats"]))
+        self._by_group = GroupCounts.from_state(state)
         if str(state["dtype"]):
             self._begin(grid_named(str(state["dtype"])), len(state["pixels_per_class"]))
             self._volumes = bool(state.get("volumes", False))
@@ -343,12 +400,41 @@ class ScoreCounter(ABC):
     def _absorb(self, true: TrueScores, rows: list[tuple[int, np.ndarray[Any, Any]]]) -> None:
         self._pixels_per_class += true.pixels
         self._images_per_class += true.pixels if true.points else true.pixels > 0
+        if true.group is not None and true.pixels.any():
+            self._by_group.hold(true.group, true.pixels > 0)
         for row, counts in rows:
-            self._add(row, counts, points=true.points)
+            self._add(row, counts, points=true.points, group=true.group)
 
-    def _add(self, row: int, counts: np.ndarray[Any, Any], *, points: bool) -> None:
+    def _add(
+        self, row: int, counts: np.ndarray[Any, Any], *, points: bool, group: str | None
+    ) -> None:
         """Add one image's counts of codes, or those of separate points, to a row."""
-        self._counted().add(row, counts, points=points)
+        gains = self._counted().add(row, counts, points=points)
+        if group is not None and self._per_group:
+            pixels, codes = int(counts.sum()), np.flatnonzero(gains)
+            images, multiple = (pixels, 1) if points else (1, pixels)
+            part = GroupPart(codes, gains[codes], images, pixels, multiple)
+            self._by_group.add(group, row, part)
+
+    @property
+    def _per_group(self) -> bool:
+        """Whether what a group has counted matters, beside which classes it holds."""
+        return not self._unit.additive
+
+    @property
+    def _unit_name(self) -> str:
+        """What is exchangeable: ``"group"`` where there are any, else ``"image"``."""
+        return "group" if self.n_groups else "image"
+
+    @property
+    def _units_per_class(self) -> np.ndarray[Any, Any]:
+        """Groups, or without groups images, that hold each class."""
+        return self._by_group.groups_per_class if self.n_groups else self._images_per_class
+
+    def _observed(self) -> ScoreRows:
+        """The rows that q-hat is read off: of groups where there are any."""
+        rows = self._begun()
+        return GroupedRows(rows, self._by_group) if self.n_groups and self._per_group else rows
 
     def _counted(self) -> ScoreRows:
         assert self._rows is not None, "nothing has been counted"

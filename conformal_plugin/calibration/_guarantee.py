@@ -21,7 +21,8 @@ class Guarantee:
     Attributes:
         name: short name, e.g. ``"pixel-marginal"``.
         unit: what is counted as one exchangeable observation: ``"pixel"``, ``"point"`` or
-            ``"image"``; of volumes ``"voxel"`` or ``"volume"``.
+            ``"image"``; of volumes ``"voxel"`` or ``"volume"``; ``"group"`` where images or volumes
+            come in groups (the images of a video, a patient, a scene).
         exact: True for a finite-sample theorem, False for a heuristic.
         statement: the promise in a sentence.
     """
@@ -32,9 +33,9 @@ class Guarantee:
     statement: str
 
     @property
-    def per_image(self) -> bool:
-        """Whether whole images or volumes are counted, so that their number is what matters."""
-        return self.unit in ("image", "volume")
+    def per_unit(self) -> bool:
+        """Whether whole images, volumes or groups are counted: their number is what matters."""
+        return self.unit in ("image", "volume", "group")
 
     def of_volumes(self) -> Guarantee:
         """The same promise, of volumes and their voxels instead of images and their pixels."""

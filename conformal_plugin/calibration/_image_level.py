@@ -12,7 +12,7 @@ from conformal_plugin.calibration._guarantee import Guarantee
 from conformal_plugin.calibration._in_one_call import calibrate_with
 from conformal_plugin.calibration._result import Calibration
 from conformal_plugin.calibration._units import ImageShare
-from conformal_plugin.calibration._wording import coverage_share, shortage, slack
+from conformal_plugin.calibration._wording import coverage_share, of_new_images, shortage, slack
 
 __all__ = ["ImageLevelCalibrator", "calibrate_image_level"]
 
@@ -24,6 +24,7 @@ def calibrate_image_level(
     *,
     ignore_index: int = 255,
     ids: Iterable[Any] | None = None,
+    groups: Any = None,
 ) -> Calibration:
     """The smallest q-hat for which a new image's expected coverage is at least ``1 - alpha``.
 
@@ -37,8 +38,12 @@ def calibrate_image_level(
     conformal prediction (arXiv 2306.06342) gives the same number. Every image counts alike, large
     or small.
 
+    Where images come in ``groups``, K counts these, and a group's loss is the mean of its images'
+    losses: the promise is for a random image of a new exchangeable group, every group counting
+    alike, whatever the correlation within a group.
+
     Args:
-        scores, labels, alpha, ignore_index, ids: as in :func:`conformal_plugin.calibrate`.
+        scores, labels, alpha, ignore_index, ids, groups: as in :func:`conformal_plugin.calibrate`.
 
     Returns:
         The calibration; q-hat is infinite when there are fewer than ``1 / alpha - 1`` images, and
@@ -58,7 +63,7 @@ def calibrate_image_level(
         (True, 'image')
     """
     calibrator = ImageLevelCalibrator(ignore_index=ignore_index)
-    return calibrate_with(calibrator, scores, labels, alpha, ids)
+    return calibrate_with(calibrator, scores, labels, alpha, ids, groups)
 
 
 class ImageLevelCalibrator(ScoreCounter):
@@ -85,10 +90,11 @@ class ImageLevelCalibrator(ScoreCounter):
     def _calibration(
         self, alpha: float, qhats: np.ndarray[Any, Any], resolution: float
     ) -> Calibration:
+        unit, units = self._unit_name, self.n_groups or self.n_images
         statement = (
-            f"On average over calibration sets and new exchangeable images, at least "
+            f"On average over calibration sets and {of_new_images(unit)}, at least "
             f"{coverage_share(alpha)} of an image's pixels have their true class in the prediction "
-            f"set.{shortage(alpha, self.n_images)}{slack(alpha, self.n_images)}"
+            f"set.{shortage(alpha, units, unit)}{slack(alpha, units, unit)}"
         )
-        guarantee = Guarantee("image-level", "image", True, statement)
+        guarantee = Guarantee("image-level", unit, True, statement)
         return self._result(alpha, qhats[0], guarantee, resolution)

@@ -29,6 +29,7 @@ def calibrate_image_wise(
     *,
     ignore_index: int = 255,
     ids: Iterable[Any] | None = None,
+    groups: Any = None,
 ) -> Calibration:
     """The q-hat with which a new image is covered to a share ``tau`` with probability 1 - alpha.
 
@@ -37,8 +38,13 @@ def calibrate_image_wise(
     exceeds K: split conformal prediction with the image as the unit. Then
     ``P(coverage of a new image >= tau) >= 1 - alpha``, whatever the correlation of its pixels.
 
+    Where images come in ``groups``, G of them, a group's loss is the share of its images that are
+    covered to less than ``tau``, and q-hat the smallest at which the groups' losses sum to at most
+    ``alpha (G + 1) - 1`` (hierarchical conformal prediction, arXiv 2306.06342): the same
+    probability for a random image of a new exchangeable group.
+
     Args:
-        scores, labels, ignore_index, ids: as in :func:`conformal_plugin.calibrate`.
+        scores, labels, ignore_index, ids, groups: as in :func:`conformal_plugin.calibrate`.
         alpha: share of images in (0, 1) that may fall short of ``tau``.
         tau: share of an image's pixels to cover, in (0, 1]; 1 asks for all of them.
 
@@ -60,7 +66,7 @@ def calibrate_image_wise(
         True
     """
     calibrator = ImageWiseCalibrator(tau, ignore_index=ignore_index)
-    return calibrate_with(calibrator, scores, labels, alpha, ids)
+    return calibrate_with(calibrator, scores, labels, alpha, ids, groups)
 
 
 class ImageWiseCalibrator(ScoreCounter):
@@ -89,12 +95,18 @@ class ImageWiseCalibrator(ScoreCounter):
     def _calibration(
         self, alpha: float, qhats: np.ndarray[Any, Any], resolution: float
     ) -> Calibration:
-        statement = (
-            f"With probability at least {coverage_share(alpha)}, a new "
-            f"exchangeable image has at least {100 * self.tau:g} % of its pixels' true classes in "
-            f"their prediction sets.{shortage(alpha, self.n_images)}"
+        unit, units = self._unit_name, self.n_groups or self.n_images
+        which = (
+            "a new exchangeable image"
+            if unit == "image"
+            else ("a random image of a new exchangeable group")
         )
-        guarantee = Guarantee("image-wise", "image", True, statement)
+        statement = (
+            f"With probability at least {coverage_share(alpha)}, {which} has at least "
+            f"{100 * self.tau:g} % of its pixels' true classes in their prediction "
+            f"sets.{shortage(alpha, units, unit)}"
+        )
+        guarantee = Guarantee("image-wise", unit, True, statement)
         return self._result(alpha, qhats[0], guarantee, resolution)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from conformal_plugin.calibration._counting import ScoreCounter
@@ -19,25 +19,27 @@ def calibrate_with(
     labels: Any,
     alpha: float,
     ids: Iterable[Any] | None,
+    groups: Any = None,
 ) -> Calibration:
     """Count everything with a fresh calibrator; exact where the data can be read again.
 
     Args:
         calibrator: one that has counted nothing.
-        scores, labels, alpha, ids: as in :func:`conformal_plugin.calibrate`.
+        scores, labels, alpha, ids, groups: as in :func:`conformal_plugin.calibrate`.
     """
     exact_alpha(alpha)
-    ids = listed(ids)
+    ids, groups = listed(ids), listed(groups)
     if not rereadable(scores, labels):
-        calibrator.update(scores, labels, ids)
+        calibrator.update(scores, labels, ids, groups)
         return calibrator.result(alpha)
     recent = RecentReadings()
-    calibrator._update(scores, labels, ids, recent)
+    calibrator._update(scores, labels, ids, groups, recent)
     if recent.complete:
         return calibrator._exactly(alpha, lambda: recent.readings)
-    return calibrator.exact_result(scores, labels, alpha, ids=ids)
+    return calibrator.exact_result(scores, labels, alpha, ids=ids, groups=groups)
 
 
-def listed(ids: Any) -> Any:
-    """Ids that can be gone through again; what are no ids is left to be refused."""
-    return ids if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable) else list(ids)
+def listed(names: Any) -> Any:
+    """Ids or groups that can be gone through again; what are none is left to be refused."""
+    whole = isinstance(names, (str, bytes, Mapping)) or not isinstance(names, Iterable)
+    return names if whole else list(names)

@@ -13,6 +13,7 @@ import numpy as np
 from conformal_plugin._choices import OF
 from conformal_plugin._json import parsed
 from conformal_plugin._messages import shortened, shown
+from conformal_plugin.calibration._comparison import Comparison
 from conformal_plugin.calibration._guarantee import Guarantee
 from conformal_plugin.calibration._schema import Fields
 from conformal_plugin.errors import CalibrationFileError
@@ -48,6 +49,8 @@ def json_of(fields: Mapping[str, Any]) -> str:
         "rule": fields["rule"],
         "background": fields["background"],
         "max_pixels": fields["max_pixels"],
+        **_grouped(fields),
+        **({} if fields["comparison"] is None else {"comparison": vars(fields["comparison"])}),
     }
     if content["version"] == _CAPPED:
         content |= {"cap": fields["cap"], "of": fields["of"]}
@@ -125,6 +128,8 @@ def _checked(content: Fields) -> dict[str, Any]:
         "label_map": content.label_map("label_map"),
         "cap": content.real("cap", 0.0, 1.0, None),
         "of": content.one_of("of", OF, OF[0]),
+        **_groups(content, classes),
+        "comparison": _comparison(content.part("comparison")) if "comparison" in content else None,
     }
 
 
@@ -132,6 +137,37 @@ def _version(fields: Mapping[str, Any]) -> int:
     # Pickles of earlier releases have neither.
     plain = fields.get("cap") is None and fields.get("of", OF[0]) == OF[0]
     return _VERSION if plain else _CAPPED
+
+
+def _grouped(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What there is to say of groups: nothing where images did not come in any."""
+    if fields["n_groups"] is None:
+        return {}
+    per_class = fields["groups_per_class"]
+    return {
+        "n_groups": fields["n_groups"],
+        "groups_per_class": None if per_class is None else per_class.tolist(),
+    }
+
+
+def _comparison(content: Fields) -> Comparison:
+    return Comparison(
+        p_value=content.real("p_value", 0.0, 1.0),
+        unit=content.text("unit"),
+        n_labelled=content.whole("n_labelled", low=1),
+        n_unlabelled=content.whole("n_unlabelled", low=1),
+        statement=content.text("statement"),
+    )
+
+
+def _groups(content: Fields, classes: int) -> dict[str, Any]:
+    count = content.whole("n_groups", None, low=1)
+    if count is None:
+        return {}
+    per_class = content.wholes("groups_per_class")
+    if len(per_class) != classes:
+        raise ValueError(f"groups_per_class has {len(per_class)} classes, not {classes}")
+    return {"n_groups": count, "groups_per_class": np.array(per_class, dtype=np.int64)}
 
 
 def _encode(qhat: Any) -> Any:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from conformal_plugin._atomic import atomic_write_text
+from conformal_plugin.calibration._comparison import Comparison
 from conformal_plugin.calibration._guarantee import Guarantee
 from conformal_plugin.calibration._json import fields_of, json_of
 from conformal_plugin.calibration._quantile import images_needed
@@ -60,6 +61,11 @@ class Calibration:
             holds to; None for no cap.
         of: the labels that a promise on precision, and the cap, are about: ``"all"``, or those of
             the ``"foreground"``.
+        n_groups: number of groups (videos, patients, scenes) with at least one calibration pixel;
+            None where images did not come in groups.
+        groups_per_class: int64 ``(K,)``, groups that hold the class; None likewise.
+        comparison: whether the maps of labelled and unlabelled images look exchangeable; None where
+            they were not compared.
     """
 
     qhat: float | np.ndarray[Any, Any]
@@ -82,10 +88,15 @@ class Calibration:
     label_map: LabelMap | None = None
     cap: float | None = None
     of: str = "all"
+    n_groups: int | None = None
+    groups_per_class: np.ndarray[Any, Any] | None = None
+    comparison: Comparison | None = None
 
     def __post_init__(self) -> None:
         for name, dtype in (("pixels_per_class", np.int64), ("images_per_class", np.int64)):
             object.__setattr__(self, name, _frozen(getattr(self, name), dtype))
+        if self.groups_per_class is not None:
+            object.__setattr__(self, "groups_per_class", _frozen(self.groups_per_class, np.int64))
         if np.ndim(self.qhat):
             object.__setattr__(self, "qhat", _frozen(self.qhat, np.float64))
         else:
@@ -95,6 +106,11 @@ class Calibration:
     def promises_precision(self) -> bool:
         """Whether the promise is about labels, and ``alpha`` its epsilon, not about coverage."""
         return self.guarantee.name.startswith("precision")
+
+    @property
+    def n_units(self) -> int:
+        """How many exchangeable units were counted, groups where there are any, else images."""
+        return self.n_images if self.n_groups is None else self.n_groups
 
     @property
     def num_classes(self) -> int:
@@ -122,12 +138,14 @@ class Calibration:
             )
         else:
             qhat = f"{self.qhat:.8g}"
-            if self.guarantee.per_image and self.n_images < images_needed(self.alpha):
-                qhat += f" (needs at least {images_needed(self.alpha)} images)"
+            unit, needed = self.guarantee.unit, images_needed(self.alpha)
+            if self.guarantee.per_unit and self.n_units < needed:
+                qhat += f" (needs at least {needed} {unit}s)"
         effective = (
             "" if self.n_effective is None else f" (worth about {self.n_effective:.0f} independent)"
         )
         repeats = f" ({self.n_repeats} repeats left out)" if self.n_repeats else ""
+        groups = "" if self.n_groups is None else f" in {self.n_groups} groups"
         rule = f", rule={self.rule!r}" if self.rule else ""
         rule += f", cap={self.cap:g}" if self.cap is not None else ""
         rule += f", of={self.of!r}" if self.of != "all" else ""
@@ -136,7 +154,7 @@ class Calibration:
             f"Calibration(qhat={qhat}{rounded}, alpha={self.alpha:g}, "
             f"guarantee={self.guarantee.name!r} per {self.guarantee.unit}, "
             f"{'exact' if self.guarantee.exact else 'heuristic'}, "
-            f"n_pixels={self.n_pixels}{effective}, n_images={self.n_images}{repeats}, "
+            f"n_pixels={self.n_pixels}{effective}, n_images={self.n_images}{groups}{repeats}, "
             f"num_classes={self.num_classes}, score={self.score!r}, "
             f"ignore_index={self.ignore_index}{rule}{self._classes()})"
         )
@@ -149,11 +167,16 @@ class Calibration:
             self.pooled_classes, ", pooled: too few images, or scored 0 too often"
         )
         remarks |= dict.fromkeys(self.left_out_classes, ", left out: too few images")
-        columns = zip(np.asarray(self.qhat), self.images_per_class, self.pixels_per_class)
+        of_groups = [""] * self.num_classes
+        if self.groups_per_class is not None:
+            of_groups = [f" of {groups} groups" for groups in self.groups_per_class]
+        columns = zip(
+            np.asarray(self.qhat), self.images_per_class, of_groups, self.pixels_per_class
+        )
         return "".join(
-            f"\n    class {c}: qhat={qhat:.6g}, {images} images, {pixels} pixels"
+            f"\n    class {c}: qhat={qhat:.6g}, {images} images{groups}, {pixels} pixels"
             f"{remarks.get(c, '')}"
-            for c, (qhat, images, pixels) in enumerate(columns)
+            for c, (qhat, images, groups, pixels) in enumerate(columns)
         )
 
     def with_label_map(self, label_map: LabelMap | None) -> Calibration:
@@ -162,7 +185,8 @@ class Calibration:
 
     def to_json(self) -> str:
         """The calibration as versioned JSON; infinite thresholds are written as strings."""
-        return json_of(vars(self))
+        # By name: a result that release 0.1.0 pickled lacks later fields, and has their defaults.
+        return json_of({field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def from_json(cls, text: str) -> Calibration:

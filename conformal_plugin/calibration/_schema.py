@@ -35,6 +35,9 @@ class Fields:
     def __init__(self, content: Mapping[str, Any]) -> None:
         self._content = content
 
+    def __contains__(self, name: str) -> bool:
+        return self._content.get(name) is not None
+
     def real(self, name: str, low: float, high: float, *default: float | None) -> Any:
         """A finite number in the closed interval; None where that is the default."""
         value = self._given(name, default)

@@ -97,14 +97,16 @@ class ScoreRows:
         yield from zip(present.tolist(), joint[:-1])
         yield len(self) - 1, joint.sum(axis=0)
 
-    def add(self, row: int, counts: np.ndarray[Any, Any], *, points: bool) -> None:
-        """Add one image's counts of codes, or those of separate points, to a row."""
+    def add(self, row: int, counts: np.ndarray[Any, Any], *, points: bool) -> np.ndarray[Any, Any]:
+        """Add one image's counts of codes, or those of separate points, to a row; returns gains."""
         pixels = int(counts.sum())
-        self.credits[row] += self._gains(counts, pixels, points=points)
+        gains = self._gains(counts, pixels, points=points)
+        self.credits[row] += gains
         self.pixels[row] += pixels
         self.images[row] += pixels if points else 1
         if not points:
             self.size_lcm[row] = capped_lcm(self.size_lcm[row], pixels)
+        return gains
 
     def code_at(self, row: int, alpha: float) -> int | None:
         """Code of the score that the row's q-hat comes from; None when no code gives enough."""
@@ -131,7 +133,8 @@ class ScoreRows:
         return gains
 
     def _needed(self, row: int, alpha: float) -> int:
-        totals = Totals(int(self.pixels[row]), int(self.images[row]), self.size_lcm[row])
+        images = int(self.images[row])
+        totals = Totals(int(self.pixels[row]), images, self.size_lcm[row], roundings=images)
         return self._unit.need(totals, alpha)
 
     def _gains(
@@ -149,21 +152,28 @@ class ScoreRows:
 
     def _add_gains_within(self, spans: Mapping[int, Span], true: TrueScores, gains: Gains) -> None:
         """An image's gains in the bins of each row's span."""
-        groups = self._groups
-        present = set() if groups is None else set(groups[true.pixels > 0].tolist())
-        last = len(self) - 1
-        for row, span in spans.items():
-            if row == last:  # the row of all
-                total, members = int(true.pixels.sum()), true.classes != len(true.pixels)
-            elif row in present:
-                mine = np.flatnonzero(groups == row).tolist()
-                total = int(true.pixels[mine].sum())
-                members = functools.reduce(operator.or_, (true.classes == c for c in mine))
-            else:
-                continue
+        for row, total, members in self._members(spans, true):
+            span = spans[row]
             bins, counts = span.counts(true.patterns, members)
             if len(bins):
                 # Only a unit in which pixels do not simply add up asks what lies above.
                 above = 0 if self._unit.additive else span.above(true.patterns, members)
                 gain = self._gains(counts, total, points=true.points, above=above)
                 gains[row][bins] += gain
+
+    def _members(
+        self, spans: Mapping[int, Span], true: TrueScores
+    ) -> Iterator[tuple[int, int, Any]]:
+        """Of each row that the image has pixels for: the row, how many, and which they are."""
+        groups = self._groups
+        present = set() if groups is None else set(groups[true.pixels > 0].tolist())
+        last = len(self) - 1
+        for row in spans:
+            if row == last:  # the row of all
+                total = int(true.pixels.sum())
+                if total:
+                    yield row, total, true.classes != len(true.pixels)
+            elif row in present:
+                mine = np.flatnonzero(groups == row).tolist()
+                members = functools.reduce(operator.or_, (true.classes == c for c in mine))
+                yield row, int(true.pixels[mine].sum()), members

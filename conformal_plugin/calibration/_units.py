@@ -33,11 +33,16 @@ class Totals:
         images: number of images with at least one of them.
         size_lcm: least common multiple of the images' pixel counts; 0 where it is too large to
             matter, see :func:`capped_lcm`.
+        roundings: how often something was rounded down, by less than one step each time.
+
+    Where images come in groups, ``images`` counts groups, and ``size_lcm`` is the least common
+    multiple of each one's number of images times that of their pixel counts.
     """
 
     pixels: int
     images: int
     size_lcm: int
+    roundings: int = 0
 
 
 class Unit(Protocol):
@@ -57,6 +62,12 @@ class Unit(Protocol):
     def need(self, totals: Totals, alpha: Any) -> int:
         """The summed credit at which q-hat is reached."""
 
+    def group_credit(self, summed: np.ndarray[Any, Any], images: int) -> np.ndarray[Any, Any]:
+        """The int64 credit of a group of ``images`` images, of which theirs sum to ``summed``."""
+
+    def group_need(self, totals: Totals, alpha: Any) -> int:
+        """The summed credit of groups at which q-hat is reached."""
+
 
 class Pixels:
     """Every pixel is an observation: split conformal prediction on the pooled pixels."""
@@ -70,6 +81,14 @@ class Pixels:
     def need(self, totals: Totals, alpha: Any) -> int:
         """``ceil((n + 1)(1 - alpha))`` of the n pixels."""
         return conformal_rank(totals.pixels, alpha)
+
+    def group_credit(self, summed: np.ndarray[Any, Any], images: int) -> np.ndarray[Any, Any]:
+        """The pixels, which count one by one in a group too."""
+        return summed
+
+    def group_need(self, totals: Totals, alpha: Any) -> int:
+        """As without groups."""
+        return self.need(totals, alpha)
 
 
 class ImageShare:
@@ -97,18 +116,15 @@ class ImageShare:
         quantile of hierarchical conformal prediction (arXiv 2306.06342) are both
         ``sum_i (1 - L_i) >= (K + 1)(1 - alpha)``, L_i the share of image i that is not covered.
         """
-        images, multiple = totals.images, totals.size_lcm
-        if images >= _MOST_IMAGES:
-            raise OptionError(
-                f"at most {_MOST_IMAGES - 1} images can be added up exactly, got {images}; "
-                f"calibrate on fewer"
-            )
-        needed = (images + 1) * (1 - exact_alpha(alpha))
-        if 0 < images * multiple <= _SCALE and needed <= images:
-            # Sums of shares are multiples of 1 / multiple, and rounding lost less than `images`.
-            steps = math.ceil(needed * multiple)
-            return steps * _SCALE // multiple - images + 1
-        return math.ceil(needed * _SCALE)
+        return _shares_needed(totals, alpha)
+
+    def group_credit(self, summed: np.ndarray[Any, Any], images: int) -> np.ndarray[Any, Any]:
+        """The mean of its images' shares, rounded down."""
+        return summed // images
+
+    def group_need(self, totals: Totals, alpha: Any) -> int:
+        """``(groups + 1)(1 - alpha)`` groups' worth."""
+        return _shares_needed(totals, alpha)
 
 
 @dataclass(frozen=True)
@@ -129,6 +145,30 @@ class ImagesCovered:
     def need(self, totals: Totals, alpha: Any) -> int:
         """``ceil((K + 1)(1 - alpha))`` of the K images."""
         return conformal_rank(totals.images, alpha)
+
+    def group_credit(self, summed: np.ndarray[Any, Any], images: int) -> np.ndarray[Any, Any]:
+        """The share of its images that are covered, in steps of 2**-36, rounded down."""
+        return summed * _SCALE // images
+
+    def group_need(self, totals: Totals, alpha: Any) -> int:
+        """``(groups + 1)(1 - alpha)`` groups' worth: not an order statistic any more."""
+        return _shares_needed(totals, alpha)
+
+
+def _shares_needed(totals: Totals, alpha: Any) -> int:
+    """``(K + 1)(1 - alpha)`` of K images or groups, whose shares count in steps of 2**-36."""
+    units, multiple, lost = totals.images, totals.size_lcm, totals.roundings
+    if units >= _MOST_IMAGES:
+        raise OptionError(
+            f"at most {_MOST_IMAGES - 1} images can be added up exactly, got {units}; "
+            f"calibrate on fewer"
+        )
+    needed = (units + 1) * (1 - exact_alpha(alpha))
+    if 0 < lost * multiple <= _SCALE and needed <= units:
+        # Sums of shares are multiples of 1 / multiple, and rounding lost less than `lost`.
+        steps = math.ceil(needed * multiple)
+        return steps * _SCALE // multiple - lost + 1
+    return math.ceil(needed * _SCALE)
 
 
 def capped_lcm(first: int, second: int) -> int:

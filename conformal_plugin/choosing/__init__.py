@@ -11,6 +11,10 @@ from conformal_plugin.choosing._choice import (
 from conformal_plugin.choosing._chooser import (
     choose as choose,
 )
+from conformal_plugin.choosing._next_photos import (
+    NextPhotos as NextPhotos,
+    next_photos as next_photos,
+)
 from conformal_plugin.choosing._signs import (
     ENOUGH as ENOUGH,
     LabelSigns as LabelSigns,

@@ -155,6 +155,7 @@ class Choice:
         folds: cross-conformal folds.
         own: the labels of the user's own model; None where none were given.
         remarks: what else is seen in the labelled images, a sentence or two each.
+        n_groups: groups of these images; None where they did not come in any.
     """
 
     proposed: Candidate
@@ -171,6 +172,7 @@ class Choice:
     folds: int
     own: OwnLabels | None = None
     remarks: tuple[str, ...] = ()
+    n_groups: int | None = None
 
     @property
     def alpha(self) -> float | None:
@@ -220,6 +222,7 @@ class Choice:
             "folds": self.folds,
             "own": None if self.own is None else _plain(self.own),
             "remarks": list(self.remarks),
+            **({} if self.n_groups is None else {"n_groups": self.n_groups}),
             "candidates": [_plain(candidate) for candidate in self.candidates],
             "calibration": calibration,
         }
@@ -232,6 +235,10 @@ class Choice:
     def _by_information(self) -> bool:
         """Whether nothing was asked for but the most information."""
         return self.want_precision is None and self.want_kept is None and self.want_recall is None
+
+    @property
+    def _of_groups(self) -> str:
+        return "" if self.n_groups is None else f" of {self.n_groups} groups"
 
     def _proposal(self) -> str:
         best = self.proposed
@@ -328,9 +335,9 @@ class Choice:
             else ""
         )
         return (
-            f"{span}These are estimates from {self.n_images} images, not promises, and the best of "
-            f"a grid mostly comes out too good; a promise on precision is what "
-            f"calibrate_precision gives."
+            f"{span}These are estimates from {self.n_images} images{self._of_groups}, not "
+            f"promises, and the best of a grid mostly comes out too good; a promise on precision "
+            f"is what calibrate_precision gives."
         )
 
     def _like_proposed(self, candidate: Candidate) -> bool:

@@ -53,6 +53,7 @@ def choose(
     folds: int = 100,
     ids: Iterable[Any] | None = None,
     own: Any = None,
+    groups: Any = None,
 ) -> Choice:
     """Sweep thresholds, rules and alphas on the labelled images and propose one way to label.
 
@@ -99,6 +100,10 @@ def choose(
         ids: one per image, in step; an image that comes twice is counted once.
         own: class scores of a model of yours that learnt from labelled images alone, in step with
             ``scores``, each from a training that did not see the image; None to leave it out.
+        groups: where images come in groups that are alike, that of each, as in
+            :func:`conformal_plugin.calibrate`: whole groups are dealt to folds, in the order in
+            which they come, so that no image is judged at a threshold that its own video, patient
+            or scene had a say in, and standard errors are over groups.
 
     Returns:
         The proposal, with the table it comes from.
@@ -106,7 +111,8 @@ def choose(
     Raises:
         OptionError, AlphaError: a wish, an alpha, a rule, a class or a number of folds that cannot
             be; a wanted recall where no label is an object; data that changes between readings.
-        EmptyCalibrationError, TooFewImagesError: no image with a labelled pixel, or one alone.
+        EmptyCalibrationError, TooFewImagesError: no image with a labelled pixel, or one image or
+            group alone.
         InputTypeError: iterators, which can be read only once; bad dtypes.
         ShapeError: separate points instead of images, and other bad shapes.
         DeviceMismatchError, ScoreError, LabelError: bad input, see :mod:`conformal_plugin.errors`.
@@ -125,7 +131,7 @@ def choose(
     levels, class_levels = _descending(alphas), _descending(class_alphas)
     names = tuple(dict.fromkeys(rules))
     _check_options(levels, names, folds)
-    images = Images(scores, labels, ids, ignore_index)
+    images = Images(scores, labels, ids, ignore_index, groups)
     pooled = Calibrator(ignore_index=ignore_index)
     by_class = ClassConditionalCalibrator(min_images=MIN_IMAGES, ignore_index=ignore_index)
 
@@ -155,7 +161,9 @@ def choose(
     calibration = None
     if best.alpha is not None:
         counter = counters.get(best.thresholds, pooled)
-        found = counter.exact_result(scores, labels, best.alpha, ids=images.ids)
+        found = counter.exact_result(
+            scores, labels, best.alpha, ids=images.ids, groups=images.groups
+        )
         calibration = replace(found, rule=best.rule, background=best.background)
     return Choice(
         proposed=best,
@@ -169,6 +177,7 @@ def choose(
         classes=tuple(present),
         background=background,
         n_images=pooled.n_images,
+        n_groups=pooled.n_groups,
         folds=len(thresholds.true),
         own=_own(images, own, thresholds.true, counts, proposed),
         remarks=_remarks(images, calibration, background, true),

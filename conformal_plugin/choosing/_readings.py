@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +58,9 @@ class FoldThresholds:
 class Images:
     """The labelled images, each once, to be read more than once."""
 
-    def __init__(self, scores: Any, labels: Any, ids: Iterable[Any] | None, ignore: int) -> None:
+    def __init__(
+        self, scores: Any, labels: Any, ids: Iterable[Any] | None, ignore: int, groups: Any = None
+    ) -> None:
         readable = all(isinstance(value, Iterable) for value in (scores, labels))
         if readable and not rereadable(scores, labels):
             raise InputTypeError(
@@ -69,6 +71,8 @@ class Images:
         self._labels = labels
         single = isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable)
         self.ids = ids if single else list(ids)  # type: ignore[arg-type]
+        whole = isinstance(groups, (str, bytes, Mapping)) or not isinstance(groups, Iterable)
+        self.groups = groups if whole else list(groups)
         self.ignore_index = ignore
 
     def with_scores(self, scores: Any) -> Images:
@@ -76,13 +80,34 @@ class Images:
         return Images(scores, self._labels, self.ids, self.ignore_index)
 
     def __iter__(self) -> Iterator[LabelledScores]:
-        for item in SeenIds().first_of_each(self._scores, self._labels, self.ids):
+        items = SeenIds().first_of_each(self._scores, self._labels, self.ids, groups=self.groups)
+        for item in items:
             if item.points:
                 raise ShapeError(
                     f"alpha is chosen per image, and scores of shape (N, K) are separate points, "
                     f"here {tuple(item.scores.T.shape)}; pass images (K, H, W)"
                 )
             yield item
+
+
+class _Deal:
+    """Deals images to folds, one by one, or all of a group to that of its first."""
+
+    def __init__(self, folds: int) -> None:
+        self._folds = folds
+        self._fold_of_group: dict[str, int] = {}
+        self.dealt = 0
+        """How many images or groups have been dealt."""
+
+    def fold_of(self, item: LabelledScores) -> int:
+        """The fold of the next image."""
+        if item.group in self._fold_of_group:
+            return self._fold_of_group[item.group]
+        fold = self.dealt % self._folds
+        self.dealt += 1
+        if item.group is not None:
+            self._fold_of_group[item.group] = fold
+        return fold
 
 
 def read_thresholds(
@@ -93,8 +118,8 @@ def read_thresholds(
 ) -> FoldThresholds:
     """Each fold's thresholds, from all others; only as many folds as there are images.
 
-    ``calibrators`` count all images on the way. ``grid_of_ways`` is called with K before anything
-    is read.
+    Only as many folds as there are images, or groups. ``calibrators`` count all images on the way.
+    ``grid_of_ways`` is called with K before anything is read.
     """
     fold_scores: FoldScores | None = None
     true_pixels: list[np.ndarray[Any, Any]] = []
@@ -111,30 +136,31 @@ def read_thresholds(
         check_ignore_index(images.ignore_index, item.scores.shape[0])
         return grid, read_true_scores(item, images.ignore_index, grid)
 
-    counted = 0
+    deal = _Deal(folds)
     for item, result in in_parallel(read, checked(), here=elsewhere):
         with item.named():
             grid, true = result()
+            group = None if item.group is None else [item.group]
             for calibrator in calibrators:
-                calibrator.update(*item.arrays)
+                calibrator.update(*item.arrays, groups=group)
         if not true.pixels.any():
             continue
-        fold = counted % folds
+        fold = deal.fold_of(item)
         if fold_scores is None:
             fold_scores = FoldScores(grid, folds, len(true.pixels))
         fold_scores.add(fold, true)
-        if counted < folds:
+        if fold == len(true_pixels):
             true_pixels.append(np.zeros_like(true.pixels))
         true_pixels[fold] += true.pixels
-        counted += 1
     if fold_scores is None or ways is None:
         raise EmptyCalibrationError(
             f"no image holds a labelled pixel: every label is {images.ignore_index} or nothing was "
             f"passed; check ignore_index and that the label files are not blank"
         )
-    if counted < 2:
+    if deal.dealt < 2:
+        unit = "image" if images.groups is None else "group"
         raise TooFewImagesError(
-            "choose judges each image by the others, and there is one alone; label more images"
+            f"choose judges each {unit} by the others, and there is one alone; label more {unit}s"
         )
     used = len(true_pixels)
     return FoldThresholds(
@@ -176,11 +202,10 @@ def counts_by_fold(
     sums: list[LabelCounts] = []
 
     def labelled() -> Iterator[tuple[int, LabelledScores]]:
-        counted = 0
+        deal = _Deal(folds)
         for item in images:
             if bool((item.labels != images.ignore_index).any()):
-                yield counted % folds, item
-                counted += 1
+                yield deal.fold_of(item), item
 
     counts = in_parallel(
         lambda pair: count(*pair), labelled(), here=lambda pair: elsewhere(pair[1])

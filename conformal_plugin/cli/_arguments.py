@@ -14,12 +14,14 @@ from conformal_plugin.cli import (
     _evaluate_arguments as evaluate_arguments,
     _filter_arguments as filter_arguments,
     _patch_arguments as patch_arguments,
+    _plan_arguments as plan_arguments,
     _report_arguments as report_arguments,
 )
 
 __all__ = ["build_parser"]
 
 _COMMANDS = {
+    "plan": plan_arguments,
     "annotate": annotate_arguments,
     "combine": combine_arguments,
     "calibrate": calibrate_arguments,

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 
 from conformal_plugin._choices import FEW, GUARANTEES, OF, PRESETS, RULES, TESTS, WEIGHTINGS
+from conformal_plugin.cli._comparison_arguments import add_comparison
+from conformal_plugin.cli._group_arguments import add_groups
 from conformal_plugin.cli._shared_arguments import (
     add_ignore_index,
     add_labels,
@@ -45,6 +47,12 @@ examples:
   # a new image's pixels covered to 90 % on average, whatever their correlation
   conformal-plugin calibrate --maps probs --labels labels --ids labelled.txt \\
       --guarantee image-level --alpha 0.1 -o calibration.json
+  # label some, look, label more if that was not enough, and look again
+  conformal-plugin calibrate --maps probs --labels labels --ids labelled.txt \\
+      --guarantee precision --epsilon 0.1 --planned 100 --looks looks.json -o calibration.json
+  # image level for frames of videos seq01/0001, seq01/0002, ...: per video
+  conformal-plugin calibrate --maps probs --labels labels --ids labelled.txt \\
+      --guarantee image-level --alpha 0.1 --group-by 'seq(\\d+)' -o calibration.json
 """
 
 
@@ -60,6 +68,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_output(parser)
     _add_decision(parser)
     _add_guarantee(parser)
+    add_groups(parser)
+    add_comparison(parser)
 
 
 def _add_decision(parser: argparse.ArgumentParser) -> None:
@@ -167,6 +177,19 @@ def _add_guarantee(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="precision, pixel weighting: labelled pixels of the largest image there can be "
         "(default: the largest seen, and the promise is then a heuristic)",
+    )
+    group.add_argument(
+        "--planned",
+        type=int,
+        metavar="N",
+        help="precision, for growing sets: about how many images there will be; with --looks",
+    )
+    group.add_argument(
+        "--looks",
+        type=Path,
+        metavar="FILE",
+        help="precision: label more images, add them to --ids and run the same command again; this "
+        "file remembers which images each look saw, and the promise holds for all looks together",
     )
     group.add_argument("--test", choices=TESTS, help=f"precision: the test (default: {TESTS[0]})")
     group.add_argument(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from conformal_plugin._choices import RULES
 from conformal_plugin.calibration import Calibration, cluster_classes
 from conformal_plugin.choosing import ENOUGH, signs_of
 from conformal_plugin.cli._checkpoint import Checkpoint
+from conformal_plugin.cli._comparing import check_comparison, compared
 from conformal_plugin.cli._decision import Decision, decided
+from conformal_plugin.cli._groups import groups_of, share_of
 from conformal_plugin.cli._guarantee import Task, chosen
 from conformal_plugin.cli._inputs import (
     find_labels,
@@ -35,7 +38,7 @@ from conformal_plugin.cli._report import note, number, print_json, warn, warn_of
 from conformal_plugin.cli._sharding import Ranks, sharing
 from conformal_plugin.cli._whose_maps import annotator_of, without_fitted
 from conformal_plugin.errors import ConformalError, OptionError, SourceFileError
-from conformal_plugin.evaluation import LabelDoubts
+from conformal_plugin.evaluation import NOT_EXCHANGEABLE, LabelDoubts
 from conformal_plugin.files import FileState, IdList, LazySequence, ScoreMap, Taken, checksum
 from conformal_plugin.scores import labelled_images
 
@@ -57,6 +60,9 @@ def run(arguments: argparse.Namespace) -> None:
         read = ranks.gather(calibration.checkpoint.read)
         doubts = LabelDoubts.of_ranks(ranks.gather(calibration.doubts))
         ranks.first(lambda: warn_of(doubts.found()))
+        shift = ranks.together(lambda: compared(arguments, calibration.ids, ranks))
+        if shift is not None:
+            found = [replace(one, comparison=shift.comparison) for one in found]
         ranks.first(lambda: calibration.finish(found, read))
         calibration.checkpoint.remove()
 
@@ -69,19 +75,26 @@ class _Calibrating:
     ) -> None:
         self._arguments = arguments
         self._decision = decision
-        ids = without_fitted(arguments, listed_ids(arguments))
-        self._mine = _Images(arguments, ids.take(ranks.share(range(len(ids)))))
+        ids = self.ids = without_fitted(arguments, listed_ids(arguments))
+        check_comparison(arguments, ids)
+        groups = groups_of(arguments, ids)
+        self._groups = groups
+        self._mine = _Images(arguments, ids.take(share_of(ids.ids, groups, ranks)))
         self._label_map = label_map_of(arguments)
         self.doubts = LabelDoubts(255 if arguments.ignore_index is None else arguments.ignore_index)
         """What speaks against the labels that this run has counted."""
-        self._task = chosen(arguments, _clustering(arguments, ids))
-        for prospect in self._task.prospects(len(ids)):
+        self._task = chosen(arguments, _clustering(arguments, ids, groups))
+        units = (len(ids), "image") if groups is None else (len(set(groups.values())), "group")
+        if self._task.record is not None:
+            self._task.record.check(ids.ids)
+        for prospect in self._task.prospects(*units):
             note(prospect, quiet=arguments.quiet)
         settings = {
             "maps": str(arguments.maps.resolve()),
             "labels": str(arguments.labels.resolve()),
             "key": arguments.key,
             "resize": arguments.resize,
+            **({} if groups is None else {"groups": sorted(groups.items())}),
             **self._task.settings,
         }
         if self._label_map is not None:
@@ -92,10 +105,16 @@ class _Calibrating:
         self.checkpoint = Checkpoint(partial, settings, mine.ids, mine.map_paths, mine.label_paths)
         self._outputs = _outputs(arguments.output, self._task.levels)
         refuse_inputs(
-            {"--output": self._outputs, "the unfinished calibration": [partial]},
+            {
+                "--output": self._outputs,
+                "--looks": [arguments.looks],
+                "the unfinished calibration": [partial],
+            },
             {
                 "--ids": [arguments.ids],
                 "--cluster-ids": [arguments.cluster_ids],
+                "--groups": [arguments.groups],
+                "--unlabelled": [arguments.unlabelled],
                 "a map": mine.map_paths,
                 "a label": mine.label_paths,
             },
@@ -119,7 +138,7 @@ class _Calibrating:
                 f"going on from {self.checkpoint.path}: {done} of {len(self._mine.ids)} done",
                 quiet=self._arguments.quiet,
             )
-        _count(self._mine, calibrator, self.checkpoint, self.doubts, done)
+        _count(self._mine, calibrator, self.checkpoint, self.doubts, done, self._groups)
         return calibrator
 
     def results(self, counted: Any) -> list[Calibration]:
@@ -128,7 +147,7 @@ class _Calibrating:
         maps = _Unchanged(mine.maps, [state for state, _ in states], "map")
         labels = _Unchanged(mine.labels, [state for _, state in states], "label")
         again = _WithProgress(maps, "read again", quiet=mine.quiet)
-        return self._task.results(counted, again, labels, mine.ids)
+        return self._task.results(counted, again, labels, mine.ids, self._groups)
 
     def finish(self, calibrations: list[Calibration], parts: Sequence[ReadDigest]) -> None:
         """Write and report the calibrations, with what all ranks have read."""
@@ -145,6 +164,8 @@ class _Calibrating:
                     f"changed since, or are damaged; it is replaced"
                 )
             read.save(calibration, path, annotator)
+        if task.record is not None:
+            task.record.add(self.ids.ids)
         if self._decision is None:  # which has looked at the labels
             self._remark(calibrations)
         _report(self._arguments, task, outputs, calibrations, self._decision)
@@ -218,7 +239,9 @@ class _Unchanged(Sequence[Any]):
         return taken.value
 
 
-def _clustering(arguments: argparse.Namespace, ids: IdList) -> Any:
+def _clustering(
+    arguments: argparse.Namespace, ids: IdList, groups: Mapping[str, str] | None
+) -> Any:
     """What finds the clusters of classes; None where no images were named for it."""
     if arguments.cluster_ids is None or arguments.clusters is None:
         return None
@@ -229,6 +252,13 @@ def _clustering(arguments: argparse.Namespace, ids: IdList) -> Any:
             f"{len(both)} ids, {both[0]} among them, are in --cluster-ids and in --ids: cluster on "
             f"some labelled images and calibrate on others, or the promise is lost"
         )
+    if groups is not None:
+        shared = sorted(set(groups.values()) & set((groups_of(arguments, names) or {}).values()))
+        if shared:
+            raise OptionError(
+                f"{len(shared)} groups, {shared[0]} among them, have images in --cluster-ids and "
+                f"in --ids: cluster on some groups and calibrate on others, or the promise is lost"
+            )
     images = _Images(arguments, names)
     ignore_index = 255 if arguments.ignore_index is None else arguments.ignore_index
 
@@ -246,7 +276,12 @@ def _clustering(arguments: argparse.Namespace, ids: IdList) -> Any:
 
 
 def _count(
-    images: _Images, calibrator: Any, checkpoint: Checkpoint, doubts: LabelDoubts, done: int
+    images: _Images,
+    calibrator: Any,
+    checkpoint: Checkpoint,
+    doubts: LabelDoubts,
+    done: int,
+    groups: Mapping[str, str] | None,
 ) -> None:
     """Count the images from number ``done`` on."""
     start = done
@@ -257,7 +292,7 @@ def _count(
             pairs, "calibrate", total=len(images.ids), done=start, quiet=images.quiet
         ):
             with naming(name):
-                calibrator.update(scores.value, label.value, [name])
+                calibrator.update(scores.value, label.value, [name], groups)
                 doubts.look(name, scores.value, label.value)
             checkpoint.add(label, scores, of_scores, of_label)
             done += 1
@@ -296,6 +331,11 @@ def _report(
 ) -> None:
     for calibration in calibrations:
         _warn_of_extremes(task, calibration)
+    comparison = calibrations[0].comparison
+    if comparison is not None and comparison.p_value <= NOT_EXCHANGEABLE:
+        warn(comparison.statement)
+    elif comparison is not None:
+        note(comparison.statement, quiet=arguments.quiet)
     if arguments.json:
         entries = [
             {"file": str(output), **json.loads(calibration.to_json())}
@@ -310,9 +350,11 @@ def _report(
     effective = (
         "" if first.n_effective is None else f" (worth about {first.n_effective:.0f} independent)"
     )
+    groups = "" if first.n_groups is None else f" in {first.n_groups} groups"
     print(
-        f"{first.n_images} images, {first.n_pixels} pixels{effective}, {first.num_classes} classes "
-        f"({int((first.pixels_per_class == 0).sum())} of them without a pixel)"
+        f"{first.n_images} images{groups}, {first.n_pixels} pixels{effective}, "
+        f"{first.num_classes} classes ({int((first.pixels_per_class == 0).sum())} of them without "
+        f"a pixel)"
     )
     for output, calibration in zip(outputs, calibrations):
         guarantee = calibration.guarantee

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from conformal_plugin._choices import ALPHAS, CLASS_ALPHAS, RULES
+from conformal_plugin.cli._group_arguments import add_groups
 from conformal_plugin.cli._shared_arguments import (
     add_ignore_index,
     add_labels,
@@ -127,5 +128,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="write the calibration at the proposed alpha, for `filter`",
     )
     add_resize(parser, "label")
+    add_groups(parser)
     add_ignore_index(parser, "255")
     add_output(parser)

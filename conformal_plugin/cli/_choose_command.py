@@ -11,6 +11,7 @@ import numpy as np
 
 from conformal_plugin._atomic import atomic_write_text, sweep
 from conformal_plugin.choosing import Candidate, Choice, choose
+from conformal_plugin.cli._groups import groups_of
 from conformal_plugin.cli._inputs import (
     class_or_none,
     find_labels,
@@ -43,6 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
         {"--output": [arguments.output], "--calibration-out": [arguments.calibration_out]},
         {
             "--ids": [arguments.ids],
+            "--groups": [arguments.groups],
             "a map": find_maps(arguments, ids),
             "a label": find_labels(arguments, ids),
         },
@@ -65,6 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
         folds=arguments.folds,
         ids=ids.ids,
         own=own_maps(arguments, ids),
+        groups=groups_of(arguments, ids),
     )
     warn_of(doubts.found())
     outputs = [path for path in (arguments.output, arguments.calibration_out) if path is not None]
@@ -99,10 +102,12 @@ _MEASURES = ("information", "miou", "precision", "kept", "recall")
 def _print_table(choice: Choice) -> None:
     classes = " ".join(map(str, choice.classes))
     kind = "all objects" if choice.background is None else f"all objects but {choice.background}"
+    of_groups = "" if choice.n_groups is None else f" of {choice.n_groups} groups"
+    unit = "image" if choice.n_groups is None else "group"
     print(
-        f"{choice.n_images} images, {choice.folds} folds; in percent, ± one standard error over "
-        f"images;\nmIoU over classes {classes}, {kind}; dropped pixels are misses of mIoU\n"
-        f"and recall. Tells: the share of what there is to know, 0 for one label everywhere\n"
+        f"{choice.n_images} images{of_groups}, {choice.folds} folds; in percent, ± one standard "
+        f"error over {unit}s;\nmIoU over classes {classes}, {kind}; dropped pixels are misses of "
+        f"mIoU\nand recall. Tells: the share of what there is to know, 0 for one label everywhere\n"
     )
     headings = " ".join(f"{name:>12}" for name in ("tells", "mIoU", "precision", "kept", "recall"))
     print(f"{'rule':<25} {'alpha':>5} {'q-hat':>8} {headings}")

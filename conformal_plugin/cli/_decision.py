@@ -9,6 +9,7 @@ from typing import Any
 
 from conformal_plugin._choices import RULES
 from conformal_plugin.choosing import MIN_IMAGES, Choice, choose
+from conformal_plugin.cli._groups import groups_of
 from conformal_plugin.cli._inputs import class_or_none, listed_ids, maps_and_labels, own_maps
 from conformal_plugin.cli._progress import Readings
 from conformal_plugin.cli._report import warn_of
@@ -102,6 +103,7 @@ def _decide(arguments: argparse.Namespace) -> Decision:
         ignore_index=ignore_index,
         ids=ids.ids,
         own=own_maps(arguments, ids),
+        groups=groups_of(arguments, ids),
     )
     if not choice.worth_using:  # else they are said when the images are counted
         warn_of(doubts.found())

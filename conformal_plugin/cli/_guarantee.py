@@ -23,6 +23,7 @@ from conformal_plugin.calibration import (
     slack,
 )
 from conformal_plugin.cli._inputs import class_or_none
+from conformal_plugin.cli._looks import LookRecord
 from conformal_plugin.errors import OptionError
 from conformal_plugin.precision import (
     PrecisionCalibrator,
@@ -41,9 +42,11 @@ class Task(ABC):
         settings: what the counts depend on beside the images; plain JSON values.
         levels: the alphas or epsilons asked for, each once.
         level_name: ``"alpha"`` or ``"epsilon"``.
+        record: of the looks at a growing set; None where there is one look.
     """
 
     level_name = "alpha"
+    record: LookRecord | None = None
 
     def __init__(self, calibrator: Any, settings: Mapping[str, Any], levels: Iterable[float]):
         self.calibrator = calibrator
@@ -51,18 +54,29 @@ class Task(ABC):
         self.levels = list(dict.fromkeys(levels))
 
     @abstractmethod
-    def prospects(self, images: int) -> list[str]:
-        """What is known of the results before any map is read, from the number of images."""
+    def prospects(self, images: int, unit: str) -> list[str]:
+        """What is known of the results before any map is read, from the number of images.
+
+        Args:
+            images: how many there are, or how many groups of them.
+            unit: ``"image"`` or ``"group"``.
+        """
 
     @abstractmethod
     def results(
-        self, counted: Any, scores: Iterable[Any], labels: Iterable[Any], ids: Sequence[str]
+        self,
+        counted: Any,
+        scores: Iterable[Any],
+        labels: Iterable[Any],
+        ids: Sequence[str],
+        groups: Mapping[str, str] | None,
     ) -> list[Calibration]:
         """A calibration per level, on every rank, from the counts of all images.
 
         Args:
             counted: the counts of all ranks.
             scores, labels, ids: this rank's images, which may be read again.
+            groups: of the ids; None without groups.
         """
 
 
@@ -134,14 +148,14 @@ class _Coverage(Task):
         self._rule = rule
         self._background = None if rule is None else background
 
-    def prospects(self, images: int) -> list[str]:
+    def prospects(self, images: int, unit: str) -> list[str]:
         if self.settings["guarantee"] not in _PER_IMAGE:
             return []
         told = []
         for alpha in self.levels:
-            few = shortage(alpha, images)
+            few = shortage(alpha, images, unit)
             if not few and self.settings["guarantee"] == "image-level":
-                few = slack(alpha, images)
+                few = slack(alpha, images, unit)
             told += [few.strip()] if few else []
         return told
 
@@ -151,9 +165,11 @@ class _Coverage(Task):
         scores: Iterable[Any],
         labels: Iterable[Any],
         ids: Sequence[str],
+        groups: Mapping[str, str] | None,
     ) -> list[Calibration]:
         found = [
-            counted.exact_result_of_ranks(scores, labels, alpha, ids=ids) for alpha in self.levels
+            counted.exact_result_of_ranks(scores, labels, alpha, ids=ids, groups=groups)
+            for alpha in self.levels
         ]
         return [replace(one, rule=self._rule, background=self._background) for one in found]
 
@@ -179,9 +195,16 @@ class _Precision(Task):
             "weighting": arguments.weighting or WEIGHTINGS[0],
             "max_pixels": arguments.max_pixels,
             "test": arguments.test or TESTS[0],
+            "planned": arguments.planned,
         }
+        if (arguments.planned is None) != (arguments.looks is None):
+            raise OptionError(
+                "--planned and --looks go together: how many images there will be about, and the "
+                "file that remembers which of them were seen at each look"
+            )
         for epsilon in arguments.epsilon:
-            PrecisionTarget(epsilon, of=calibrator.of, **self._options)
+            target = PrecisionTarget(epsilon, of=calibrator.of, **self._options)
+            target.check_groups(arguments.groups is not None or arguments.group_by is not None)
         settings = {
             "guarantee": "precision",
             "rule": calibrator.rule,
@@ -191,8 +214,11 @@ class _Precision(Task):
         }
         super().__init__(calibrator, settings, arguments.epsilon)
         self._path = calibrator.path
+        if arguments.looks is not None:
+            asked = {**settings, **self._options, "epsilon": self.levels}
+            self.record = LookRecord(arguments.looks, asked)
 
-    def prospects(self, images: int) -> list[str]:
+    def prospects(self, images: int, unit: str) -> list[str]:
         told = []
         for epsilon in self.levels:
             options = {name: self._options[name] for name in ("test", "unlabelled_images")}
@@ -205,8 +231,9 @@ class _Precision(Task):
             verdict = "so nothing can be kept" if images < all_kept else "each error asks for more"
             told.append(
                 f"epsilon {epsilon:g} at delta {self._options['delta']:g} takes at least "
-                f"{all_kept} images without a wrong label among them, where all is kept that a cap "
-                f"lets through ({half_kept} where half of it is); the list has {images}, {verdict}"
+                f"{all_kept} {unit}s without a wrong label among them, where all is kept that a "
+                f"cap lets through ({half_kept} where half of it is); the list has {images}, "
+                f"{verdict}"
             )
         return told
 
@@ -216,7 +243,10 @@ class _Precision(Task):
         scores: Iterable[Any],
         labels: Iterable[Any],
         ids: Sequence[str],
+        groups: Mapping[str, str] | None,
     ) -> list[Calibration]:
+        for look in self.record.looks if self.record else []:
+            counted.look(look)
         return [counted.result(epsilon, **self._options) for epsilon in self.levels]
 
 
@@ -231,7 +261,7 @@ _OWNERS: dict[str, tuple[str, ...]] = {
     "clusters": ("clustered",),
     **dict.fromkeys(
         (
-            *("epsilon", "delta", "weighting", "max_pixels", "test"),
+            *("epsilon", "delta", "weighting", "max_pixels", "planned", "looks", "test"),
             *("of", "unlabelled_images"),
         ),
         ("precision",),

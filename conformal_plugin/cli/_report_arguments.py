@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from conformal_plugin._choices import RULES
+from conformal_plugin.cli._group_arguments import add_groups
 from conformal_plugin.cli._shared_arguments import (
     add_follow_exif,
     add_ignore_index,
@@ -82,6 +83,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="write the charts as PNG too (default: where resvg-py is installed, else a note)",
     )
     group.add_argument("--title", default="Calibration report", help="heading of the page")
+    add_groups(parser)
     add_resize(parser, "label")
     add_ignore_index(parser, "the calibration's")
     add_output(parser)

@@ -15,6 +15,7 @@ from conformal_plugin._choices import RULES
 from conformal_plugin.annotators import class_list
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.choosing import ENOUGH, choose, signs_of
+from conformal_plugin.cli._groups import groups_of
 from conformal_plugin.cli._inputs import (
     find_labels,
     find_maps,
@@ -73,6 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
         background=background,
         ignore_index=calibration.ignore_index,
         ids=ids.ids,
+        groups=groups_of(arguments, ids),
     )
     warn_of(doubts.found())
     figures = all_figures(calibration, evidence.evaluation, evidence.halves, choice, rule, names)
@@ -113,6 +115,7 @@ def run(arguments: argparse.Namespace) -> None:
         {"--out": [target], "a chart": [*charts, *(path.with_suffix(".png") for path in charts)]},
         {
             "--ids": [arguments.ids],
+            "--groups": [arguments.groups],
             "--calibration": [arguments.calibration],
             "--names": [Path(arguments.names)] if arguments.names is not None else [],
             "a map": find_maps(arguments, ids),

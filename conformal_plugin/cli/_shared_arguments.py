@@ -15,6 +15,7 @@ __all__ = [
     "add_label_map",
     "add_label_style",
     "add_labels",
+    "add_map_names",
     "add_maps",
     "add_output",
     "add_own_maps",
@@ -48,6 +49,12 @@ def add_maps(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="class scores (K, H, W) in [0, 1]: ID.npz, ID.npy, ID.pt or ID.safetensors",
     )
+    add_map_names(group)
+    add_ids(group, "all files in --maps")
+
+
+def add_map_names(group: argparse._ArgumentGroup) -> None:
+    """How map files, and the arrays in them, are called."""
     group.add_argument(
         "--key",
         metavar="NAME",
@@ -58,7 +65,6 @@ def add_maps(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help="how the names of maps end before the extension, _probs for instance",
     )
-    add_ids(group, "all files in --maps")
 
 
 def add_ids(group: argparse._ArgumentGroup, default: str) -> None:

@@ -14,6 +14,7 @@ from conformal_plugin.doctor._case import Case
 from conformal_plugin.doctor._findings import Finding, check, error, ok, warning
 from conformal_plugin.doctor._id_lines import NotKnownError
 from conformal_plugin.errors import ConformalError
+from conformal_plugin.evaluation import NOT_EXCHANGEABLE
 
 __all__: list[str] = []
 
@@ -121,6 +122,25 @@ def what_the_calibration_promises(case: Case) -> Iterator[Finding]:
     guarantee = case.calibration.guarantee
     kind = "exact" if guarantee.exact else "heuristic"
     yield ok(f"{guarantee.statement} ({kind}, per {guarantee.unit}, {guarantee.name})")
+
+
+@check
+def unlabelled_maps_look_like_the_labelled_ones(case: Case) -> Iterator[Finding]:
+    """By the test that `conformal-plugin calibrate --unlabelled` makes."""
+    comparison = case.calibration.comparison
+    if comparison is None:
+        raise NotKnownError(
+            "the calibration was made without --unlabelled, so labelled and unlabelled maps were "
+            "not compared"
+        )
+    if comparison.p_value <= NOT_EXCHANGEABLE:
+        yield warning(
+            comparison.statement,
+            "calibrate on labelled photos drawn at random from those to be labelled, or label some "
+            "of these",
+        )
+    else:
+        yield ok(comparison.statement)
 
 
 @check

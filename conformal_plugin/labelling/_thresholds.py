@@ -116,10 +116,11 @@ def _why(calibration: Calibration | None) -> str:
     if calibration is None:
         return ""
     if np.isinf(np.max(calibration.qhat)):
-        if calibration.guarantee.per_image:
+        unit = calibration.guarantee.unit
+        if calibration.guarantee.per_unit:
             return (
                 f" (alpha {calibration.alpha:g} needs at least {images_needed(calibration.alpha)} "
-                f"calibration images, there are {calibration.n_images})"
+                f"calibration {unit}s, there are {calibration.n_units})"
             )
         return (
             f" (alpha {calibration.alpha:g} is too small for {calibration.n_pixels} calibration "

@@ -14,6 +14,13 @@ from conformal_plugin.precision._calibrator import (
     PrecisionCalibrator as PrecisionCalibrator,
     calibrate_precision as calibrate_precision,
 )
+from conformal_plugin.precision._forecast import (
+    Forecast as Forecast,
+    forecast as forecast,
+)
+from conformal_plugin.precision._groups import (
+    by_group as by_group,
+)
 from conformal_plugin.precision._path import (
     ThresholdPath as ThresholdPath,
 )

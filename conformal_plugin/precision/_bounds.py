@@ -60,7 +60,9 @@ def hoeffding_bentkus_pvalue(losses: Any, epsilon: float) -> Any:
     return _like(losses, np.minimum(p, 1.0))
 
 
-def betting_pvalue(losses: Any, epsilon: float, *, aim: Any = 0.1) -> Any:
+def betting_pvalue(
+    losses: Any, epsilon: float, *, aim: Any = 0.1, planned: int | None = None
+) -> Any:
     """p-value of the hypothesis that losses in [0, 1] have a mean above ``epsilon``, by betting.
 
     A capital of 1 is staked against the hypothesis, image after image:
@@ -81,12 +83,16 @@ def betting_pvalue(losses: Any, epsilon: float, *, aim: Any = 0.1) -> Any:
         epsilon: the bound on the mean, in (0, 1).
         aim: the level in (0, 1] that the test is wanted for, a number or one per hypothesis, fixed
             beforehand: the first target is ``1 / aim``.
+        planned: how many images the bets are made for, fixed before the first look; with more
+            than that, for twice as many, and so on. They do not depend on how many there are then,
+            so that later losses can be added and looked at again: the probability that *any* of
+            the looks has a p-value of at most d is at most d. None for n, and one look.
 
     Returns:
         The p-value, a float, or a float64 array ``(G,)``.
 
     Raises:
-        OptionError: epsilon or aim out of range.
+        OptionError: epsilon, aim or ``planned`` out of range.
         ShapeError: no observation, or more than two dimensions.
         ScoreError: a loss that is NaN or outside [0, 1].
 
@@ -97,14 +103,20 @@ def betting_pvalue(losses: Any, epsilon: float, *, aim: Any = 0.1) -> Any:
     epsilon = check_share(epsilon, "epsilon")
     rows = _observations(losses)
     n, hypotheses = rows.shape
+    whole = isinstance(planned, (int, np.integer)) and not isinstance(planned, bool)
+    if planned is not None and not (whole and planned >= 1):
+        raise OptionError(f"planned must be a number of images from 1, got {planned!r}")
+    horizon = n if planned is None else int(planned)
     target = -np.log(_aims(aim, hypotheses))
     cap = _LARGEST_BET / (1.0 - epsilon)
     capital = np.zeros(hypotheses)  # logarithms: a capital may exceed any float
     highest = np.zeros(hypotheses)
     squares = np.full(hypotheses, _PRIOR_IMAGES * epsilon * (1.0 - epsilon))
     for t, loss in enumerate(rows):
+        if t == horizon:
+            horizon *= 2
         variance = squares / (_PRIOR_IMAGES + t)
-        bet = np.minimum(cap, np.sqrt(2.0 * (target - capital) / ((n - t) * variance)))
+        bet = np.minimum(cap, np.sqrt(2.0 * (target - capital) / ((horizon - t) * variance)))
         gain = epsilon - loss
         capital += np.log1p(bet * gain)
         highest = np.maximum(highest, capital)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,13 @@ from conformal_plugin.precision._path import ThresholdPath
 from conformal_plugin.precision._path_counts import ImageCounts, PathCounts, count_image
 from conformal_plugin.precision._target import PrecisionTarget
 from conformal_plugin.processes import all_reduce
-from conformal_plugin.scores import labelled_images, one_kind
+from conformal_plugin.scores import GroupLabels, labelled_images, one_kind
 
 __all__ = ["PrecisionCalibrator", "calibrate_precision"]
 
 _FIRST_STATE, _STATE_VERSION = 1, 2
+_GROUPED_STATE_VERSION = 3
+"""Of states with groups, which a release that knows none must not read."""
 _PATH_PARTS = ("background", "foreground", "starts", "shares", "caps", "scouts")
 _FOREGROUND = ("kept_foreground", "wrong_foreground")
 
@@ -40,7 +43,9 @@ def calibrate_precision(
     max_pixels: int | None = None,
     test: str = "betting",
     path: ThresholdPath | None = None,
+    planned: int | None = None,
     ids: Iterable[Any] | None = None,
+    groups: Any = None,
 ) -> Calibration:
     """The loosest thresholds whose kept labels are wrong at most a share ``epsilon``.
 
@@ -101,9 +106,18 @@ def calibrate_precision(
             ``ThresholdPath.capped_foreground_first()``, with ``of="foreground"``
             ``ThresholdPath.foreground_alone()``, and with the other rules
             ``ThresholdPath.capped_one_threshold()``.
+        planned: for growing sets: about how many images (or groups) there will be, fixed before the
+            first look. More can then be labelled and looked at again with the promise kept by all
+            looks together, see :meth:`PrecisionCalibrator.look`. None for one look; not with
+            ``unlabelled_images``.
         ids: one name per image, in step with ``scores``; an image that comes twice is counted
             once. The betting test takes images in the order of a hash of their ids, so that the
             order they come in does not matter; without ids their number takes the id's place.
+        groups: where images come in groups that are alike (a video, a patient, a scene), that of
+            each, as in :func:`conformal_plugin.calibrate`. Groups are then the independent draws
+            and are bet on, one after the other; a group's loss is the mean of its images' losses,
+            and the averages of ``weighting`` are over the images of a group and then over groups.
+            Not with ``unlabelled_images``, which are single images.
 
     Returns:
         The calibration. ``alpha`` is epsilon; ``qhat`` is one number, or one per class where the
@@ -130,12 +144,13 @@ def calibrate_precision(
         "max_pixels": max_pixels,
         "test": test,
         "unlabelled_images": unlabelled_images,
+        "planned": planned,
     }
-    PrecisionTarget(epsilon, delta, of=of, **options)
+    PrecisionTarget(epsilon, delta, of=of, **options).check_groups(groups is not None)
     calibrator = PrecisionCalibrator(
         rule=rule, background=background, ignore_index=ignore_index, of=of, path=path
     )
-    calibrator.update(scores, labels, ids)
+    calibrator.update(scores, labels, ids, groups)
     return calibrator.result(epsilon, delta, **options)
 
 
@@ -192,20 +207,37 @@ class PrecisionCalibrator:
         self._images: dict[str, ImageCounts] = {}
         self._named: bool | None = None
         self._seen = 0
+        self._looks: list[frozenset[str]] = []
+
+    def __setstate__(self, pickled: dict[str, Any]) -> None:
+        # What release 0.1.0 pickled was not looked at.
+        vars(self).update({"_looks": [], **pickled})
 
     @property
     def n_images(self) -> int:
         """Number of different images so far that hold at least one labelled pixel."""
         return len(self._images)
 
-    def update(self, scores: Any, labels: Any, ids: Iterable[Any] | None = None) -> None:
+    @property
+    def n_groups(self) -> int | None:
+        """Number of their groups; None without groups."""
+        groups = {image.group for image in self._images.values()}
+        return None if groups <= {None} else len(groups)
+
+    def update(
+        self,
+        scores: Any,
+        labels: Any,
+        ids: Iterable[Any] | None = None,
+        groups: Any = None,
+    ) -> None:
         """Count more images: any form of images and labels that :func:`calibrate_precision` takes.
 
         Nothing is counted when any part of the input is refused.
 
         Raises:
-            OptionError: ids here and none before or the other way round; an id that names two
-                different images.
+            OptionError: ids, or groups, here and none before or the other way round; an id that
+                names two different images, or one image in two groups.
             ShapeError: separate points instead of images, another number of classes than before,
                 or a number of ids other than that of images.
             InputTypeError, DeviceMismatchError, ScoreError, LabelError: bad input.
@@ -213,6 +245,7 @@ class PrecisionCalibrator:
         fresh: dict[str, ImageCounts] = {}
         volumes = self._volumes
         names = None if ids is None else iter(ids)
+        belongs = None if groups is None else GroupLabels(groups)
         count = 0
         for item in labelled_images(scores, labels):
             with item.named():
@@ -227,8 +260,11 @@ class PrecisionCalibrator:
                 )
             name = str(self._seen + count) if names is None else _next_id(names, count)
             count += 1
+            group = None if belongs is None else belongs.take(1, None if ids is None else [name])[0]
             if image is not None:
-                _add(fresh, name, image)
+                _add(fresh, name, replace(image, group=group))
+        if belongs is not None:
+            belongs.end()
         if names is not None and next(names, None) is not None:
             raise ShapeError(
                 f"ids went on after {count} images: pass one id per image, in the same order"
@@ -255,8 +291,14 @@ class PrecisionCalibrator:
             raise OptionError(
                 "cannot merge images without ids, which nothing tells apart; pass ids to update"
             )
+        if self._looks != other._looks and self._images and other._images:
+            raise OptionError(
+                "cannot merge precision calibrators that were looked at at different times; add "
+                "new images to the one that was"
+            )
         if other._images:
             self._merge(other._images, named=bool(other._named), volumes=other._volumes)
+            self._looks = self._looks or other._looks
         return self
 
     def all_reduce(self, group: Any = None) -> PrecisionCalibrator:
@@ -266,8 +308,44 @@ class PrecisionCalibrator:
         """
         return all_reduce(self, group)
 
+    def look(self, ids: Iterable[Any] | None = None) -> None:
+        """Say that a result is looked at, after which more images may be labelled and counted.
+
+        A bet may look at the images before it, not at those that come after a decision to label
+        more was taken on what they showed. So images are bet on look by look, and in the order of
+        a hash of their ids within each. The bets of ``planned`` images do not depend on how many
+        there are, which makes their p-values valid at all looks together (Ville's inequality; arXiv
+        2010.09686), whatever made somebody go on or stop. What new images are must not depend on
+        their scores or labels: draw them at random.
+
+        Args:
+            ids: of the images that were looked at; None for all that were counted. Those without
+                a labelled pixel are passed over.
+
+        Example:
+            >>> import numpy as np
+            >>> rng, calibrator = np.random.default_rng(0), PrecisionCalibrator()
+            >>> def label(images):
+            ...     scores = np.eye(2)[rng.integers(0, 2, (images, 8, 8))].transpose(0, 3, 1, 2)
+            ...     names = [f"{calibrator.n_images + i}" for i in range(images)]
+            ...     calibrator.update(scores, scores.argmax(1), names)
+            ...     found = calibrator.result(0.1, planned=40)
+            ...     calibrator.look()
+            ...     return found.informative and bool(np.isfinite(found.qhat).all())
+            >>> label(20), label(10)
+            (False, True)
+        """
+        names = frozenset(self._images)
+        if ids is not None:
+            names = names.intersection(str(name) for name in ids)
+        fresh = names.difference(*self._looks)
+        if fresh:
+            self._looks.append(fresh)
+
     def counts(self) -> PathCounts:
-        """All counts so far, images in the order of a hash of their ids.
+        """All counts so far, look by look, and in each in the order of a hash of the ids.
+
+        Where images come in groups, groups are in the order of a hash of their names.
 
         Raises:
             EmptyCalibrationError: no pixel has been counted.
@@ -278,7 +356,13 @@ class PrecisionCalibrator:
                 f"or nothing was passed; check ignore_index and that the label files are not blank"
             )
         arrived = list(self._images)
-        names = [arrived[i] for i in betting_order(arrived)]
+        hashed = [arrived[i] for i in betting_order(arrived)]
+        if (of_each := _groups([self._images[name] for name in hashed])) is not None:
+            # By the groups' own names: in the order of their images, large groups would come first.
+            hashed = [hashed[i] for i in betting_order(of_each)]
+        at = {name: number for number, look in enumerate(self._looks) for name in look}
+        names = sorted(hashed, key=lambda name: at.get(name, len(self._looks)))
+        _require_closed_groups(names, at, self._images)
         images = [self._images[name] for name in names]
         return PathCounts(
             ids=tuple(names),
@@ -287,6 +371,7 @@ class PrecisionCalibrator:
             pixels=np.array([int(image.classes.sum()) for image in images], dtype=np.int64),
             areas=np.array([image.area for image in images], dtype=np.int64),
             classes=np.stack([image.classes for image in images]),
+            groups=_groups(images),
             **{name: _stacked(images, name) for name in _FOREGROUND},
         )
 
@@ -299,16 +384,19 @@ class PrecisionCalibrator:
         max_pixels: int | None = None,
         test: str = "betting",
         unlabelled_images: int | None = None,
+        planned: int | None = None,
     ) -> Calibration:
         """The calibration at ``epsilon`` and ``delta``; counting may go on afterwards.
 
-        The promise holds for settings that were chosen beforehand, not for the best of several.
+        The promise holds for settings that were chosen beforehand, not for the best of several, and
+        for one look, unless ``planned`` is given: images that are counted after a :meth:`look` are
+        then bet on after those before it.
 
         Raises:
             OptionError, EmptyCalibrationError: as :func:`calibrate_precision`.
         """
         target = PrecisionTarget(
-            epsilon, delta, weighting, max_pixels, test, self.of, unlabelled_images
+            epsilon, delta, weighting, max_pixels, test, self.of, unlabelled_images, planned
         )
         counts = self.counts()
         place = target.certified(counts, self.path)
@@ -320,7 +408,8 @@ class PrecisionCalibrator:
             qhat = self.path.qhat(place, counts.classes.shape[1], self.background)
             cap = float(self.path.caps[place])
             statement = target.promise(counts, self.rule, self.path, place)
-        guarantee = Guarantee(f"precision-{weighting}", "image", target.exact, statement)
+        unit = "image" if counts.groups is None else "group"
+        guarantee = Guarantee(f"precision-{weighting}", unit, target.exact, statement)
         return Calibration(
             qhat=qhat,
             alpha=target.epsilon,
@@ -335,6 +424,8 @@ class PrecisionCalibrator:
             max_pixels=(target.pixel_bound(counts, self.path) if weighting == "pixel" else None),
             cap=None if cap == 1.0 else cap,
             of=self.of,
+            n_groups=counts.n_groups,
+            groups_per_class=counts.groups_per_class,
         )
 
     def state(self) -> dict[str, np.ndarray[Any, Any]]:
@@ -347,8 +438,11 @@ class PrecisionCalibrator:
         }
         foreground = {name: _stacked(images, name) for name in _FOREGROUND}
         columns |= {name: column for name, column in foreground.items() if column is not None}
+        groups = _groups(images)
+        if groups is not None:
+            columns["group"] = np.array(groups, dtype=np.str_)
         return {
-            "version": np.array(_STATE_VERSION),
+            "version": np.array(_STATE_VERSION if groups is None else _GROUPED_STATE_VERSION),
             "kind": np.array(type(self).__name__),
             "rule": np.array(self.rule),
             "background": np.array(self.background),
@@ -359,6 +453,7 @@ class PrecisionCalibrator:
             "seen": np.array(self._seen),
             "volumes": np.array(bool(self._volumes)),
             "ids": np.array(names, dtype=np.str_),
+            **self._looks_state(names),
             **columns,
         }
 
@@ -369,7 +464,8 @@ class PrecisionCalibrator:
         Raises:
             CalibrationFileError: a state of another version or kind, or damaged.
         """
-        with reading(state, cls.__name__, _FIRST_STATE, _STATE_VERSION):
+        versions = (_GROUPED_STATE_VERSION,) if "group" in state else (_FIRST_STATE, _STATE_VERSION)
+        with reading(state, cls.__name__, *versions):
             path: dict[str, Any] = {
                 name: np.asarray(state[f"path_{name}"]).tolist()
                 for name in _PATH_PARTS
@@ -393,14 +489,31 @@ class PrecisionCalibrator:
             # States of release 0.1.0 do not know the foreground.
             known = [n for n in ("kept", "wrong", "classes", *_FOREGROUND) if n in state]
             columns = zip(*(np.asarray(state[name]) for name in known))
+            groups = state["group"] if "group" in state else [None] * len(state["ids"])
             images = {
-                str(name): ImageCounts(**dict(zip(known, row)), area=int(area))
-                for name, area, row in zip(state["ids"], np.asarray(state["area"]), columns)
+                str(name): ImageCounts(
+                    **dict(zip(known, row)),
+                    area=int(area),
+                    group=None if group is None else str(group),
+                )
+                for name, area, group, row in zip(
+                    state["ids"], np.asarray(state["area"]), groups, columns
+                )
             }
             volumes = bool(state.get("volumes", False))
             calibrator._merge(images, named=bool(state["named"]), volumes=volumes)
             calibrator._seen = int(state["seen"])
+            looks = np.asarray(state.get("look", []), dtype=np.int64)
+            for number in range(int(looks.max(initial=-1)) + 1):
+                calibrator.look(np.asarray(state["ids"])[looks == number])
         return calibrator
+
+    def _looks_state(self, names: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:
+        """At which look each image was seen first, -1 for none; nothing without looks."""
+        if not self._looks:
+            return {}
+        at = {name: number for number, look in enumerate(self._looks) for name in look}
+        return {"look": np.array([at.get(name, -1) for name in names], dtype=np.int64)}
 
     def _settings(self) -> tuple[Any, ...]:
         path = self.path
@@ -416,6 +529,12 @@ class PrecisionCalibrator:
             raise OptionError(
                 "some images came with ids and some without; pass ids for all of them or for none"
             )
+        grouped = {image.group is not None for image in (*self._images.values(), *images.values())}
+        if len(grouped) > 1:
+            raise OptionError(
+                "some images came with groups and some without; pass groups for all of them, a "
+                "group of its own for an image that is alone, or for none"
+            )
         together = dict(self._images)
         for name, image in images.items():
             _add(together, name, image)
@@ -430,6 +549,26 @@ def _default_path(rule: str, of: str) -> ThresholdPath:
             return ThresholdPath.foreground_alone()
         return ThresholdPath.capped_foreground_first()
     return ThresholdPath.capped_one_threshold()
+
+
+def _require_closed_groups(
+    names: Sequence[str], at: Mapping[str, int], images: Mapping[str, ImageCounts]
+) -> None:
+    """A group that was bet on is as it was: no image of it may come at a later look."""
+    first: dict[str, int | None] = {}
+    for name in names:
+        group = images[name].group
+        if group is not None and first.setdefault(group, at.get(name)) != at.get(name):
+            raise OptionError(
+                f"the group {group!r} has images from before and after a look; label whole groups, "
+                f"or leave the later ones out"
+            )
+
+
+def _groups(images: Sequence[ImageCounts]) -> tuple[str, ...] | None:
+    """The groups of images that have any."""
+    groups = tuple(image.group for image in images if image.group is not None)
+    return groups if len(groups) == len(images) > 0 else None
 
 
 def _stacked(images: Sequence[ImageCounts], name: str) -> np.ndarray[Any, Any] | None:
@@ -457,6 +596,6 @@ def _add(images: dict[str, ImageCounts], name: str, image: ImageCounts) -> None:
         )
     if not images.setdefault(name, image).same(image):
         raise OptionError(
-            f"the id {name!r} names two images that differ; give every image an id of its own, and "
-            f"calibrate on whole images without random augmentation"
+            f"the id {name!r} names two images that differ, or one in two groups; give every "
+            f"image an id of its own, and calibrate on whole images without random augmentation"
         )

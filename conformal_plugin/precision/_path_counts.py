@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor
 from conformal_plugin.errors import OptionError, ShapeError
 from conformal_plugin.labelling import check_rule, score_of, unfiltered_labels
 from conformal_plugin.precision._capped_counts import capped_curves
+from conformal_plugin.precision._groups import by_group
 from conformal_plugin.precision._path import ThresholdPath
 from conformal_plugin.scores import (
     LabelledScores,
@@ -45,6 +46,7 @@ class PathCounts:
         kept_foreground: int64 ``(n, G)``, pixels that get a label other than the background; None
             where a state of release 0.1.0 did not count them.
         wrong_foreground: int64 ``(n, G)``, those of them that get a wrong one; likewise.
+        groups: the group of each image; None where each image is an independent draw.
     """
 
     ids: tuple[str, ...]
@@ -55,6 +57,19 @@ class PathCounts:
     classes: np.ndarray[Any, Any]
     kept_foreground: np.ndarray[Any, Any] | None = None
     wrong_foreground: np.ndarray[Any, Any] | None = None
+    groups: tuple[str, ...] | None = None
+
+    @property
+    def n_groups(self) -> int | None:
+        """How many groups there are; None without groups."""
+        return None if self.groups is None else len(set(self.groups))
+
+    @property
+    def groups_per_class(self) -> np.ndarray[Any, Any] | None:
+        """int64 ``(K,)``, groups that hold the class; None without groups."""
+        if self.groups is None:
+            return None
+        return np.asarray((by_group(self.classes, self.groups) > 0).sum(axis=0))
 
     def subset(self, ids: Iterable[Any]) -> PathCounts:
         """The counts of the images with these ids, in the same order as here.
@@ -69,12 +84,19 @@ class PathCounts:
                 f"{len(missing)} ids were never counted, {missing[0]!r} for one; count these "
                 f"images with PrecisionCalibrator.update first"
             )
-        rows = np.array([name in wanted for name in self.ids], dtype=bool)
-        columns = [f.name for f in fields(self) if getattr(self, f.name) is not None]
+        return self.taken([i for i, name in enumerate(self.ids) if name in wanted])
+
+    def taken(self, rows: Sequence[int]) -> PathCounts:
+        """The counts at these rows, in this order; a row may be taken more than once."""
+        names = [f.name for f in fields(self) if f.name not in ("ids", "groups")]
         chosen: dict[str, Any] = {
-            name: getattr(self, name)[rows] for name in columns if name != "ids"
+            name: getattr(self, name)[list(rows)]
+            for name in names
+            if getattr(self, name) is not None
         }
-        return replace(self, ids=tuple(name for name in self.ids if name in wanted), **chosen)
+        if self.groups is not None:
+            chosen["groups"] = tuple(self.groups[row] for row in rows)
+        return replace(self, ids=tuple(self.ids[row] for row in rows), **chosen)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +110,7 @@ class ImageCounts:
         area: height times width.
         kept_foreground, wrong_foreground: the same of labels other than the background; None where
             a state of release 0.1.0 did not count them.
+        group: the group that the image belongs to; None without groups.
     """
 
     kept: np.ndarray[Any, Any]
@@ -96,11 +119,13 @@ class ImageCounts:
     area: int
     kept_foreground: np.ndarray[Any, Any] | None = None
     wrong_foreground: np.ndarray[Any, Any] | None = None
+    group: str | None = None
 
     def same(self, other: ImageCounts) -> bool:
         """Whether the two agree in all that both have counted."""
         return (
             self.area == other.area
+            and self.group == other.group
             and np.array_equal(self.kept, other.kept)
             and np.array_equal(self.wrong, other.wrong)
             and np.array_equal(self.classes, other.classes)

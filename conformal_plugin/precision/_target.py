@@ -18,6 +18,7 @@ from conformal_plugin.precision._bounds import (
     check_share,
     hoeffding_bentkus_pvalue,
 )
+from conformal_plugin.precision._groups import by_group
 from conformal_plugin.precision._path import ThresholdPath
 from conformal_plugin.precision._path_counts import PathCounts
 
@@ -29,7 +30,7 @@ class PrecisionTarget:
     """What is to be promised of kept labels, and by which test.
 
     Attributes:
-        epsilon, delta, weighting, max_pixels, test, of, unlabelled_images: as in
+        epsilon, delta, weighting, max_pixels, test, of, unlabelled_images, planned: as in
             :func:`calibrate_precision`.
 
     Raises:
@@ -43,6 +44,7 @@ class PrecisionTarget:
     test: str = "betting"
     of: str = "all"
     unlabelled_images: int | None = None
+    planned: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "epsilon", check_share(self.epsilon, "epsilon"))
@@ -52,6 +54,11 @@ class PrecisionTarget:
             if value not in choices:
                 raise OptionError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
         self._check_unlabelled()
+        if self.planned is not None and self.test != "betting":
+            raise OptionError(
+                f"planned belongs to test='betting', whose bets can be looked at again, and this "
+                f"is {self.test!r}; leave it out"
+            )
         if self.max_pixels is None:
             return
         if self.weighting != "pixel":
@@ -78,6 +85,29 @@ class PrecisionTarget:
                 f"a promise for {count} images at hand is made by betting without replacement, "
                 f"got test={self.test!r}; leave test or unlabelled_images out"
             )
+        if self.planned is not None:
+            raise OptionError(
+                f"a promise for {count} images at hand is made at one look, and planned is for "
+                f"several; leave planned or unlabelled_images out"
+            )
+
+    def check_groups(self, grouped: bool) -> None:
+        """Refuse a promise for the images at hand where images come in groups.
+
+        Raises:
+            OptionError: it is one.
+        """
+        if grouped and self.unlabelled_images is not None:
+            raise OptionError(
+                "a promise for the images at hand counts single images that were drawn one by "
+                "one, and these come in groups; leave groups or unlabelled_images out"
+            )
+
+    def _after(self, scouts: int) -> PrecisionTarget:
+        """The target of the bets that are left when scouts have been taken off the planned ones."""
+        if self.planned is None:
+            return self
+        return replace(self, planned=max(1, int(self.planned) - scouts))
 
     def losses(self, counts: PathCounts, path: ThresholdPath) -> np.ndarray[Any, Any]:
         """Losses in [0, 1], float64 ``(n, G)``, with a mean of at most epsilon where it is kept.
@@ -145,19 +175,23 @@ class PrecisionTarget:
         Args:
             counts: of the calibration images at the places of ``path``.
             path: chosen without the calibration images.
+
+        Raises:
+            OptionError: groups, and a promise for the images at hand; or as :meth:`losses`.
         """
-        losses, start = self.losses(counts, path), None
+        self.check_groups(counts.groups is not None)
+        losses, start = by_group(self.losses(counts, path), counts.groups), None
         if path.scouts:
             if len(losses) <= path.scouts:
                 return None
-            kept = self.counted(counts)[0] / _let_through(counts, path)
+            kept = by_group(self.counted(counts)[0] / _let_through(counts, path), counts.groups)
             start = path.chosen_start(kept[: path.scouts])
             losses = losses[path.scouts :]
-        found = pvalues(self, losses, path.aims(self.delta))
+        found = pvalues(self._after(path.scouts), losses, path.aims(self.delta))
         places = np.flatnonzero(path.certified(found, self.delta, start))[::-1]
         if not len(places):
             return None
-        kept = (counts.kept[:, places] / counts.pixels[:, None]).mean(axis=0)
+        kept = by_group(counts.kept[:, places] / counts.pixels[:, None], counts.groups).mean(axis=0)
         return int(places[kept.argmax()])
 
     def smallest_epsilon(self, counts: PathCounts, path: ThresholdPath) -> float | None:
@@ -182,6 +216,7 @@ class PrecisionTarget:
     def promise(self, counts: PathCounts, rule: str, path: ThresholdPath, place: int) -> str:
         """The promise of a certified place in a sentence, and what it does not say in others."""
         pixel = self.weighting == "pixel"
+        unit = _unit(counts)
         size = f" of at most {self.pixel_bound(counts, path)} pixels" if pixel else ""
         which = "foreground labels" if self.of == "foreground" else "labels"
         cap = float(path.caps[place])
@@ -190,24 +225,28 @@ class PrecisionTarget:
             if cap < 1.0
             else ""
         )
+        one = "" if counts.groups is None else ", and all groups counting alike"
         promised = (
-            f"With probability at least {100 * (1 - self.delta):g} % over the calibration images, "
+            f"With probability at least {100 * (1 - self.delta):g} % over the calibration {unit}s, "
             f"the {which} that the {rule} rule keeps{capped} are wrong at most a share "
-            f"{self.epsilon:g} in {self._where(size)}, {_AVERAGES[self.weighting]}, if "
-            f"{self._assumption()}"
+            f"{self.epsilon:g} in {self._where(size)}, {_AVERAGES[self.weighting]}{one}, if "
+            f"{self._assumption(unit)}"
         )
-        return f"{promised}{self._guessed_bound()}{_of_the_foreground(self, counts, place)}"
+        return (
+            f"{promised}{self._looks()}{self._guessed_bound()}"
+            f"{_of_the_foreground(self, counts, place)}"
+        )
 
     def _where(self, size: str) -> str:
         if self.unlabelled_images is None:
             return f"the population of images{size} that these come from"
         return f"the {self.unlabelled_images} unlabelled images{size}"
 
-    def _assumption(self) -> str:
+    def _assumption(self, unit: str) -> str:
         if self.unlabelled_images is None:
             return (
-                "all images are independent draws of one distribution. The share on a few new "
-                "images scatters around the population's."
+                f"all {unit}s are independent draws of one distribution. The share on a few new "
+                f"images scatters around the population's."
             )
         return (
             "which of all these images were labelled was drawn at random. The promise is for "
@@ -218,6 +257,15 @@ class PrecisionTarget:
     def exact(self) -> bool:
         """Whether the promise is a theorem: no bound on sizes was read off the images."""
         return self.weighting != "pixel" or self.max_pixels is not None
+
+    def _looks(self) -> str:
+        if self.planned is None:
+            return ""
+        return (
+            f" It holds for all looks together, at these images and at as many more as are "
+            f"labelled afterwards, in any number, where each new one is drawn whatever its scores "
+            f"are (bets are made for {self.planned})."
+        )
 
     def _guessed_bound(self) -> str:
         if self.exact:
@@ -237,11 +285,11 @@ class PrecisionTarget:
             f"{smallest:g} (an indication: to be promised it, calibrate for it on other images)"
         )
         return (
-            f"Keep nothing: at no threshold do these {len(counts.ids)} images show, at confidence "
+            f"Keep nothing: at no threshold do these {_number(counts)} show, at confidence "
             f"{100 * (1 - self.delta):g} %, that at most a share {self.epsilon:g} of the kept "
             f"{'foreground ' if self.of == 'foreground' else ''}labels is wrong, "
             f"{_AVERAGES[self.weighting]}. The threshold is -inf and every pixel is ignored; "
-            f"{could}. More labelled images or a larger epsilon or delta certify more."
+            f"{could}. More labelled {_unit(counts)}s or a larger epsilon or delta certify more."
         )
 
 
@@ -276,7 +324,7 @@ def pvalues(
             losses, target.epsilon, unlabelled=target.unlabelled_images, aim=aims
         )
         return np.asarray(found)
-    return np.asarray(_TESTS[target.test](losses, target.epsilon, aims))
+    return np.asarray(_TESTS[target.test](losses, target, aims))
 
 
 def _let_through(counts: PathCounts, path: ThresholdPath) -> np.ndarray[Any, Any]:
@@ -285,12 +333,14 @@ def _let_through(counts: PathCounts, path: ThresholdPath) -> np.ndarray[Any, Any
     return np.asarray(np.minimum(counts.pixels[:, None], most))
 
 
-def _bet(losses: np.ndarray[Any, Any], epsilon: float, aims: np.ndarray[Any, Any]) -> Any:
-    return betting_pvalue(losses, epsilon, aim=aims)
+def _bet(losses: np.ndarray[Any, Any], target: PrecisionTarget, aims: np.ndarray[Any, Any]) -> Any:
+    return betting_pvalue(losses, target.epsilon, aim=aims, planned=target.planned)
 
 
-def _bound(losses: np.ndarray[Any, Any], epsilon: float, aims: np.ndarray[Any, Any]) -> Any:
-    return hoeffding_bentkus_pvalue(losses, epsilon)
+def _bound(
+    losses: np.ndarray[Any, Any], target: PrecisionTarget, aims: np.ndarray[Any, Any]
+) -> Any:
+    return hoeffding_bentkus_pvalue(losses, target.epsilon)
 
 
 def _of_the_foreground(target: PrecisionTarget, counts: PathCounts, place: int) -> str:
@@ -313,6 +363,17 @@ def _of_the_foreground(target: PrecisionTarget, counts: PathCounts, place: int) 
         f"{100 * wrong / kept:.1f} % of its kept labels are wrong, of all kept labels "
         f"{100 * everything:.1f} %."
     )
+
+
+def _unit(counts: PathCounts) -> str:
+    """What is an independent draw."""
+    return "image" if counts.groups is None else "group"
+
+
+def _number(counts: PathCounts) -> str:
+    """How many images there are, and of how many groups."""
+    groups = counts.n_groups
+    return f"{len(counts.ids)} images" + ("" if groups is None else f" of {groups} groups")
 
 
 _TESTS: dict[str, Callable[..., Any]] = {"betting": _bet, "hoeffding-bentkus": _bound}

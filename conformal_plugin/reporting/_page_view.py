@@ -186,6 +186,11 @@ def _claims(calibration: Calibration) -> _Claims:
         "holds for": scope,
         "calibrated on": _calibrated_on(calibration),
         "assumes": "that new images come from where the calibration images came from",
+        **(
+            {}
+            if calibration.comparison is None
+            else {"seen of that": calibration.comparison.statement}
+        ),
         "does not say": silent,
     }
     return _Claims(guarantee.statement, [_Row(name, (text,)) for name, text in facts.items()])
@@ -202,7 +207,8 @@ def _threshold(calibration: Calibration) -> str:
 
 
 def _calibrated_on(calibration: Calibration) -> str:
-    text = f"{calibration.n_images} images, {calibration.n_pixels:,} pixels"
+    groups = "" if calibration.n_groups is None else f" in {calibration.n_groups} groups"
+    text = f"{calibration.n_images} images{groups}, {calibration.n_pixels:,} pixels"
     if calibration.n_effective is not None:
         text += f", worth about {calibration.n_effective:,.0f} independent ones"
     text += "."

@@ -16,6 +16,10 @@ from conformal_plugin.scores._grid import (
     grid_named as grid_named,
     grid_of as grid_of,
 )
+from conformal_plugin.scores._in_step import (
+    GroupLabels as GroupLabels,
+    group_labels as group_labels,
+)
 from conformal_plugin.scores._inputs import (
     LabelledScores as LabelledScores,
     check_ignore_index as check_ignore_index,

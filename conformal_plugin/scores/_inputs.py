@@ -52,6 +52,7 @@ class LabelledScores:
         points: whether the pixels are separate points, each counted as an image of its own.
         index: which image of a batch or an iterable this is; None where there is one alone.
         volume: whether it is a volume.
+        group: the group that the image, or all these points, belong to; None without groups.
     """
 
     scores: Tensor
@@ -59,6 +60,7 @@ class LabelledScores:
     points: bool = False
     index: int | None = None
     volume: bool = False
+    group: str | None = None
 
     @property
     def arrays(self) -> tuple[Tensor, Tensor]:

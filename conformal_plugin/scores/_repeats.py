@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from conformal_plugin.errors import InputTypeError, OptionError, ShapeError
+from conformal_plugin.errors import OptionError
+from conformal_plugin.scores._in_step import GroupLabels, InStep
 from conformal_plugin.scores._inputs import LabelledScores, labelled_images
 
 __all__ = ["SeenIds"]
@@ -26,7 +27,12 @@ class SeenIds:
     repeats: int = 0
 
     def first_of_each(
-        self, scores: Any, labels: Any, ids: Iterable[Any] | None, known: Iterable[str] = ()
+        self,
+        scores: Any,
+        labels: Any,
+        ids: Iterable[Any] | None,
+        known: Iterable[str] = (),
+        groups: Any = None,
     ) -> Iterator[LabelledScores]:
         """The images (or points) whose id is met for the first time; all where ``ids`` is None.
 
@@ -34,42 +40,28 @@ class SeenIds:
             scores, labels: as in :func:`conformal_plugin.calibrate`.
             ids: one per image, in step; compared as text.
             known: ids that count as met before.
+            groups: one per image, in step, or a mapping from id to group; None for no groups.
 
         Raises:
-            InputTypeError: ``ids`` is no iterable, or one string.
-            ShapeError: more or fewer ids than images.
+            InputTypeError: ``ids`` or ``groups`` is no iterable, or one string.
+            OptionError: an image without a group.
+            ShapeError: more or fewer ids or groups than images.
         """
-        if ids is None:
+        if ids is None and groups is None:
             yield from labelled_images(scores, labels)
             return
-        if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
-            raise InputTypeError(
-                f"ids must be an iterable with one id per image, got {type(ids).__name__}; for a "
-                f"single image pass [id]"
-            )
+        names_in_step = None if ids is None else InStep(ids, "id")
+        groups_in_step = None if groups is None else GroupLabels(groups)
         before = set(known)
-        remaining = iter(ids)
-        images = 0
         for item in labelled_images(scores, labels):
             count = item.scores.shape[1] if item.points else 1
-            names = [str(name) for _, name in zip(range(count), remaining)]
-            if len(names) < count:
-                raise ShapeError(
-                    f"ids ended after {images + len(names)} while images went on: pass one id per "
-                    f"image, in the same order"
-                )
-            images += count
-            new = [self._is_new(name, before) for name in names]
-            if all(new):
-                yield item
-            elif any(new):  # separate points, some of them repeated
-                kept = torch.tensor(new, device=item.scores.device)
-                yield replace(item, scores=item.scores[:, kept], labels=item.labels[kept])
-        if next(remaining, None) is not None:
-            raise ShapeError(
-                f"there are more ids than the {images} images: pass one id per image, in the same "
-                f"order"
-            )
+            names = None if names_in_step is None else names_in_step.take(count)
+            belongs = None if groups_in_step is None else groups_in_step.take(count, names)
+            new = [names is None or self._is_new(names[i], before) for i in range(count)]
+            yield from _parts(item, new, belongs)
+        for in_step in (names_in_step, groups_in_step):
+            if in_step is not None:
+                in_step.end()
 
     def merge(self, other: SeenIds) -> None:
         """Add the ids of ``other``.
@@ -94,3 +86,21 @@ class SeenIds:
             return False
         self.seen.add(name)
         return True
+
+
+def _parts(
+    item: LabelledScores, new: list[bool], groups: list[str] | None
+) -> Iterator[LabelledScores]:
+    """What is new of an image or of separate points, these group by group."""
+    if not item.points:
+        if new[0]:
+            yield item if groups is None else replace(item, group=groups[0])
+        return
+    for group in (None,) if groups is None else tuple(dict.fromkeys(groups)):
+        of_group = [True] * len(new) if groups is None else [other == group for other in groups]
+        mine = [fresh and here for fresh, here in zip(new, of_group)]
+        if all(mine):
+            yield replace(item, group=group)
+        elif any(mine):
+            kept = torch.tensor(mine, device=item.scores.device)
+            yield replace(item, scores=item.scores[:, kept], labels=item.labels[kept], group=group)

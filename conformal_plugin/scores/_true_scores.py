@@ -40,12 +40,14 @@ class TrueScores:
         classes: true classes ``(pixels,)``, integers; K where a pixel is ignored.
         pixels: int64 ``(K,)``, pixels by true class.
         points: whether the pixels are separate points.
+        group: the group that they belong to; None without groups.
     """
 
     patterns: Any
     classes: Any
     pixels: np.ndarray[Any, Any]
     points: bool
+    group: str | None = None
 
 
 class RecentReadings:
@@ -87,7 +89,7 @@ def read_true_scores(item: LabelledScores, ignore_index: int, grid: ScoreGrid) -
             )
             if read is not None:
                 patterns, classes, pixels = read
-                return TrueScores(patterns, classes, pixels, item.points)
+                return TrueScores(patterns, classes, pixels, item.points, item.group)
         small = _small_labels(item.labels, ignore_index, num_classes)
         found = None if small is None else _on_cpu(item, *small, grid)
         if found is not None:
@@ -101,7 +103,7 @@ def read_true_scores(item: LabelledScores, ignore_index: int, grid: ScoreGrid) -
     classes = indices.flatten()
     pixels = torch.bincount(classes, minlength=num_classes + 1)[:num_classes]
     patterns = patterns.masked_fill(~used, grid.beyond).flatten()
-    return TrueScores(patterns, classes, pixels.cpu().numpy(), item.points)
+    return TrueScores(patterns, classes, pixels.cpu().numpy(), item.points, item.group)
 
 
 def _small_labels(
@@ -172,7 +174,7 @@ def _on_cpu(
             np.maximum(found, ignored * found.dtype.type(grid.beyond), out=found)
         parts.append(found)
     patterns = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    return TrueScores(patterns, classes, pixels, item.points)
+    return TrueScores(patterns, classes, pixels, item.points, item.group)
 
 
 @functools.lru_cache(maxsize=4)

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from conformal_plugin.calibration import conformal_rank, exact_alpha
 from conformal_plugin.errors import OptionError
+from conformal_plugin.precision import by_group
 from conformal_plugin.testing._disjoint import require_disjoint
 from conformal_plugin.testing._exchangeability import log_chance_of_equal_halves
 from conformal_plugin.testing._failures import CoverageError, SameDataError
+from conformal_plugin.testing._groups import (
+    labels_of,
+    require_other_groups,
+    require_same_unit,
+    summed_by_group,
+)
 from conformal_plugin.testing._images import (
     COINCIDENCE,
     image_level_target,
@@ -37,6 +45,8 @@ def assert_coverage(
     calibration_ids: Iterable[object] | None = None,
     test_ids: Iterable[object] | None = None,
     largest_image: int | None = None,
+    groups: Any = None,
+    calibration_groups: Any = None,
     false_alarm: float = 1e-3,
 ) -> None:
     """Fail when coverage on labelled test data is too low to be chance.
@@ -53,6 +63,9 @@ def assert_coverage(
       still make a threshold that is too low improbable; the tests are the same, on
       ``alpha + (missed - alpha * valid) / largest_image`` as each image's loss.
 
+    For a calibration with groups (videos, patients, scenes) the group takes the place of the image
+    in all of this: at image level by the mean of its images' coverage, for pixels by their sum.
+
     Calibration on the test data makes coverage look nominal, so coverage itself cannot show it.
     It is found by ids, where both lists are given; and whatever the ids say by the content: with
     ``calibration_evaluation``, when the images have one by one the same coverage; otherwise when
@@ -68,8 +81,12 @@ def assert_coverage(
             with a labelled pixel. ``x`` and ``x.png`` are one id.
         test_ids: ids of the test images, likewise.
         largest_image: the most labelled pixels that an image of either set can have (``H * W``
-            of the largest); needed for pixel calibrations of images, without
+            of the largest), or a group; needed for pixel calibrations of images, without
             ``calibration_evaluation``.
+        groups: the group of each test image, where the calibration is of groups: one per measured
+            image, in the order in which they were evaluated (without those that have no labelled
+            pixel), or a mapping from id to group, with ``test_ids`` for exactly these images.
+        calibration_groups: the same of ``calibration_evaluation``'s images.
         false_alarm: rate at which a sound calibration fails with CoverageError, at most. The checks
             that the sets differ add 1e-5 at most, but for images recognised by their counts alone,
             where the chance is estimated from how many images hold each class. Other images with
@@ -78,7 +95,7 @@ def assert_coverage(
 
     Raises:
         CoverageError: coverage too low to be chance; an ``AssertionError``.
-        SameDataError: test data that is calibration data.
+        SameDataError: test data that is calibration data, or of one group with some.
         OptionError: arguments that contradict each other, or a guarantee that has an assertion of
             its own.
 
@@ -108,6 +125,7 @@ def assert_coverage(
             f"the evaluation has {evaluation.num_classes} classes and the calibration "
             f"{calibration.num_classes}; evaluate with the annotator that was calibrated"
         )
+    require_same_unit(calibration, groups)
     named = require_disjoint(
         calibration_ids, test_ids, calibration_images=calibration.n_images, test=evaluation.n_images
     )
@@ -117,12 +135,18 @@ def assert_coverage(
     # Ids may be wrong, so content is compared all the same: image by image where it can be.
     if calibration_evaluation is None or not named:
         _require_other_counts(evaluation, calibration)
+    units = _Units.of(
+        evaluation,
+        calibration_evaluation,
+        labels_of(groups, evaluation.n_images, test_ids),
+        _calibration_labels(calibration_evaluation, calibration_groups, calibration_ids, groups),
+    )
     if name == "marginal":
         _assert_points(evaluation, calibration, calibration_evaluation, rate)
     elif name == "pixel-marginal":
-        _assert_pixels(evaluation, calibration, calibration_evaluation, largest_image, rate)
+        _assert_pixels(units.summed(), calibration, largest_image, rate)
     elif name == "image-level":
-        _assert_images(evaluation, calibration, calibration_evaluation, rate)
+        _assert_images(units, calibration, rate)
     else:
         raise OptionError(
             f"a calibration with the guarantee {name!r} has an assertion of its own: "
@@ -160,41 +184,83 @@ def _assert_points(
     )
 
 
-def _assert_images(
-    evaluation: Evaluation,
-    calibration: Calibration,
-    calibration_evaluation: Evaluation | None,
-    rate: float,
-) -> None:
+@dataclass(frozen=True)
+class _Units:
+    """What was measured, and by which groups; ``own`` is of the calibration data."""
+
+    test: Evaluation
+    own: Evaluation | None
+    groups: list[str] | None
+    own_groups: list[str] | None
+
+    @classmethod
+    def of(
+        cls,
+        test: Evaluation,
+        own: Evaluation | None,
+        groups: list[str] | None,
+        own_groups: list[str] | None,
+    ) -> _Units:
+        __tracebackhide__ = True
+        require_other_groups(own_groups or (), groups or ())
+        return cls(test, own, groups, own_groups)
+
+    @property
+    def name(self) -> str:
+        """What is exchangeable."""
+        return "image" if self.groups is None else "group"
+
+    def summed(self) -> _Units:
+        """A group's pixels in the place of an image's."""
+        if self.groups is None:
+            return self
+        own = self.own
+        if own is not None and self.own_groups is not None:
+            own = summed_by_group(own, self.own_groups)
+        return replace(self, test=summed_by_group(self.test, self.groups), own=own)
+
+
+def _calibration_labels(
+    own: Evaluation | None, own_groups: Any, ids: Iterable[object] | None, groups: Any
+) -> list[str] | None:
+    __tracebackhide__ = True
+    if own is None or groups is None:
+        return None
+    if own_groups is None:
+        raise OptionError(
+            "calibration_evaluation is of images in groups: pass calibration_groups, that of each"
+        )
+    return labels_of(own_groups, own.n_images, ids, "calibration_groups")
+
+
+def _assert_images(units: _Units, calibration: Calibration, rate: float) -> None:
     __tracebackhide__ = True
     target = float(1 - exact_alpha(calibration.alpha))
-    threshold_target = image_level_target(calibration.n_images, calibration.alpha)
-    losses = 1 - evaluation.image_coverage
-    if calibration_evaluation is None:
+    threshold_target = image_level_target(calibration.n_units, calibration.alpha)
+    losses = by_group(1 - units.test.image_coverage, units.groups)
+    if units.own is None:
         require_losses(
-            calibration.n_images,
+            calibration.n_units,
             threshold_target,
             len(losses),
             float(losses.mean()),
             target=target,
             false_alarm=rate,
+            unit=units.name,
         )
     else:
         require_exchangeable(
-            1 - calibration_evaluation.image_coverage,
+            by_group(1 - units.own.image_coverage, units.own_groups),
             threshold_target,
             losses,
             target=target,
             false_alarm=rate,
+            unit=units.name,
         )
 
 
 def _assert_pixels(
-    evaluation: Evaluation,
-    calibration: Calibration,
-    calibration_evaluation: Evaluation | None,
-    largest_image: int | None,
-    rate: float,
+    units: _Units, calibration: Calibration, largest_image: int | None, rate: float
 ) -> None:
     """Each image's loss is ``alpha + (missed - alpha * valid) / largest``, which falls in q too.
 
@@ -203,17 +269,18 @@ def _assert_pixels(
     are. An infinite threshold misses nothing.
     """
     __tracebackhide__ = True
+    evaluation, calibration_evaluation = units.test, units.own
     if calibration_evaluation is None:
         largest = _checked_largest(evaluation, calibration, largest_image)
     else:  # symmetric in the images of both sets, as an exchangeability test needs
         sizes = (evaluation.image_pixels, calibration_evaluation.image_pixels)
         largest = max(int(pixels.max()) for pixels in sizes)
     alpha = float(exact_alpha(calibration.alpha))
-    n, m = calibration.n_images, evaluation.n_images
+    n, m = calibration.n_units, evaluation.n_images
     infinite = conformal_rank(calibration.n_pixels, calibration.alpha) > calibration.n_pixels
     missed = 1 - evaluation.coverage
     if infinite:
-        require_losses(n, -1.0, m, missed, target=1 - alpha, false_alarm=rate)
+        require_losses(n, -1.0, m, missed, target=1 - alpha, false_alarm=rate, unit=units.name)
         return
     threshold_target = alpha - (1 - alpha) / (n * largest)
     if calibration_evaluation is None:
@@ -226,6 +293,7 @@ def _assert_pixels(
             target=1 - alpha,
             false_alarm=rate,
             measure=lambda loss: 1 - alpha - (loss - alpha) / filled,
+            unit=units.name,
         )
         return
     _require_rank(calibration_evaluation, calibration, rate)
@@ -240,6 +308,7 @@ def _assert_pixels(
         target=1 - alpha,
         false_alarm=rate,
         measure=lambda loss: 1 - alpha - (loss - alpha) * len(test) * largest / evaluation.n_pixels,
+        unit=units.name,
     )
 
 
@@ -252,11 +321,16 @@ def _checked_largest(
             "image of either set can have: H * W of the largest, or of all if they are of one size"
         )
     largest = checked_count("largest_image", largest_image)
-    for name, source in (("calibration", calibration), ("evaluation", evaluation)):
-        if source.n_pixels > source.n_images * largest:
+    unit = "image" if calibration.n_groups is None else "group"
+    sources = (
+        ("calibration", calibration.n_pixels, calibration.n_units),
+        ("evaluation", evaluation.n_pixels, evaluation.n_images),
+    )
+    for name, pixels, units in sources:
+        if pixels > units * largest:
             raise OptionError(
-                f"largest_image is {largest}, but the {name} has {source.n_pixels} pixels in "
-                f"{source.n_images} images, more than that each; pass H * W of the largest image"
+                f"largest_image is {largest}, but the {name} has {pixels} pixels in "
+                f"{units} {unit}s, more than that each; pass the pixels of the largest {unit}"
             )
     return largest
 

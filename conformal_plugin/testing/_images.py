@@ -10,6 +10,7 @@ import numpy as np
 
 from conformal_plugin.calibration import exact_alpha
 from conformal_plugin.errors import OptionError
+from conformal_plugin.precision import by_group
 from conformal_plugin.testing._exchangeability import (
     highest_loss,
     log_chance_of_equal_halves,
@@ -18,6 +19,7 @@ from conformal_plugin.testing._exchangeability import (
     threshold_p_value,
 )
 from conformal_plugin.testing._failures import CoverageError, SameDataError
+from conformal_plugin.testing._groups import labels_of, require_other_groups
 from conformal_plugin.testing._laws import checked_count, checked_rate
 from conformal_plugin.testing._points import assert_point_coverage
 
@@ -37,7 +39,12 @@ together would part their equal items so evenly less often than this."""
 
 
 def assert_image_coverage(
-    image_coverage: Any, *, n_calibration: int, alpha: float, false_alarm: float = 1e-3
+    image_coverage: Any,
+    *,
+    n_calibration: int,
+    alpha: float,
+    groups: Any = None,
+    false_alarm: float = 1e-3,
 ) -> None:
     """Fail when the mean coverage of the test images is too low to be chance.
 
@@ -51,8 +58,10 @@ def assert_image_coverage(
     Args:
         image_coverage: ``(m,)``, the share of covered pixels of each test image, e.g.
             :attr:`conformal_plugin.Evaluation.image_coverage`.
-        n_calibration: n, number of calibration images.
+        n_calibration: n, number of calibration images; of calibration groups, with ``groups``.
         alpha: miscoverage level in (0, 1).
+        groups: where images come in groups (videos, patients, scenes), that of each, in step. A
+            group's loss is the mean of its images' losses, and groups are what is exchangeable.
         false_alarm: rate at which a sound calibration fails, at most.
 
     Raises:
@@ -69,6 +78,8 @@ def assert_image_coverage(
     """
     __tracebackhide__ = True
     losses = 1.0 - checked_coverage("image_coverage", image_coverage)
+    labels = labels_of(groups, len(losses))
+    losses = by_group(losses, labels)
     n = checked_count("n_calibration", n_calibration)
     require_losses(
         n,
@@ -77,11 +88,18 @@ def assert_image_coverage(
         float(losses.mean()),
         target=float(1 - exact_alpha(alpha)),
         false_alarm=checked_rate("false_alarm", false_alarm),
+        unit="image" if labels is None else "group",
     )
 
 
 def assert_exchangeable_coverage(
-    image_coverage: Any, calibration_coverage: Any, *, alpha: float, false_alarm: float = 1e-3
+    image_coverage: Any,
+    calibration_coverage: Any,
+    *,
+    alpha: float,
+    groups: Any = None,
+    calibration_groups: Any = None,
+    false_alarm: float = 1e-3,
 ) -> None:
     """Fail when test images are covered less than chance allows, given the calibration images'.
 
@@ -96,12 +114,14 @@ def assert_exchangeable_coverage(
         image_coverage: ``(m,)``, the share of covered pixels of each test image.
         calibration_coverage: ``(n,)``, the same of each calibration image, at the same threshold.
         alpha: miscoverage level in (0, 1).
+        groups, calibration_groups: where images come in groups, that of each image of either set,
+            in step; both or neither. Whole groups are then permuted, by the means of their images.
         false_alarm: rate at which a sound calibration fails, at most (plus 1e-5 for the check
             that the sets differ).
 
     Raises:
         CoverageError: coverage too low to be chance, or a threshold below the calibrated one.
-        SameDataError: the test images are the calibration images.
+        SameDataError: the test images are the calibration images, or share a group with them.
         AlphaError, OptionError: arguments that cannot be.
 
     Example:
@@ -116,12 +136,19 @@ def assert_exchangeable_coverage(
     __tracebackhide__ = True
     test = 1.0 - checked_coverage("image_coverage", image_coverage)
     calibration = 1.0 - checked_coverage("calibration_coverage", calibration_coverage)
+    if (groups is None) != (calibration_groups is None):
+        raise OptionError("pass both groups and calibration_groups, or neither")
+    theirs = labels_of(groups, len(test))
+    ours = labels_of(calibration_groups, len(calibration), name="calibration_groups")
+    require_other_groups(ours or (), theirs or ())
+    calibration, test = by_group(calibration, ours), by_group(test, theirs)
     require_exchangeable(
         calibration,
         image_level_target(len(calibration), alpha),
         test,
         target=float(1 - exact_alpha(alpha)),
         false_alarm=checked_rate("false_alarm", false_alarm),
+        unit="image" if ours is None else "group",
     )
 
 
@@ -131,6 +158,7 @@ def assert_image_wise_coverage(
     n_calibration: int,
     alpha: float,
     tau: float,
+    groups: Any = None,
     false_alarm: float = 1e-3,
 ) -> None:
     """Fail when too few test images have a share ``tau`` of their pixels covered.
@@ -141,9 +169,12 @@ def assert_image_wise_coverage(
 
     Args:
         image_coverage: ``(m,)``, the share of covered pixels of each test image.
-        n_calibration: number of calibration images.
+        n_calibration: number of calibration images; of calibration groups, with ``groups``.
         alpha: miscoverage level in (0, 1).
         tau: share of an image's pixels to be covered, in (0, 1].
+        groups: where images come in groups, that of each, in step. A group's loss is then the share
+            of its images that fall short of ``tau``, and the test that of
+            :func:`assert_image_coverage`.
         false_alarm: rate at which a sound calibration fails, at most.
 
     Raises:
@@ -158,7 +189,22 @@ def assert_image_wise_coverage(
     if not 0 < tau <= 1:
         raise OptionError(f"tau must be a share of pixels in (0, 1], got {tau!r}")
     # A share that is tau but for a rounding error is tau.
-    covered = int(np.sum(coverage >= tau - 1e-12))
+    enough = coverage >= tau - 1e-12
+    labels = labels_of(groups, len(coverage))
+    if labels is not None:
+        losses = by_group(1.0 - enough, labels)
+        n = checked_count("n_calibration", n_calibration)
+        require_losses(
+            n,
+            image_level_target(n, alpha),
+            len(losses),
+            float(losses.mean()),
+            target=float(1 - exact_alpha(alpha)),
+            false_alarm=checked_rate("false_alarm", false_alarm),
+            unit="group",
+        )
+        return
+    covered = int(np.sum(enough))
     assert_point_coverage(
         covered, len(coverage), n_calibration=n_calibration, alpha=alpha, false_alarm=false_alarm
     )
@@ -178,6 +224,7 @@ def require_losses(
     target: float,
     false_alarm: float,
     measure: Callable[[float], float] = lambda loss: 1 - loss,
+    unit: str = "image",
 ) -> None:
     """Hold a mean test loss to what a threshold calibrated so promises.
 
@@ -190,6 +237,7 @@ def require_losses(
         target: promised coverage, for the message.
         false_alarm: level of the test.
         measure: the coverage to report for a mean loss.
+        unit: ``"image"`` or ``"group"``, for the message.
 
     Raises:
         CoverageError: a mean test loss too high to be chance.
@@ -198,9 +246,9 @@ def require_losses(
     p_value = threshold_p_value(n, threshold_target, m, loss)
     if p_value > false_alarm:
         return
-    counts = f"{m} test images, {n} calibration images, the image as the unit"
+    counts = f"{m} test {unit}s, {n} calibration {unit}s, the {unit} as the unit"
     if threshold_target < 0:
-        counts += "; with so few calibration images the threshold is infinite and covers all"
+        counts += f"; with so few calibration {unit}s the threshold is infinite and covers all"
     raise CoverageError(
         observed=measure(loss),
         target=target,
@@ -209,8 +257,8 @@ def require_losses(
         false_alarm=false_alarm,
         n_calibration=n,
         n_test=m,
-        unit="image",
-        null="calibration and test images are exchangeable (pixels correlated in any way)",
+        unit=unit,
+        null=f"calibration and test {unit}s are exchangeable (pixels correlated in any way)",
         counts=counts,
     )
 
@@ -223,6 +271,7 @@ def require_exchangeable(
     target: float,
     false_alarm: float,
     measure: Callable[[float], float] = lambda loss: 1 - loss,
+    unit: str = "image",
 ) -> None:
     """Raise when the losses of test and calibration images contradict the calibration.
 
@@ -233,6 +282,7 @@ def require_exchangeable(
         target: promised coverage, for the message.
         false_alarm: level of the test.
         measure: the test images' coverage to report for a mean loss.
+        unit: ``"image"`` or ``"group"``, for the message.
 
     Raises:
         CoverageError, SameDataError: see :func:`assert_exchangeable_coverage`.
@@ -241,7 +291,7 @@ def require_exchangeable(
     n, m = len(calibration), len(test)
     own = float(calibration.mean())
     allowed = max(threshold_target, 0.0)
-    counts = f"{m} test images, {n} calibration images, the image as the unit"
+    counts = f"{m} test {unit}s, {n} calibration {unit}s, the {unit} as the unit"
     if own > allowed + 1e-9:
         raise CoverageError(
             observed=1 - own,
@@ -251,10 +301,10 @@ def require_exchangeable(
             false_alarm=false_alarm,
             n_calibration=n,
             n_test=m,
-            unit="image",
+            unit=unit,
             null=(
-                f"the threshold was calibrated on these {n} images (measured here on the "
-                f"calibration images themselves, whose coverage calibration brings to "
+                f"the threshold was calibrated on these {n} {unit}s (measured here on the "
+                f"calibration {unit}s themselves, whose coverage calibration brings to "
                 f"{1 - allowed:.6g} or more)"
             ),
             counts=counts,
@@ -263,7 +313,14 @@ def require_exchangeable(
     if threshold_target < 0:
         loss = float(test.mean())
         require_losses(
-            n, threshold_target, m, loss, target=target, false_alarm=false_alarm, measure=measure
+            n,
+            threshold_target,
+            m,
+            loss,
+            target=target,
+            false_alarm=false_alarm,
+            measure=measure,
+            unit=unit,
         )
         return
     seed = seed_of_bag(calibration, test)
@@ -279,9 +336,9 @@ def require_exchangeable(
         false_alarm=false_alarm,
         n_calibration=n,
         n_test=m,
-        unit="image",
-        null="calibration and test images are exchangeable (permutation test of the threshold)",
-        counts=f"{counts}; calibration images miss a share of {own:.6g} on average, test images "
+        unit=unit,
+        null=f"calibration and test {unit}s are exchangeable (permutation test of the threshold)",
+        counts=f"{counts}; calibration {unit}s miss a share of {own:.6g} on average, test {unit}s "
         f"{float(test.mean()):.6g}, and the difference of two such means has a standard deviation "
         f"of {spread:.2g}",
     )

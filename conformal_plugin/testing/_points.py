@@ -32,7 +32,8 @@ def assert_point_coverage(
     calibration score (infinite when that exceeds n), and runs are independent. Then the covered
     points follow :func:`coverage_law`, summed over runs, or more: ties only push coverage up. The
     law is exact, so that the alarm rate is at most the stated one, and as near to it as counts of
-    points allow. Pixels of images are not exchangeable points: use :func:`assert_coverage`.
+    points allow. Pixels of images are not exchangeable points, nor are points
+    that come in groups: use :func:`assert_coverage`.
 
     One run with few calibration points says little (20 points at alpha 0.1: coverage of 0.73 is
     within chance), so a threshold rule is best tested over many runs, each with fresh data.

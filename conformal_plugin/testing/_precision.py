@@ -12,8 +12,15 @@ from conformal_plugin._choices import OF
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.errors import OptionError
 from conformal_plugin.labelling import most_kept
-from conformal_plugin.precision import betting_order, betting_pvalue, check_share, kept_losses
+from conformal_plugin.precision import (
+    betting_order,
+    betting_pvalue,
+    by_group,
+    check_share,
+    kept_losses,
+)
 from conformal_plugin.testing._failures import PrecisionError
+from conformal_plugin.testing._groups import labels_of, require_same_unit
 from conformal_plugin.testing._laws import checked_count, checked_rate
 
 if TYPE_CHECKING:
@@ -28,6 +35,7 @@ def assert_precision(
     *,
     of: str | None = None,
     ids: Iterable[object] | None = None,
+    groups: Any = None,
     false_alarm: float = 1e-3,
 ) -> None:
     """Fail when more kept labels are wrong than the promise and chance allow.
@@ -56,6 +64,9 @@ def assert_precision(
             ``"all"`` for all; None for what the calibration is about, and for all.
         ids: one per measured image, in the order in which they were evaluated (without those that
             have no labelled pixel); the result is then the same in whatever order they came.
+        groups: where images come in groups (videos, patients, scenes), that of each, in step or as
+            a mapping from ids. A bet is then on a group, by the mean of its images' losses, in the
+            order of a hash of its name, and groups are the independent draws.
         false_alarm: rate at which a threshold that keeps its promise fails, at most.
 
     Raises:
@@ -78,6 +89,7 @@ def assert_precision(
     __tracebackhide__ = True
     epsilon, weighting = _promised(promise)
     if isinstance(promise, Calibration):
+        require_same_unit(promise, groups)
         if of not in (None, promise.of):
             raise OptionError(
                 f"the calibration is about {promise.of!r} labels, and of={of!r} was asked for; "
@@ -86,10 +98,13 @@ def assert_precision(
         of = promise.of
     wrong, kept = _counted(evaluation, of or OF[0])
     sizes = _sizes(evaluation, promise, weighting)
+    names = None if ids is None else list(ids)
+    labels = labels_of(groups, len(kept), names)
     _require(
         kept_losses(wrong, kept, sizes, epsilon, weighting),
-        *_risk(wrong, kept, sizes, weighting),
-        ids=ids,
+        *_risk(wrong, kept, sizes, weighting, labels),
+        ids=names,
+        groups=labels,
         epsilon=epsilon,
         false_alarm=false_alarm,
     )
@@ -101,6 +116,7 @@ def assert_image_precision(
     *,
     epsilon: float,
     ids: Iterable[object] | None = None,
+    groups: Any = None,
     false_alarm: float = 1e-3,
 ) -> None:
     """Fail when the share of wrong labels, averaged over images, is above ``epsilon`` by no chance.
@@ -114,7 +130,7 @@ def assert_image_precision(
         wrong: integers ``(m,)``, kept pixels with a wrong label, of each image.
         kept: integers ``(m,)``, kept pixels of each image.
         epsilon: promised bound on the risk, in (0, 1).
-        ids: one per image, in step; as in :func:`assert_precision`.
+        ids, groups: one per image, in step; as in :func:`assert_precision`.
         false_alarm: rate at which a threshold that keeps its promise fails, at most; what
             :func:`assert_precision` says about delta holds here too.
 
@@ -143,10 +159,13 @@ def assert_image_precision(
         raise OptionError("wrong and kept must be integer counts of pixels, not shares")
     if np.any(wrongs < 0) or np.any(wrongs > keeps):
         raise OptionError("wrong must lie between 0 and kept in each image")
+    names = None if ids is None else list(ids)
+    labels = labels_of(groups, len(wrongs), names)
     _require(
         kept_losses(wrongs, keeps, keeps, bound, "macro"),
-        *_risk(wrongs, keeps, keeps, "macro"),
-        ids=ids,
+        *_risk(wrongs, keeps, keeps, "macro", labels),
+        ids=names,
+        groups=labels,
         epsilon=bound,
         false_alarm=false_alarm,
     )
@@ -208,16 +227,19 @@ def _risk(
     kept: np.ndarray[Any, Any],
     pixels: np.ndarray[Any, Any],
     weighting: str,
+    groups: Sequence[str] | None,
 ) -> tuple[float, str]:
     """The share of wrong labels that the promise is about, and what it was averaged over."""
     if weighting == "macro":
-        return float((wrong / np.maximum(kept, 1)).mean()), "mean over images"
+        over = "images" if groups is None else "the images of a group, and over groups"
+        return float(by_group(wrong / np.maximum(kept, 1), groups).mean()), f"mean over {over}"
     counts = f"{wrong.sum()} of {kept.sum()} kept pixels"
-    if weighting == "pixel":
+    if weighting == "pixel" and groups is None:
         return float(wrong.sum() / max(kept.sum(), 1)), counts
-    share = float((kept / pixels).sum())
-    risk = float((wrong / pixels).sum()) / share if share else 0.0
-    return risk, f"{counts}, every image counting alike"
+    sizes = pixels if weighting == "share" else np.ones_like(pixels)
+    share = float(by_group(kept / sizes, groups).sum())
+    risk = float(by_group(wrong / sizes, groups).sum()) / share if share else 0.0
+    return risk, f"{counts}, every {'image' if groups is None else 'group'} counting alike"
 
 
 def _require(
@@ -225,17 +247,22 @@ def _require(
     risk: float,
     counts: str,
     *,
-    ids: Iterable[object] | None,
+    ids: Sequence[object] | None,
+    groups: Sequence[str] | None,
     epsilon: float,
     false_alarm: float,
 ) -> None:
     __tracebackhide__ = True
     rate = checked_rate("false_alarm", false_alarm)
-    gains = 1 - losses[betting_order(_names(ids, len(losses)))]
+    names: Sequence[object] = _names(ids, len(losses))
+    if groups is not None:
+        names, losses = list(dict.fromkeys(groups)), by_group(losses, groups)
+    gains = 1 - losses[betting_order(names)]
+    unit = "image" if groups is None else "group"
     p_value = float(betting_pvalue(gains, 1 - epsilon, aim=rate))
     if p_value <= rate:
         raise PrecisionError(
-            _message(risk, counts, epsilon, len(losses), p_value, rate),
+            _message(risk, counts, epsilon, len(losses), p_value, rate, unit),
             observed=risk,
             epsilon=epsilon,
             p_value=p_value,
@@ -244,18 +271,18 @@ def _require(
         )
 
 
-def _names(ids: Iterable[object] | None, images: int) -> Sequence[object]:
+def _names(ids: Sequence[object] | None, images: int) -> Sequence[object]:
     """What the images are called: one id each, or their numbers."""
     if ids is None:
         return range(images)
-    names = list(ids)
-    if len(names) != images or len(set(map(str, names))) != images:
+    different = len(set(map(str, ids)))
+    if len(ids) != images or different != images:
         raise OptionError(
             f"ids must be {images} different ones, one per measured image in the same order, got "
-            f"{len(names)} ({len(set(map(str, names)))} different); leave out those of images "
+            f"{len(ids)} ({different} different); leave out those of images "
             f"without a labelled pixel, and measure each image once"
         )
-    return names
+    return ids
 
 
 def assert_promise_rate(broken: int, runs: int, *, delta: float, false_alarm: float = 1e-3) -> None:
@@ -305,14 +332,16 @@ def assert_promise_rate(broken: int, runs: int, *, delta: float, false_alarm: fl
         )
 
 
-def _message(share: float, counts: str, bound: float, m: int, p_value: float, rate: float) -> str:
+def _message(
+    share: float, counts: str, bound: float, m: int, p_value: float, rate: float, unit: str
+) -> str:
     return (
         f"{share:.6g} of the kept labels are wrong ({counts}), which is too many to be chance: at "
         f"most {bound:g} is promised\n"
-        f"{m} test images, the image as the unit; if the promise holds and images are independent, "
-        f"so many have a chance of at most {p_value:.3g}; this assertion fails a threshold that "
-        f"keeps its promise at a rate of at most {rate:g} (a promise made with probability 1 - "
-        f"delta may be broken for this calibration set, with probability delta)\n"
+        f"{m} test {unit}s, the {unit} as the unit; if the promise holds and {unit}s are "
+        f"independent, so many have a chance of at most {p_value:.3g}; this assertion fails a "
+        f"threshold that keeps its promise at a rate of at most {rate:g} (a promise made with "
+        f"probability 1 - delta may be broken for this calibration set, with probability delta)\n"
         f"usual causes of wrong kept labels:\n"
         f"  - a bound that counted pixels as independent: the unit is the image\n"
         f"  - coverage was calibrated, which does not bound how many kept labels are wrong\n"

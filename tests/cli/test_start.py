@@ -13,7 +13,8 @@ from conformal_plugin import __version__
 
 HEAVY = ("torch", "numpy", "scipy", "PIL", "tqdm", "safetensors")
 COMMANDS = (
-    "annotate", "combine", "calibrate", "filter", "evaluate", "choose", "report", "patch", "doctor",
+    "plan", "annotate", "combine", "calibrate", "filter", "evaluate", "choose", "report", "patch",
+    "doctor",
 )  # fmt: skip
 
 

@@ -75,7 +75,7 @@ def test_few_volumes_are_told_as_few_images_are() -> None:
     calibration = cp.calibrate_image_level(scores[:5], labels[:5], 0.05)
     assert calibration.qhat == math.inf
     assert "needs at least 19 volumes, and there are 5" in calibration.guarantee.statement
-    assert "needs at least 19 images" in repr(calibration)
+    assert "needs at least 19 volumes" in repr(calibration)
     with pytest.raises(errors.UninformativeThresholdError, match="needs at least 19 calibration"):
         cp.filter(scores, calibration)
 
