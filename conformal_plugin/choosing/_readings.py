@@ -77,7 +77,7 @@ class Images:
 
     def with_scores(self, scores: Any) -> Images:
         """The same images and labels with other scores."""
-        return Images(scores, self._labels, self.ids, self.ignore_index)
+        return Images(scores, self._labels, self.ids, self.ignore_index, self.groups)
 
     def __iter__(self) -> Iterator[LabelledScores]:
         items = SeenIds().first_of_each(self._scores, self._labels, self.ids, groups=self.groups)

@@ -125,8 +125,8 @@ def test_an_interrupted_run_with_other_groups_is_not_gone_on_with(
 
     with monkeypatch.context() as patch:
         patch.setattr(Calibrator, "update", interrupted)
-        assert run(*arguments(grouped, out, "--groups", grouped.groups)).code == 130
-    done = run(*arguments(grouped, out))
+        assert run(*arguments(grouped, out, "--alpha", 0.3, "--groups", grouped.groups)).code == 130
+    done = run(*arguments(grouped, out, "--alpha", 0.3))
     assert done.code == 2
     assert "made with other settings (groups" in done.err
 
