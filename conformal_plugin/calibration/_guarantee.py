@@ -34,7 +34,7 @@ class Guarantee:
 
     @property
     def per_unit(self) -> bool:
-        """Whether whole images, volumes or groups are counted: their number is what matters."""
+        """Whether whole images, volumes or groups are counted, whose number is what matters."""
         return self.unit in ("image", "volume", "group")
 
     def of_volumes(self) -> Guarantee:

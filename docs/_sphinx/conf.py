@@ -56,6 +56,8 @@ nitpick_ignore = [
     ("py:class", "conformal_plugin.calibration._units.Unit"),
     ("py:class", "conformal_plugin.precision._path_counts.PathCounts"),
     ("py:class", "conformal_plugin.reporting._halves.Halves"),
+    # Said in the docstrings that name it.
+    ("py:class", "LabelledMaps"),
 ]
 nitpick_ignore_regex = [
     # Other projects' names: the site is built without a network to look them up.
