@@ -51,8 +51,9 @@ def run(arguments: argparse.Namespace) -> None:
         raise OptionError(f"--output {arguments.output} is a folder; name the file to write")
     with sharing() as ranks:
         arguments.quiet = arguments.quiet or ranks.number > 0
-        decision = decided(arguments, ranks)
-        calibration = ranks.together(lambda: _Calibrating(arguments, ranks, decision))
+        ids = ranks.together(lambda: without_fitted(arguments, listed_ids(arguments)))
+        decision = decided(arguments, ids, ranks)
+        calibration = ranks.together(lambda: _Calibrating(arguments, ids, ranks, decision))
         counted = ranks.together(calibration.counted).all_reduce()
         # float32 and float64 maps are read again for the exact threshold; a kill then costs only
         # that.
@@ -71,11 +72,15 @@ class _Calibrating:
     """All that a calibration needs, checked; it counts this rank's share of the images."""
 
     def __init__(
-        self, arguments: argparse.Namespace, ranks: Ranks, decision: Decision | None
+        self,
+        arguments: argparse.Namespace,
+        ids: IdList,
+        ranks: Ranks,
+        decision: Decision | None,
     ) -> None:
         self._arguments = arguments
         self._decision = decision
-        ids = self.ids = without_fitted(arguments, listed_ids(arguments))
+        self.ids = ids
         check_comparison(arguments, ids)
         groups = groups_of(arguments, ids)
         self._groups = groups

@@ -10,13 +10,13 @@ from typing import Any
 from conformal_plugin._choices import RULES
 from conformal_plugin.choosing import MIN_IMAGES, Choice, choose
 from conformal_plugin.cli._groups import groups_of
-from conformal_plugin.cli._inputs import class_or_none, listed_ids, maps_and_labels, own_maps
+from conformal_plugin.cli._inputs import class_or_none, maps_and_labels, own_maps
 from conformal_plugin.cli._progress import Readings
 from conformal_plugin.cli._report import warn_of
 from conformal_plugin.cli._sharding import Ranks
-from conformal_plugin.cli._whose_maps import without_fitted
 from conformal_plugin.errors import NotWorthUsingError, OptionError
 from conformal_plugin.evaluation import LabelDoubts
+from conformal_plugin.files import IdList
 
 __all__ = ["Decision", "decided"]
 
@@ -38,7 +38,7 @@ class Decision:
     content: dict[str, Any]
 
 
-def decided(arguments: argparse.Namespace, ranks: Ranks) -> Decision | None:
+def decided(arguments: argparse.Namespace, ids: IdList, ranks: Ranks) -> Decision | None:
     """Fill in the options that were left out; None where the user has decided.
 
     Rank 0 looks at the labelled images, and all ranks go on with what it finds.
@@ -65,7 +65,7 @@ def decided(arguments: argparse.Namespace, ranks: Ranks) -> Decision | None:
     found: list[Decision | None] = [None]
 
     def decide() -> None:
-        found[0] = _decide(arguments)
+        found[0] = _decide(arguments, ids)
 
     ranks.first(decide)
     decision = ranks.gather(found[0])[0]
@@ -90,8 +90,7 @@ def _fill(arguments: argparse.Namespace, values: dict[str, Any]) -> None:
         setattr(arguments, name, value)
 
 
-def _decide(arguments: argparse.Namespace) -> Decision:
-    ids = without_fitted(arguments, listed_ids(arguments))
+def _decide(arguments: argparse.Namespace, ids: IdList) -> Decision:
     ignore_index = 255 if arguments.ignore_index is None else arguments.ignore_index
     doubts = LabelDoubts(ignore_index)
     maps, labels = maps_and_labels(arguments, ids, doubts=doubts)

@@ -77,6 +77,13 @@ def test_fitted_images_are_left_out_of_a_calibration_or_refused(run, two, rule) 
     assert "used to fit" in chosen.err
 
 
+def test_what_is_left_out_is_said_once_where_calibrate_decides_as_well(run, two) -> None:
+    out = two.root / "stack"
+    assert combine(run, two, out, "--rule", "stack", *two.fitting).code == 0
+    done = run("calibrate", "--maps", out, "--labels", two.labels, "-o", two.root / "c.json")
+    assert done.err.count("was fitted on are left out") == 1
+
+
 def test_a_store_of_which_all_images_were_fitted_on_cannot_be_calibrated(run, two) -> None:
     out = two.root / "all"
     fit = ("--rule", "pick", "--fit-ids", two.list, "--labels", two.labels)
