@@ -125,15 +125,44 @@ def test_nothing_is_blamed_on_others(report: str) -> None:
     assert f"{len(LEAKS) + 3} passed" in report
 
 
-def test_each_test_draws_the_same_numbers(tmp_path: Path) -> None:
+DRAWS = """\
+import random
+
+import numpy as np
+import pytest
+import torch
+
+
+@pytest.fixture(scope="module")
+def of_module():
+    return drawn()
+
+
+@pytest.mark.parametrize("n", range(2))
+def test_draws(n):
+    print("drew", *drawn())
+
+
+@pytest.mark.parametrize("n", range(2))
+def test_draws_after_a_fixture(n, of_module):  # which the first of the two sets up
+    print("fixture", *of_module)
+    print("drew", *drawn())
+
+
+def drawn():
+    return random.random(), np.random.rand(), torch.rand(1).item()
+"""
+
+
+def test_each_test_draws_the_same_numbers_whatever_the_order(tmp_path: Path) -> None:
     pytest.importorskip("pytest_randomly")
-    test = "import pytest, torch\n@pytest.mark.parametrize('n', range(3))\n"
-    test += "def test_draws(n):\n    print('drew', torch.rand(1).item())\n"
-    (tmp_path / "test_draws.py").write_text(test, encoding="utf-8")
-    one, again, other = (
-        re.findall("drew (.*)", run(tmp_path, "-p", "pytest_randomly", f"--randomly-seed={seed}"))
-        for seed in (1, 1, 2)
+    (tmp_path / "test_draws.py").write_text(DRAWS, encoding="utf-8")
+    orders = (
+        ("-p", "no:randomly"),
+        *(("-p", "pytest_randomly", f"--randomly-seed={seed}") for seed in (1, 2)),
     )
-    assert len(one) == 3
-    assert len(set(one)) == 1
-    assert one == again != other
+    printed = [run(tmp_path, *order) for order in orders]
+    for word, times in (("drew", 4), ("fixture", 2)):
+        found = [re.findall(f"{word} (.*)", text) for text in printed]
+        assert [len(some) for some in found] == [times] * 3
+        assert len({value for some in found for value in some}) == 1

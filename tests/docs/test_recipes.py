@@ -157,7 +157,7 @@ def test_label_files(
     exec(compile(loop, "label-files.md", "exec"), names)
     losses = [float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()]
     assert len(losses) == 5
-    assert losses[-1] < 0.7 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
 
 
 @pytest.mark.parametrize("recipe", [LIGHTNING, TRANSFORMERS, SMP, MONAI, TORCHGEO])
