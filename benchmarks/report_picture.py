@@ -2,7 +2,7 @@
 
     python benchmarks/report_picture.py --out docs/report.png
 
-The scenes and the annotator, which has only ever seen clip art, are those of `python examples`.
+The scenes and the annotator, which has only ever seen studio shots, are those of `python examples`.
 """
 
 from __future__ import annotations

@@ -32,9 +32,9 @@ class Row:
 ROWS = (
     Row("labels-only", "labels only", None),
     Row("raw", "+ raw annotator (argmax)", "raw"),
-    Row("most-probable", "+ conformal sets, no foreground-first", "most-probable"),
-    Row("calibrated", "+ calibrated (foreground-first)", "foreground-first"),
-    Row("self-reliant", "+ calibrated and self-reliance", "foreground-first", True),
+    Row("paper", "+ the paper's preset: alpha .05", "paper"),
+    Row("calibrated", "+ calibrated", "calibrated"),
+    Row("self-reliant", "+ calibrated, then self-reliance", "calibrated", True),
     Row("ceiling", "ceiling: true masks of the unlabelled", "truth"),
 )
 

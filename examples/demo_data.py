@@ -29,7 +29,7 @@ example:
 LISTS = {"labelled.txt": 0.4, "unlabelled.txt": 0.4, "held_out.txt": 0.2}
 
 
-def write_scenes(folder: Path, count: int, steps: int = 350) -> None:
+def write_scenes(folder: Path, count: int, steps: int = 600) -> None:
     """Write ``count`` scenes as the embedded default's annotator, trained in ``steps``, sees them.
 
     ``photos/ID.png``, true masks ``labels/ID.png``, ``probs/ID.npz`` with the class scores float16
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--steps",
         type=int,
-        default=350,
+        default=600,
         metavar="N",
         help="training steps of the annotator (default: %(default)s, some 20 seconds)",
     )

@@ -1,4 +1,4 @@
-"""Puts the embedded default together: photo-like scenes, annotated by the clip-art network."""
+"""Puts the embedded default together: photo-like scenes, annotated by a network of studio shots."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SEEDS = {"labelled": 11, "unlabelled": 12, "test": 13}
 
 
 def make_material(
-    labelled: int = 12, unlabelled: int = 240, test: int = 200, annotator_steps: int = 350
+    labelled: int = 12, unlabelled: int = 240, test: int = 200, annotator_steps: int = 600
 ) -> Material:
     """Draw the scenes, train the annotator and let it score them; always the same result."""
     counts = {"labelled": labelled, "unlabelled": unlabelled, "test": test}

@@ -11,9 +11,13 @@ import numpy.typing as npt
 from material import IGNORE, Annotation, Material
 from tqdm import tqdm
 
-from conformal_plugin import Calibration, Evaluation, calibrate, evaluate, filter
+from conformal_plugin import Calibration, Evaluation, calibrate, choose, evaluate, filter
+from conformal_plugin.errors import NotWorthUsingError
 
-__all__ = ["LabelSource", "Quality", "calibrate_on_labelled", "explain", "label_sources"]
+__all__ = ["LabelSource", "Quality", "calibrate_on_labelled", "label_sources"]
+
+PAPER = 0.05
+"""The paper's alpha, with foreground-first."""
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -46,23 +50,34 @@ class LabelSource:
     quality: Quality
 
 
-def calibrate_on_labelled(material: Material, form: str, alpha: float) -> Calibration:
-    """Calibrate on the labelled split: the only masks that a user has."""
-    return calibrate(
-        _watched(material.annotations[form].labelled, "calibrating"),
-        material.labelled.truth,
-        alpha,
-        ignore_index=IGNORE,
-    )
+def calibrate_on_labelled(
+    material: Material, form: str, alpha: float | None
+) -> tuple[Calibration, str]:
+    """Calibrate on the labelled split, the only masks that a user has, and say what for.
+
+    Without an alpha, what the labelled images support, as ``conformal-plugin calibrate`` does.
+
+    Raises:
+        NotWorthUsingError: the labelled images speak against the annotator's labels.
+    """
+    labelled, truth = material.annotations[form].labelled, material.labelled.truth
+    if alpha is not None:
+        calibration = calibrate(
+            _watched(labelled, "calibrating"), truth, alpha, ignore_index=IGNORE
+        )
+        return calibration, _explained(calibration)
+    choice = choose(_watched(labelled, "calibrating"), truth, ignore_index=IGNORE)
+    if choice.calibration is None or not choice.worth_using:
+        raise NotWorthUsingError(f"{choice.verdict}\nTry --alpha {PAPER:g}")
+    return choice.calibration, choice.verdict
 
 
-def explain(calibration: Calibration, form: str) -> str:
-    """Say in a line or two what the calibration means for labels."""
-    share = 1 - calibration.alpha
+def _explained(calibration: Calibration) -> str:
+    """A line or two on what a calibration at an alpha means for labels."""
     return (
-        f"q-hat {calibration.qhat:.4f} on {form} scores: a class is in a pixel's prediction set "
-        f"when its score is at least {1 - calibration.qhat:.4f}.\nThe set then holds the true "
-        f"class at {share:.0%} of pixels, on average over draws of {calibration.n_images} "
+        f"A class is in a pixel's prediction set when its score is at least "
+        f"{1 - calibration.qhat:.4f}.\nThe set then holds the true class at "
+        f"{1 - calibration.alpha:.0%} of pixels, on average over draws of {calibration.n_images} "
         f"labelled images; pixels of one image are not independent,\nso expect a spread between "
         f"draws that the {calibration.n_pixels:,} pixels do not show."
     )
@@ -71,26 +86,32 @@ def explain(calibration: Calibration, form: str) -> str:
 def label_sources(
     material: Material, form: str, calibration: Calibration
 ) -> dict[str, LabelSource]:
-    """Return the pseudo-labels `raw`, `most-probable` and `foreground-first`."""
+    """The pseudo-labels `raw`, `paper` and `calibrated`, which ``calibration`` gives."""
     annotation = material.annotations[form]
-    maps: dict[str, list[Bytes]] = {"raw": [], "most-probable": [], "foreground-first": []}
+    paper, _ = calibrate_on_labelled(material, form, PAPER)
+    ways: dict[str, tuple[Calibration | float, str | None]] = {
+        "raw": (math.inf, "most-probable"),
+        "paper": (paper, "foreground-first"),
+        "calibrated": (calibration, None),  # the calibration knows its rule
+    }
+    maps: dict[str, list[Bytes]] = {name: [] for name in ways}
     for scores in _watched(annotation.unlabelled, "filtering"):
         maps["raw"].append(np.asarray(scores).argmax(0).astype(np.uint8))
-        for rule in ("most-probable", "foreground-first"):
-            maps[rule].append(filter(scores, calibration, rule=rule, ignore_index=IGNORE))
-    thresholds = {
-        "raw": (math.inf, "most-probable"),
-        "most-probable": (calibration, "most-probable"),
-        "foreground-first": (calibration, "foreground-first"),
-    }
+        for name in ("paper", "calibrated"):
+            qhat, rule = ways[name]
+            maps[name].append(filter(scores, qhat, rule=rule, ignore_index=IGNORE))
     return {
-        name: LabelSource(maps[name], _quality(material, annotation, name, *thresholds[name]))
-        for name in maps
+        name: LabelSource(maps[name], _quality(material, annotation, name, *way))
+        for name, way in ways.items()
     }
 
 
 def _quality(
-    material: Material, annotation: Annotation, name: str, qhat: Calibration | float, rule: str
+    material: Material,
+    annotation: Annotation,
+    name: str,
+    qhat: Calibration | float,
+    rule: str | None,
 ) -> Quality:
     evaluation = evaluate(
         _watched(annotation.unlabelled, f"measuring {name} labels"),

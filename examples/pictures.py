@@ -24,7 +24,7 @@ STRIPES = np.array([[255, 255, 255], [150, 150, 150]], np.uint8)
 
 
 def draw_pictures(
-    path: Path, material: Material, raw: Sequence[Bytes], kept: Sequence[Bytes], count: int = 5
+    path: Path, material: Material, raw: Sequence[Bytes], kept: Sequence[Bytes], count: int = 3
 ) -> None:
     """Write ``count`` unlabelled photos, taken at even distances, with their labels as a PNG."""
     total = len(material.unlabelled)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ablation import plan, summarise, table
-from label_sources import calibrate_on_labelled, explain, label_sources
+from label_sources import calibrate_on_labelled, label_sources
 from material import Material
 from pictures import draw_pictures
 from run_options import changed, check_counts, check_data, exit_code, new_parser, prepare
@@ -62,12 +62,12 @@ def _run(options: argparse.Namespace) -> int:
     )
     calibrations, sources = {}, {}
     for form in material.annotations:
-        calibrations[form] = calibrate_on_labelled(material, form, options.alpha)
-        print(f"\n{calibrations[form]!r}\n{explain(calibrations[form], form)}")
+        calibrations[form], words = calibrate_on_labelled(material, form, options.alpha)
+        print(f"\n{form} scores: {calibrations[form]!r}\n{words}")
         sources[form] = label_sources(material, form, calibrations[form])
         picture = options.out / f"labels-{form}.png"
         draw_pictures(
-            picture, material, sources[form]["raw"].maps, sources[form]["foreground-first"].maps
+            picture, material, sources[form]["raw"].maps, sources[form]["calibrated"].maps
         )
         print(f"Pictures of photo, truth, raw and kept labels: {picture}", flush=True)
     seeds = range(options.seeds)
@@ -97,8 +97,8 @@ def _run(options: argparse.Namespace) -> int:
 def _heading(material: Material, form: str, options: argparse.Namespace, recipe: Recipe) -> str:
     seeds = f"{options.seeds} seeds" if options.seeds > 1 else "1 seed"
     return (
-        f"{material.name}, {form} scores, alpha {options.alpha:g}, {seeds}, {recipe.steps} steps; "
-        "labels measured on the unlabelled images, students on the test images, in percent"
+        f"{material.name}, {form} scores, {seeds}, {recipe.steps} steps; labels measured "
+        "on the unlabelled images, students on the test images, in percent"
     )
 
 
@@ -131,14 +131,17 @@ def _parser() -> argparse.ArgumentParser:
         help="with --data: the maps as they are, or SEEM-like ones made from them (default: both)",
     )
     parser.add_argument(
-        "--alpha", type=float, default=0.05, help="miscoverage level (default: 0.05)"
+        "--alpha",
+        type=float,
+        help="miscoverage level, with foreground-first (default: thresholds, alpha and rule that "
+        "the labelled images support)",
     )
     return parser
 
 
 def _check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Refuse options that make no sense, and fill in the defaults that depend on --data."""
-    if not 0 < options.alpha < 1:
+    if options.alpha is not None and not 0 < options.alpha < 1:
         parser.error(f"--alpha must be above 0 and below 1, got {options.alpha:g}; try 0.05")
     if options.data is None:
         given = [name for name in ("scores", "student", "limit") if vars(options)[name] is not None]

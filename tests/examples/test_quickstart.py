@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import ablation
@@ -10,6 +11,7 @@ import embedded
 import numpy as np
 import pytest
 import quickstart
+from material import Annotation
 from pictures import painted
 from PIL import Image
 
@@ -33,7 +35,8 @@ def test_the_embedded_default_from_start_to_finish_and_again(
     arguments = ["--steps", "4", "--seeds", "2", "--out", str(tmp_path)]
     assert quickstart.main(arguments) == 0
     printed = capsys.readouterr().out
-    assert "q-hat" in printed
+    assert "Proposed: " in printed
+    assert "what calibrate_precision gives" in printed
     for row in ablation.ROWS:
         assert row.title in printed
     assert " ± " in printed
@@ -65,13 +68,14 @@ def test_a_stopped_run_trains_only_what_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--steps", "4", "--seeds", "1", "--workers", "1", "--out", str(tmp_path)]
+    arguments += ["--alpha", "0.1"]
     assert quickstart.main(arguments) == 0
+    assert "The set then holds the true class at 90% of pixels" in capsys.readouterr().out
     report = json.loads((tmp_path / "results.json").read_text())
     rows = {row["row"]: row for row in report["forms"]["seem-like"]["rows"]}
     lost = tmp_path / "trained" / f"{rows['self-reliant']['trainings'][0]}.json"
     before = json.loads(lost.read_text())
     lost.unlink()
-    capsys.readouterr()
     assert quickstart.main(arguments) == 0
     assert "\n1 trainings" in capsys.readouterr().out
     after = json.loads(lost.read_text())
@@ -107,6 +111,18 @@ def test_an_uninformative_threshold_ends_the_run_with_the_remedy(
     message = capsys.readouterr().err
     assert "\nquickstart: " in message
     assert "alpha" in message
+
+
+def test_an_annotator_that_tells_nothing_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    material = embedded.make_material(labelled=6, unlabelled=6, test=6, annotator_steps=1)
+    noise = np.random.default_rng(0).random((6, 6, 64, 64), dtype=np.float32)
+    annotations = {"seem-like": Annotation(list(noise), list(noise))}
+    noisy = replace(material, annotations=annotations)
+    monkeypatch.setattr(embedded, "make_material", lambda: noisy)
+    assert quickstart.main(["--out", str(tmp_path)]) == 1
+    assert "Try --alpha 0.05" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 import torch
 from annotator import annotate, train_annotator
 from material import IGNORE, Split
-from scenes import CLASSES, CLIP_ART, PHOTO, draw_many
+from scenes import CLASSES, PHOTO, STUDIO, draw_many
 from students import PretrainedStudent
 from training import Recipe, build_student, confusion, mean_iou, train
 
@@ -29,7 +29,7 @@ def test_the_annotator_is_better_at_home_than_on_photos() -> None:
     torch.set_num_threads(1)
     annotator = train_annotator(steps=60, scenes=64)
     quality = {}
-    for name, domain in (("home", CLIP_ART), ("away", PHOTO)):
+    for name, domain in (("home", STUDIO), ("away", PHOTO)):
         images, labels = draw_many(domain, 24, seed=9)
         scores = annotate(annotator, images)
         assert scores.shape == (24, len(CLASSES), 64, 64)
