@@ -1,0 +1,318 @@
+"""Does it lift the host? A host's own scripts with and without conformal labels, over seeds."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import io
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from host_bed import FORMS, lay_out
+from host_run import HostRun
+from run_options import exit_code
+
+from conformal_plugin._atomic import atomic_write_text
+from conformal_plugin.cli import main as conformal_plugin
+from conformal_plugin.errors import ConformalError
+
+__all__ = ["ROWS", "Row", "main", "summary", "table"]
+
+EXAMPLES = """\
+example:
+  python examples/host_study.py --host UniMatch --data ../voc-animals --config pascal.yaml \\
+      --runner "torchrun --nproc_per_node 1 {host}/{script}"
+      a clone of the host, a folder with images/, labels/, probs/ and splits/, the host's own recipe
+  python examples/host_study.py --host UniMatch --data ../voc-animals --table
+      what is known so far
+
+A run that was stopped goes on, at the host's last checkpoint, when the command is started again.
+Runs are seeded where the command makes use of {seed}.
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        title: in words.
+        labels: of :data:`LABELS`; None where the host is not patched.
+        script: in the place of the one that was asked for.
+        stage1: share of the epochs in stage I.
+        mode: of the patch.
+    """
+
+    title: str
+    labels: str | None = None
+    script: str | None = None
+    stage1: float = 2 / 3
+    mode: str = "replace"
+
+
+LABELS: dict[str, tuple[list[str] | None, list[str]]] = {
+    "default": ([], []),
+    "paper": (["--preset", "paper"], []),
+    "raw": (None, ["--raw"]),
+    "precision": (["--guarantee", "precision", "--epsilon", "0.05"], []),
+}
+"""Options of ``calibrate``, which is left out where they are None, and of ``filter``."""
+TRUTH = "truth"
+ROWS = {
+    "supervised": Row("labels only", script="supervised.py"),
+    "host": Row("the host alone"),
+    "default": Row("+ conformal labels", "default"),
+    "default-to-the-end": Row("+ conformal labels, no stage II", "default", stage1=1.0),
+    "default-added": Row("+ conformal labels beside its own", "default", mode="add"),
+    "paper": Row("+ the paper's preset", "paper"),
+    "raw": Row("+ raw labels", "raw"),
+    "precision": Row("+ labels at most 5 % wrong, certified", "precision"),
+    "ceiling": Row("+ true masks", TRUTH),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what is missing, and print the table; return the exit code."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if not options.table and options.runner is None:
+        parser.error("--runner: how a script is started, such as 'torchrun {host}/{script}'")
+    return exit_code("host_study", lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> int:
+    recipe = yaml.safe_load(options.config.read_text(encoding="utf-8"))
+    study = _Study(options, recipe)
+    failed = 0
+    if not options.table:
+        study.prepare()
+        runs = [study.run(row, seed) for seed in range(options.seeds) for row in study.usable()]
+        due = [run for run in runs if run.result() is None]
+        deadline = None if options.minutes is None else time.monotonic() + 60 * options.minutes
+
+        def go(run: HostRun) -> int:
+            if deadline is not None and time.monotonic() > deadline:
+                return 0
+            code = run.go(options.runner)
+            said = "done" if code == 0 else f"exit {code}, see {run.folder / 'log.txt'}"
+            print(f"{run.folder.name}: {said}", file=sys.stderr, flush=True)
+            study.write_csv()
+            return code
+
+        with ThreadPoolExecutor(options.jobs) as pool:
+            failed = sum(code != 0 for code in pool.map(go, due))
+    print(table(study.read(), options.last))
+    for way, words in study.refused().items():
+        print(f"\nLabels '{way}' are refused: {words}")
+    return 1 if failed else 0
+
+
+class _Study:
+    """Where everything lies, and which runs there are."""
+
+    def __init__(self, options: argparse.Namespace, recipe: dict[str, Any]):
+        self.options, self.recipe = options, recipe
+        many = "all" if options.labelled is None else options.labelled
+        self.data = options.out / "data" / f"{options.data.name}-{many}-{options.side}"
+        self.place = options.out / f"{self.data.name}-{options.scores}-{Path(options.script).stem}"
+
+    def prepare(self) -> None:
+        """Photos, maps, labels, and the host twice: as it is, and patched."""
+        options = self.options
+        lay_out(options.data, self.data, options.side, options.labelled, [options.scores])
+        for name in ("plain", "patched"):
+            host = self.place / "hosts" / name
+            if (host / ".ready").is_file():
+                continue
+            shutil.rmtree(host, ignore_errors=True)
+            shutil.copytree(options.host, host, ignore=shutil.ignore_patterns(".git"))
+            listed = host / "splits" / self.recipe["dataset"] / "val.txt"
+            atomic_write_text(listed, (self.data / "val.txt").read_text(encoding="utf-8"))
+            if name == "patched":
+                _command("patch", host, "--script", options.script, "--apply")
+            (host / ".ready").touch()
+        for way in {ROWS[row].labels for row in options.rows} & set(LABELS):
+            self._label(way)
+
+    def _label(self, way: str) -> None:
+        """Calibrate and filter as a user does; what is refused leaves its words."""
+        folder = self.place / "labels" / way
+        if (folder / ".ready").is_file() or (folder / "refused.txt").is_file():
+            return
+        maps = self.data / "maps" / self.options.scores
+        calibrating, filtering = LABELS[way]
+        try:
+            if calibrating is not None:
+                given = ["--maps", maps, "--labels", self.data / "SegmentationClass"]
+                given += ["--ids", self.data / "labeled_ids.txt", "-o", folder / "calibration.json"]
+                _command("calibrate", *given, *calibrating, "--quiet")
+                filtering = ["--calibration", folder / "calibration.json"]
+            given = ["--maps", maps, "--ids", self.data / "unlabeled_ids.txt"]
+            _command("filter", *given, *filtering, "--out", folder / "png", "--quiet")
+        except ConformalError as error:
+            atomic_write_text(folder / "refused.txt", f"{error}\n")
+        else:
+            (folder / ".ready").touch()
+
+    def usable(self) -> list[str]:
+        """Rows that were asked for and whose labels were not refused."""
+        return [row for row in self.options.rows if ROWS[row].labels not in self.refused()]
+
+    def refused(self) -> dict[str, str]:
+        """Ways to label that the library refuses here, and its words."""
+        paths = (self.place / "labels").glob("*/refused.txt")
+        return {path.parent.name: path.read_text(encoding="utf-8").strip() for path in paths}
+
+    def run(self, row: str, seed: int) -> HostRun:
+        """The run of a row and a seed."""
+        asked = ROWS[row]
+        config = {**self.recipe, "data_root": str(self.data.resolve())}
+        if asked.labels is not None:
+            labels = self.place / "labels" / asked.labels
+            truth = asked.labels == TRUTH
+            png = self.data / "SegmentationClass" if truth else labels / "png"
+            calibration = labels / "calibration.json"
+            config["conformal"] = {
+                "pseudo_labels": str(png.resolve()),
+                "stage1_epochs": round(asked.stage1 * self.recipe["epochs"]),
+                "mode": asked.mode,
+                "calibration": str(calibration.resolve()) if calibration.is_file() else None,
+            }
+        return HostRun(
+            folder=(self.place / "runs" / f"{row}-{seed}").resolve(),
+            host=self.place.resolve() / "hosts" / ("plain" if asked.labels is None else "patched"),
+            script=asked.script or self.options.script,
+            config=config,
+            lists=((self.data / "labeled.txt").resolve(), (self.data / "unlabeled.txt").resolve()),
+            seed=seed,
+        )
+
+    def read(self) -> list[dict[str, Any]]:
+        """A dict per row, seed and epoch: ``row``, ``seed``, ``epoch``, ``miou``, ``mask_ratio``.
+
+        And ``processor_seconds`` of the run, the same in each of its epochs.
+        """
+        found = []
+        for row in ROWS:
+            for seed in range(self.options.seeds):
+                result = self.run(row, seed).result()
+                for number, epoch in {} if result is None else result["epochs"].items():
+                    classes = self.options.classes or list(map(int, epoch["iou"]))
+                    found.append(
+                        {
+                            "row": row,
+                            "seed": seed,
+                            "epoch": int(number),
+                            "miou": statistics.fmean(epoch["iou"][str(one)] for one in classes),
+                            "mask_ratio": epoch.get("mask_ratio"),
+                            "processor_seconds": result["processor_seconds"],
+                        }
+                    )
+        return found
+
+    def write_csv(self) -> None:
+        """All that is known, to ``results.csv``."""
+        lines = self.read()
+        if lines:
+            text = io.StringIO()
+            writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(lines)
+            atomic_write_text(self.place / "results.csv", text.getvalue())
+
+
+def summary(lines: Sequence[dict[str, Any]], last: int) -> dict[str, dict[int, float]]:
+    """The mean over the last epochs of each run, by row and seed."""
+    runs: dict[str, dict[int, list[tuple[int, float]]]] = {}
+    for line in lines:
+        epochs = runs.setdefault(line["row"], {}).setdefault(line["seed"], [])
+        epochs.append((line["epoch"], line["miou"]))
+    return {
+        row: {
+            seed: statistics.fmean(value for _, value in sorted(epochs)[-last:])
+            for seed, epochs in seeds.items()
+        }
+        for row, seeds in runs.items()
+    }
+
+
+def table(lines: Sequence[dict[str, Any]], last: int) -> str:
+    """Rows by mIoU, and how far above the host alone with the same seeds, as Markdown."""
+    found = summary(lines, last)
+    alone = found.get("host", {})
+    text = [f"| | seeds | mIoU, last {last} epochs | above the host alone |", "| --- " * 4 + "|"]
+    for row, seeds in found.items():
+        above = [value - alone[seed] for seed, value in seeds.items() if seed in alone]
+        gain = f"{_spread(above, '+')}" if above and row != "host" else "-"
+        text.append(f"| {ROWS[row].title} | {len(seeds)} | {_spread([*seeds.values()])} | {gain} |")
+    return "\n".join(text)
+
+
+def _spread(values: Sequence[float], sign: str = "") -> str:
+    mean = f"{statistics.fmean(values):{sign}.1f}"
+    return f"{mean} ± {statistics.stdev(values):.1f}" if len(values) > 1 else mean
+
+
+def _command(*words: object) -> None:
+    """One of the command's own, as in a shell; what it says at an error is the error's text."""
+    print(f"conformal-plugin {words[0]} ...", file=sys.stderr, flush=True)
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        code = conformal_plugin([str(word) for word in words])
+    if code:
+        raise ConformalError(said.getvalue().strip())
+    print(said.getvalue(), end="", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="host_study.py",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    path: dict[str, Any] = {"type": Path, "metavar": "DIR"}
+    parser.add_argument("--host", required=True, help="a clone, which is copied", **path)
+    parser.add_argument(
+        "--data", required=True, help="has images/, labels/, probs/ and splits/", **path
+    )
+    parser.add_argument("--out", default=Path("runs/host_study"), **path)
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="YAML",
+        default=Path(__file__).with_suffix(".yaml"),
+        help="the host's recipe (default: one that two cores can train)",
+    )
+    parser.add_argument("--runner", help="how a script is started; {host}, {script}, {seed}")
+    parser.add_argument("--script", default="fixmatch.py", help="(default: %(default)s)")
+    parser.add_argument("--scores", choices=tuple(FORMS), default="as-is")
+    parser.add_argument("--labelled", type=int, metavar="N", help="the first N labelled photos")
+    parser.add_argument(
+        "--side", type=int, default=152, help="pixels of a photo's longer side (default: 152)"
+    )
+    parser.add_argument("--rows", nargs="+", choices=tuple(ROWS), default=list(ROWS))
+    parser.add_argument(
+        "--classes", nargs="+", type=int, metavar="C", help="of the mIoU (default: all)"
+    )
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="0 to N-1 (default: 3)")
+    parser.add_argument(
+        "--last", type=int, default=2, metavar="N", help="epochs that count (default: 2)"
+    )
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time")
+    parser.add_argument("--minutes", type=float, metavar="M", help="begin no run after that")
+    parser.add_argument("--table", action="store_true", help="print what is known, run nothing")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""The host study: what is prepared, run, gone on with and printed, a script in a host's place."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import host_study
+import numpy as np
+import pytest
+from host_run import epochs_of
+from PIL import Image
+
+from conformal_plugin.files import write_label
+
+STANDIN = Path(__file__).resolve().parents[1] / "adapters" / "standin" / "unimatch"
+# Prints what a host does: the better, the more of the labels that it was given are right.
+RUNNER = """\
+import sys
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from conformal_plugin.files import read_label
+
+host, script, seed, *rest = sys.argv[1:]
+given = dict(zip(rest[::2], rest[1::2]))
+config = yaml.safe_load(open(given["--config"]))
+assert (Path(host) / script).is_file() and Path(given["--labeled-id-path"]).is_file()
+patched = "conformal" in (Path(host) / script).read_text()
+assert patched == ("conformal" in config)
+root, value = Path(config["data_root"]), 20.0
+assert (Path(host) / "splits/pascal/val.txt").read_text().startswith("JPEGImages/")
+if patched:
+    pairs = [line.split() for line in open(given["--unlabeled-id-path"])]
+    labels = Path(config["conformal"]["pseudo_labels"])
+    right = [
+        (read_label(labels / f"{Path(mask).stem}.png") == read_label(root / mask)).mean()
+        for _, mask in pairs
+    ]
+    value += 50 * float(np.mean(right))
+if Path(host, "fails").exists() and seed == "1":
+    sys.exit(3)
+for epoch in range(config["epochs"]):
+    print(f"INFO ===========> Epoch: {epoch}, LR: 0.1, Previous best: 0.00")
+    print("Iters: 3, Total loss: 1.0, Mask ratio: 0.250")
+    for one in range(3):
+        print(f"***** Evaluation ***** >>>> Class [{one} x y] IoU: {value + epoch + int(seed):.2f}")
+"""
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
+    """Options of a study of a bed of made-up photos."""
+    rng = np.random.default_rng(0)
+    bed = tmp_path / "bed"
+    for folder in ("images", "labels", "probs", "splits"):
+        (bed / folder).mkdir(parents=True)
+    splits = {"labeled_8": range(8), "unlabeled_4": range(8, 12), "test_2": range(12, 14)}
+    for name, numbers in splits.items():
+        (bed / f"splits/{name}.txt").write_text("".join(f"p{n:02d}\n" for n in numbers))
+    for number in range(14):
+        truth = rng.integers(0, 3, (4, 5), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+        Image.fromarray(np.stack([truth * 80] * 3, -1)).save(bed / f"images/p{number:02d}.jpg")
+        write_label(bed / f"labels/p{number:02d}.png", truth)
+        scores = rng.random((3, 32, 40)) * 0.4 + 0.3 * (truth == np.arange(3)[:, None, None])
+        scores[0] += 0.2  # over-confident of the background
+        np.savez(bed / f"probs/p{number:02d}.npz", probs=scores.astype(np.float16))
+    host = tmp_path / "host"
+    shutil.copytree(STANDIN, host)
+    (host / "supervised.py").write_text("pass\n")
+    (tmp_path / "runner.py").write_text(RUNNER)
+    (tmp_path / "recipe.yaml").write_text("dataset: pascal\nnclass: 3\nepochs: 3\n")
+    given = {"host": host, "data": bed, "out": tmp_path / "out", "side": "40", "seeds": "2"}
+    given |= {"config": tmp_path / "recipe.yaml"}
+    runner = f"'{sys.executable}' '{tmp_path / 'runner.py'}' {{host}} {{script}} {{seed}}"
+    return [*(f"--{name}={value}" for name, value in given.items()), f"--runner={runner}"]
+
+
+def test_a_study_from_start_to_finish_and_again(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = ["supervised", "host", "default", "raw", "ceiling"]
+    assert host_study.main([*arguments, "--rows", *rows]) == 0
+    said = capsys.readouterr()
+    lines = said.out[said.out.index("| | seeds") :].splitlines()
+    assert lines[2] == "| labels only | 2 | 22.0 ± 0.7 | +0.0 ± 0.0 |"
+    assert lines[3] == "| the host alone | 2 | 22.0 ± 0.7 | - |"
+    assert lines[-1] == "| + true masks | 2 | 72.0 ± 0.7 | +50.0 ± 0.0 |"
+    place = tmp_path / "out" / "bed-all-40-as-is-fixmatch"
+    assert "host-0,".replace("-0,", ",0,0,20.0,0.25,") in (place / "results.csv").read_text()
+    times = {path: path.stat().st_mtime_ns for path in place.rglob("result.json")}
+    assert len(times) == 10
+    assert host_study.main([*arguments, "--rows", *rows]) == 0
+    assert times == {path: path.stat().st_mtime_ns for path in place.rglob("result.json")}
+    assert host_study.main([*arguments, "--table"]) == 0
+    assert capsys.readouterr().out.endswith("\n".join(lines) + "\n")
+
+
+def test_a_run_that_fails_is_named_and_run_again(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "host" / "fails").touch()
+    assert host_study.main([*arguments, "--rows", "host"]) == 1
+    said = capsys.readouterr()
+    assert "host-1: exit 3, see " in said.err
+    assert "| the host alone | 1 | 21.5 | - |" in said.out
+    for place in (tmp_path / "out").rglob("fails"):
+        place.unlink()
+    assert host_study.main([*arguments, "--rows", "host"]) == 0
+    assert "| the host alone | 2 | 22.0 ± 0.7 | - |" in capsys.readouterr().out
+
+
+def test_labels_that_are_refused_make_no_run(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (tmp_path / "bed" / "probs").iterdir():  # scores that tell nothing
+        noise = np.random.default_rng(0).random((3, 32, 40)).astype(np.float16)
+        np.savez(path, probs=noise)
+    assert host_study.main([*arguments, "--rows", "host", "default"]) == 0
+    said = capsys.readouterr().out
+    assert "+ conformal labels" not in said
+    assert "Labels 'default' are refused: " in said
+    assert "calibrate all the same" in said
+
+
+def test_an_epoch_that_was_begun_again_counts_as_it_ended() -> None:
+    log = "==> Epoch: 0, \n>>>> Class [0 a] IoU: 1.5\n==> Epoch: 1, \nkilled\n"
+    again = "==> Epoch: 1, \nMask ratio: 0.5\n>>>> Class [0 a] IoU: 2.50\n"
+    assert epochs_of(log) == {"0": {"iou": {"0": 1.5}}}
+    assert epochs_of(log + again)["1"] == {"mask_ratio": 0.5, "iou": {"0": 2.5}}
+
+
+def test_without_a_runner_it_says_so(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        host_study.main([one for one in arguments if not one.startswith("--runner")])
+    assert "--runner: how a script is started" in capsys.readouterr().err
