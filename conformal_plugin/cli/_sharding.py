@@ -24,7 +24,7 @@ T = TypeVar("T")
 # the others at once.
 _PATIENCE = timedelta(days=7)
 _SECONDS_BEFORE_A_WORD = 10.0
-_SECONDS_FOR_THREADS = 0.05
+_SECONDS_FOR_THREADS = 0.2
 
 
 class Ranks:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from groups import end_group
 from PIL import Image
 
 from conformal_plugin.adapters.patching import known_recipes
@@ -211,6 +212,6 @@ def _run_alone(argv: list[str], meeting: Path, monkeypatch: pytest.MonkeyPatch) 
         finally:
             logging.getLogger("global").removeHandler(handler)
             if torch.distributed.is_initialized():
-                torch.distributed.destroy_process_group()
+                end_group()
             _forget_host_modules()
     return handler.lines

@@ -17,7 +17,7 @@ STANDIN = Path(__file__).parent / "standin"
 
 # What torchrun starts on each rank, for several runs one after the other.
 DRIVER = """
-import json, logging, os, random, runpy, sys
+import json, logging, os, random, runpy, sys, time
 import numpy, torch
 torch.set_num_threads(1)
 logging.getLogger("global").addHandler(logging.StreamHandler(sys.stdout))
@@ -27,6 +27,7 @@ for run in json.loads(sys.argv[1]):
     sys.argv = run["argv"]
     print("run", run["name"], flush=True)
     runpy.run_path(run["argv"][0], run_name="__main__")
+    time.sleep(0.3)  # as groups.end_group does
     torch.distributed.destroy_process_group()
 """
 

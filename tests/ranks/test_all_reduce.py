@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from groups import end_group
 
 from conformal_plugin import (
     Calibrator,
@@ -177,7 +178,7 @@ def work(rank: int, world: int, folder: str) -> None:
     )
     found = {**sums(rank, world), **refusals(rank, world)}
     Path(folder, f"rank{rank}.json").write_text(json.dumps(found), encoding="utf-8")
-    dist.destroy_process_group()
+    end_group()
 
 
 @pytest.fixture(scope="module", params=[2, 3])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from groups import end_group
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
@@ -50,7 +51,7 @@ def work(rank: int, folder: str) -> None:
         gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
     kept = supervise._log._totals
     torch.save({"gradients": gradients, "kept": kept}, f"{folder}/rank{rank}.pt")
-    dist.destroy_process_group()
+    end_group()
 
 
 def test_gradients_are_those_of_one_process(start_ranks: Callable[..., None]) -> None:
