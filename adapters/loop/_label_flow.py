@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 import conformal_plugin
+from conformal_plugin._compiling import compiling
 
 __all__ = ["LabelFlow", "Meeting"]
 
@@ -125,7 +126,7 @@ class LabelFlow(TorchFunctionMode):
         """Make the call as the script does, then look at what went in and what came out."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        if self._follows and not torch.compiler.is_compiling():
+        if self._follows and not compiling():
             self._follows = False  # what is called from here is no call of the script's
             try:
                 self._follow(func, args, kwargs, result)

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from conformal_plugin._compiling import compiling
 from conformal_plugin.errors import LabelError, ShapeError
-from conformal_plugin.training._device_values import compiling
 
 __all__ = ["KeptLog", "KeptShareWarning"]
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from conformal_plugin._compiling import compiling
 from conformal_plugin.errors import InputTypeError, LabelError, OptionError, ShapeError
 from conformal_plugin.labelling import check_rule, promised_rule
 from conformal_plugin.scores import check_ignore_index
@@ -24,7 +25,7 @@ from conformal_plugin.training._criteria import (
     ignored_label,
     without_mean,
 )
-from conformal_plugin.training._device_values import compiling, readable
+from conformal_plugin.training._device_values import readable
 from conformal_plugin.training._kept_log import STRAY_REMEDY, KeptLog
 from conformal_plugin.training._kept_sum import at_least_float32, lend, sum_over_kept, zero
 from conformal_plugin.training._map_labels import (

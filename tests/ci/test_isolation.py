@@ -28,6 +28,10 @@ LEAKS = {
     "numpy": ("np.seterr(all='ignore')", "NumPy's errors"),
     "threads": ("torch.set_num_threads(7)", "torch's threads: 1 is now 7"),
     "dtype": ("torch.set_default_dtype(torch.float64)", "torch's dtype"),
+    "watchers": (
+        "torch.overrides.BaseTorchFunctionMode().__enter__()",
+        "torch's watchers: 0 is now 1",
+    ),
     "gradients": ("torch.set_grad_enabled(False)", "torch's gradients"),
 }
 HEAD = """

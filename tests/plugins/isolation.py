@@ -128,6 +128,10 @@ def _settings() -> dict[str, tuple[Callable[[], Any], Callable[[Any], object]]]:
             "torch's threads": (torch.get_num_threads, torch.set_num_threads),
             "torch's dtype": (torch.get_default_dtype, torch.set_default_dtype),
             "torch's gradients": (torch.is_grad_enabled, torch.set_grad_enabled),
+            "torch's watchers": (
+                lambda: _watchers(torch),
+                lambda was: [torch.overrides._pop_mode() for _ in range(_watchers(torch) - was)],
+            ),
             "torch's determinism": (
                 torch.get_deterministic_debug_mode,
                 torch.set_deterministic_debug_mode,
@@ -138,6 +142,11 @@ def _settings() -> dict[str, tuple[Callable[[], Any], Callable[[Any], object]]]:
             ),
         }
     return settings
+
+
+def _watchers(torch: ModuleType) -> int:
+    """How many are called at each of torch's calls."""
+    return len(torch.overrides._get_current_function_mode_stack())
 
 
 def _differ(was: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
