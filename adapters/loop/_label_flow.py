@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -22,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 
 import conformal_plugin
 from conformal_plugin._compiling import compiling
+from conformal_plugin.adapters.loop._indexing import seen_indexing
 
 __all__ = ["LabelFlow", "Meeting"]
 
@@ -97,10 +99,12 @@ class LabelFlow(TorchFunctionMode):
         self.meetings: list[Meeting] = []
         self._traces: dict[int, tuple[Tensor, _Trace]] = {}  # holds the tensor, so ids stay its own
         self._follows = False
+        self._watching = ExitStack()
 
     def start(self) -> None:
         """See the calls of this thread from now on."""
-        self.__enter__()  # type: ignore[no-untyped-call]
+        self._watching.enter_context(seen_indexing())
+        self._watching.enter_context(self)
         self._follows = True
 
     def stop(self) -> None:
@@ -109,7 +113,7 @@ class LabelFlow(TorchFunctionMode):
             return
         self._follows = False
         self._traces.clear()
-        self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        self._watching.close()
 
     def hand_out(self, labels: Tensor, kept: Tensor) -> None:
         """Follow ``labels``; ``kept`` says where they are conformal, both ``(N, H, W)``."""

@@ -21,7 +21,10 @@ def main():
 
     model = distributed(Network(cfg))
     optimizer = torch.optim.SGD(model.parameters(), lr=cfg["lr"], momentum=0.9)
-    scaler = torch.amp.GradScaler("cpu", enabled=amp)
+    if hasattr(torch.amp, "GradScaler"):  # since torch 2.3
+        scaler = torch.amp.GradScaler("cpu", enabled=amp)
+    else:
+        scaler = torch.cuda.amp.GradScaler(enabled=amp)
     criterion_l = nn.CrossEntropyLoss(ignore_index=255)
     criterion_u = nn.CrossEntropyLoss(reduction="none")
 
