@@ -18,11 +18,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.stats
+from scipy.special import ndtr
 
 from conformal_plugin import Calibration, Evaluation, calibrate, evaluate
+from conformal_plugin.betting import betting_order, betting_pvalue, by_group
 from conformal_plugin.calibration import Guarantee, conformal_rank
-from conformal_plugin.precision import betting_order, betting_pvalue, kept_losses
+from conformal_plugin.precision import kept_losses
 from conformal_plugin.testing import (
+    assert_confident_coverage,
     assert_coverage,
     assert_exchangeable_coverage,
     assert_image_coverage,
@@ -41,7 +44,7 @@ ALPHA = 0.1
 PIXELS = 64
 CORRELATION = 0.3
 AT_ONCE = 2000
-CHECKED = 200  # runs whose bets are taken by the assertion as well
+CHECKED = 50  # runs whose bets are taken by the assertion as well
 
 Draw = Callable[[np.random.Generator], Callable[[float], None]]
 Count = Callable[[int, int], list[int]]
@@ -96,15 +99,21 @@ def broken(runs: int, seed: int, only: str) -> None:
 
 
 def one_by_one(draw: Draw) -> Count:
-    """Counts with the assertion called for each run and rate."""
+    """Counts with the assertion called for each run, from the largest rate down to the first pass.
+
+    The p-values of these assertions do not depend on the rate, but for splits that a smaller rate
+    draws more of, the first ones being the same: what passes at a rate passes at all below it.
+    """
 
     def count(runs: int, seed: int) -> list[int]:
         rng = np.random.default_rng(seed)
         alarms = [0] * len(RATES)
         for _ in range(runs):
             run = draw(rng)
-            for index, rate in enumerate(RATES):
-                alarms[index] += fails(run, rate)
+            for index in reversed(range(len(RATES))):
+                if not fails(run, RATES[index]):
+                    break
+                alarms[index] += 1
         return alarms
 
     return count
@@ -166,6 +175,78 @@ def bets(draw: Callable[[np.random.Generator, int], Kept], epsilon: float, weigh
         return alarms
 
     return count
+
+
+def confident(m: int, alpha: float, *, equal: bool, images_each: int = 1) -> Count:
+    """Counts of assert_confident_coverage: an image is missed whole with probability alpha.
+
+    In groups all images of one are covered or missed together; unequal ones have one image to
+    ``images_each``.
+    """
+
+    def run(coverage: np.ndarray, groups: list[str] | None) -> Callable[[float], None]:
+        return lambda rate: assert_confident_coverage(
+            coverage, alpha=alpha, groups=groups, false_alarm=rate
+        )
+
+    def count(runs: int, seed: int) -> list[int]:
+        rng = np.random.default_rng(seed)
+        sizes = np.full(m, images_each) if equal else rng.integers(1, images_each + 1, m)
+        groups = None if images_each == 1 else [f"g{g}" for g in np.repeat(np.arange(m), sizes)]
+        names = range(m) if groups is None else list(dict.fromkeys(groups))
+        alarms = [0] * len(RATES)
+        for first in range(0, runs, AT_ONCE):
+            missed = rng.random((m, min(AT_ONCE, runs - first))) < alpha
+            coverage = np.repeat(1.0 - missed, sizes, axis=0)
+            if images_each == 1 and not equal:  # a part of an image is missed more often
+                coverage = 1.0 - rng.beta(0.5, 0.5 * (1 / alpha - 1), missed.shape)
+            losses = by_group(1.0 - coverage, groups)[betting_order(names)]
+            for index, rate in enumerate(RATES):
+                alarm = betting_pvalue(1.0 - losses, 1 - alpha, aim=rate) <= rate
+                for number in range(min(len(alarm), CHECKED - first)):
+                    if fails(run(coverage[:, number], groups), rate) != alarm[number]:
+                        raise RuntimeError(f"run {number} at {rate}: the assertion says otherwise")
+                alarms[index] += int(alarm.sum())
+        return alarms
+
+    return count
+
+
+def grouped_images(n: int, m: int, *, known: bool, most: int = 6) -> Draw:
+    """Image-level risk control of groups of one to ``most`` images, alike within a group."""
+
+    def draw(rng: np.random.Generator) -> Callable[[float], None]:
+        sizes = rng.integers(1, most + 1, n + m)
+        group = np.repeat(np.arange(n + m), sizes)
+        of_group = rng.standard_normal(n + m)[group][:, None]
+        own = rng.standard_normal((len(group), PIXELS))
+        scores = ndtr(np.sqrt(CORRELATION) * of_group + np.sqrt(1 - CORRELATION) * own)
+        shares = np.full(scores.shape, 1 / PIXELS) / sizes[group][:, None]
+        calibration = group < n
+        order = np.argsort(-scores[calibration], axis=None)
+        missed = np.cumsum(shares[calibration].ravel()[order])
+        at = np.searchsorted(missed, ALPHA * (n + 1) - 1 + 1e-9, side="right")
+        threshold = scores[calibration].ravel()[order[at]]
+        covered = (scores <= threshold).mean(axis=1)
+        ours, theirs = ([f"g{g}" for g in group[of]] for of in (calibration, ~calibration))
+        if known:
+            return lambda rate: assert_exchangeable_coverage(
+                covered[~calibration],
+                covered[calibration],
+                alpha=ALPHA,
+                groups=theirs,
+                calibration_groups=ours,
+                false_alarm=rate,
+            )
+        return lambda rate: assert_image_coverage(
+            covered[~calibration],
+            n_calibration=n,
+            alpha=ALPHA,
+            groups=theirs,
+            false_alarm=rate,
+        )
+
+    return draw
 
 
 def whole_images(m: int, epsilon: float, *, equal: bool) -> Callable[..., Kept]:
@@ -443,6 +524,27 @@ HONEST: list[tuple[str, str, Count]] = [
         for varying in (bets(varying_risks(m, ALPHA), ALPHA, "macro"),)
     ),
     ("assert_threshold", "92 points", one_by_one(one_threshold(corrected, 92))),
+    *(
+        (
+            "assert_confident_coverage",
+            f"{m} images, {'missed whole' if equal else 'missed in part'}, alpha {alpha:g}",
+            confident(m, alpha, equal=equal),
+        )
+        for m, alpha in ((5, 0.3), (20, 0.1), (92, 0.1), (245, 0.05), (780, 0.1))
+        for equal in (True, False)
+    ),
+    *(
+        (
+            "assert_confident_coverage",
+            f"40 groups of {'four' if equal else 'one to seven'} images, alpha 0.1",
+            confident(40, 0.1, equal=equal, images_each=4 if equal else 7),
+        )
+        for equal in (True, False)
+    ),
+    *(
+        (name, "20 and 30 groups of one to six images", one_by_one(grouped_images(20, 30, known=k)))
+        for name, k in (("assert_image_coverage", False), ("assert_exchangeable_coverage", True))
+    ),
 ]
 
 BROKEN: list[tuple[str, str, Draw]] = [

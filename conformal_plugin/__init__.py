@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ClassConditionalCalibrator as ClassConditionalCalibrator,
         ClassConditionalImageLevelCalibrator as ClassConditionalImageLevelCalibrator,
         ClusteredCalibrator as ClusteredCalibrator,
+        ConfidenceCalibrator as ConfidenceCalibrator,
         Guarantee as Guarantee,
         ImageLevelCalibrator as ImageLevelCalibrator,
         ImageWiseCalibrator as ImageWiseCalibrator,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         calibrate_clustered as calibrate_clustered,
         calibrate_image_level as calibrate_image_level,
         calibrate_image_wise as calibrate_image_wise,
+        calibrate_with_confidence as calibrate_with_confidence,
         cluster_classes as cluster_classes,
     )
     from conformal_plugin.choosing import (
@@ -71,6 +73,7 @@ __getattr__, __dir__, __all__ = lazily(
             "ClassConditionalCalibrator",
             "ClassConditionalImageLevelCalibrator",
             "ClusteredCalibrator",
+            "ConfidenceCalibrator",
             "Guarantee",
             "ImageLevelCalibrator",
             "ImageWiseCalibrator",
@@ -80,6 +83,7 @@ __getattr__, __dir__, __all__ = lazily(
             "calibrate_clustered",
             "calibrate_image_level",
             "calibrate_image_wise",
+            "calibrate_with_confidence",
             "cluster_classes",
         ),
         "choosing": (

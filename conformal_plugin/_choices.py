@@ -39,12 +39,13 @@ OF = ("all", "foreground")
 """The labels that precision control is about, see :func:`conformal_plugin.calibrate_precision`."""
 
 TESTS = ("betting", "hoeffding-bentkus")
-"""The tests of precision control, see :mod:`conformal_plugin.precision._bounds`."""
+"""The tests of precision control, see :mod:`conformal_plugin.betting._pvalues`."""
 
 GUARANTEES = (
     "pixel",
     "image-level",
     "image-wise",
+    "confidence",
     "class-conditional",
     "class-conditional-image-level",
     "clustered",

@@ -21,6 +21,14 @@ from conformal_plugin.calibration._clustered import (
 from conformal_plugin.calibration._comparison import (
     Comparison as Comparison,
 )
+from conformal_plugin.calibration._confidence import (
+    ConfidenceCalibrator as ConfidenceCalibrator,
+    calibrate_with_confidence as calibrate_with_confidence,
+    confidence_shortage as confidence_shortage,
+)
+from conformal_plugin.calibration._confident_size import (
+    confident_images_needed as confident_images_needed,
+)
 from conformal_plugin.calibration._counting import (
     ScoreCounter as ScoreCounter,
 )

@@ -50,6 +50,7 @@ def json_of(fields: Mapping[str, Any]) -> str:
         "background": fields["background"],
         "max_pixels": fields["max_pixels"],
         **_grouped(fields),
+        **({} if fields.get("delta") is None else {"delta": fields["delta"]}),
         **({} if fields["comparison"] is None else {"comparison": vars(fields["comparison"])}),
     }
     if content["version"] == _CAPPED:
@@ -129,6 +130,7 @@ def _checked(content: Fields) -> dict[str, Any]:
         "cap": content.real("cap", 0.0, 1.0, None),
         "of": content.one_of("of", OF, OF[0]),
         **_groups(content, classes),
+        "delta": content.share("delta") if "delta" in content else None,
         "comparison": _comparison(content.part("comparison")) if "comparison" in content else None,
     }
 

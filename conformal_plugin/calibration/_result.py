@@ -11,6 +11,7 @@ import numpy as np
 
 from conformal_plugin._atomic import atomic_write_text
 from conformal_plugin.calibration._comparison import Comparison
+from conformal_plugin.calibration._confident_size import confident_images_needed
 from conformal_plugin.calibration._guarantee import Guarantee
 from conformal_plugin.calibration._json import fields_of, json_of
 from conformal_plugin.calibration._quantile import images_needed
@@ -64,6 +65,8 @@ class Calibration:
         n_groups: number of groups (videos, patients, scenes) with at least one calibration pixel;
             None where images did not come in groups.
         groups_per_class: int64 ``(K,)``, groups that hold the class; None likewise.
+        delta: the probability over calibration sets with which coverage promised with confidence
+            fails; None of other promises.
         comparison: whether the maps of labelled and unlabelled images look exchangeable; None where
             they were not compared.
     """
@@ -90,6 +93,7 @@ class Calibration:
     of: str = "all"
     n_groups: int | None = None
     groups_per_class: np.ndarray[Any, Any] | None = None
+    delta: float | None = None
     comparison: Comparison | None = None
 
     def __post_init__(self) -> None:
@@ -111,6 +115,13 @@ class Calibration:
     def n_units(self) -> int:
         """How many exchangeable units were counted, groups where there are any, else images."""
         return self.n_images if self.n_groups is None else self.n_groups
+
+    @property
+    def n_needed(self) -> int:
+        """How many of them a finite threshold takes at least, of promises about coverage."""
+        if self.delta is None:
+            return images_needed(self.alpha)
+        return confident_images_needed(self.alpha, self.delta)
 
     @property
     def num_classes(self) -> int:
@@ -138,9 +149,8 @@ class Calibration:
             )
         else:
             qhat = f"{self.qhat:.8g}"
-            unit, needed = self.guarantee.unit, images_needed(self.alpha)
-            if self.guarantee.per_unit and self.n_units < needed:
-                qhat += f" (needs at least {needed} {unit}s)"
+            if self.guarantee.per_unit and self.n_units < self.n_needed:
+                qhat += f" (needs at least {self.n_needed} {self.guarantee.unit}s)"
         effective = (
             "" if self.n_effective is None else f" (worth about {self.n_effective:.0f} independent)"
         )

@@ -102,9 +102,10 @@ def _add_guarantee(parser: argparse.ArgumentParser) -> None:
         help="pixel: the paper's pooled pixels, heuristic for images (default where --alpha or "
         "--rule is given); image-level: "
         "expected coverage of a new image, exact; image-wise: coverage of most single images, "
-        "exact; class-conditional (heuristic) and class-conditional-image-level (exact): the same "
-        "per class; clustered: per group of classes, exact; precision: the share of wrong labels "
-        "among the kept ones, exact",
+        "exact; confidence: as image-level, not on average over calibrations but with probability "
+        "1 - delta of this one, exact; class-conditional (heuristic) and "
+        "class-conditional-image-level (exact): the same per class; clustered: per group of "
+        "classes, exact; precision: the share of wrong labels among the kept ones, exact",
     )
     group.add_argument(
         "--alpha",
@@ -150,7 +151,8 @@ def _add_guarantee(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--delta",
         type=float,
-        help="precision: probability that the calibration images mislead (default: 0.1)",
+        help="confidence and precision: probability that the calibration images mislead (default: "
+        "0.1)",
     )
     group.add_argument(
         "--of",

@@ -15,9 +15,11 @@ from conformal_plugin.calibration import (
     ClassConditionalCalibrator,
     ClassConditionalImageLevelCalibrator,
     ClusteredCalibrator,
+    ConfidenceCalibrator,
     ImageLevelCalibrator,
     ImageWiseCalibrator,
     ScoreCounter,
+    confidence_shortage,
     exact_alpha,
     shortage,
     slack,
@@ -111,6 +113,9 @@ def chosen(
     elif arguments.guarantee == "image-wise":
         settings = {"tau": 0.9 if arguments.tau is None else arguments.tau}
         calibrator = ImageWiseCalibrator(**settings, ignore_index=ignore_index)
+    elif arguments.guarantee == "confidence":
+        settings = {"delta": 0.1 if arguments.delta is None else arguments.delta}
+        calibrator = ConfidenceCalibrator(**settings, ignore_index=ignore_index)
     elif arguments.guarantee == "class-conditional":
         settings = {"few": few, "min_images": arguments.min_images}
         calibrator = ClassConditionalCalibrator(**settings, ignore_index=ignore_index)
@@ -153,7 +158,10 @@ class _Coverage(Task):
             return []
         told = []
         for alpha in self.levels:
-            few = shortage(alpha, images, unit)
+            if self.settings["guarantee"] == "confidence":
+                few = confidence_shortage(alpha, self.settings["delta"], images, unit)
+            else:
+                few = shortage(alpha, images, unit)
             if not few and self.settings["guarantee"] == "image-level":
                 few = slack(alpha, images, unit)
             told += [few.strip()] if few else []
@@ -250,18 +258,23 @@ class _Precision(Task):
         return [counted.result(epsilon, **self._options) for epsilon in self.levels]
 
 
-_PER_IMAGE = ("image-level", "image-wise")  # others depend on which images hold a class
+_PER_IMAGE = (
+    "image-level",
+    "image-wise",
+    "confidence",
+)  # others depend on which images hold a class
 _COVERAGE = tuple(name for name in GUARANTEES if name != "precision")
 _OWNERS: dict[str, tuple[str, ...]] = {
     "alpha": _COVERAGE,
     "tau": ("image-wise",),
+    "delta": ("confidence", "precision"),
     "few": ("class-conditional", "class-conditional-image-level"),
     "min_images": ("class-conditional",),
     "cluster_ids": ("clustered",),
     "clusters": ("clustered",),
     **dict.fromkeys(
         (
-            *("epsilon", "delta", "weighting", "max_pixels", "planned", "looks", "test"),
+            *("epsilon", "weighting", "max_pixels", "planned", "looks", "test"),
             *("of", "unlabelled_images"),
         ),
         ("precision",),

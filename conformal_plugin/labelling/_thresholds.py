@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from conformal_plugin.calibration import Calibration, images_needed
+from conformal_plugin.calibration import Calibration
 from conformal_plugin.errors import OptionError, ShapeError, UninformativeThresholdError
 from conformal_plugin.scores import ScoreGrid
 
@@ -119,7 +119,7 @@ def _why(calibration: Calibration | None) -> str:
         unit = calibration.guarantee.unit
         if calibration.guarantee.per_unit:
             return (
-                f" (alpha {calibration.alpha:g} needs at least {images_needed(calibration.alpha)} "
+                f" (alpha {calibration.alpha:g} needs at least {calibration.n_needed} "
                 f"calibration {unit}s, there are {calibration.n_units})"
             )
         return (

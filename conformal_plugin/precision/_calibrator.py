@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from conformal_plugin._choices import OF
+from conformal_plugin.betting import betting_order
 from conformal_plugin.calibration import Calibration, Guarantee, reading
 from conformal_plugin.errors import EmptyCalibrationError, OptionError, ShapeError
-from conformal_plugin.precision._betting_order import betting_order
 from conformal_plugin.precision._path import ThresholdPath
 from conformal_plugin.precision._path_counts import ImageCounts, PathCounts, count_image
 from conformal_plugin.precision._target import PrecisionTarget
@@ -87,7 +87,7 @@ def calibrate_precision(
             probability ``1 - delta`` over the draw the labels kept of the unlabelled ones are wrong
             at most a share epsilon, whatever the images' law. They must be filtered all together.
             It keeps less, and is what a training set needs; see
-            :func:`conformal_plugin.precision.betting_pvalue_without_replacement`.
+            :func:`conformal_plugin.betting.betting_pvalue_without_replacement`.
         weighting: what is averaged over images, with n labelled pixels in an image (or as many of
             them as the cap lets through, where that is less), of which ``kept`` get a label and
             ``wrong`` a wrong one. ``"share"``: ``E[wrong / n] <= epsilon E[kept / n]``, the
@@ -100,7 +100,7 @@ def calibrate_precision(
             new, known beforehand. None takes height times width of the largest calibration image;
             the promise is then a heuristic, and says so. The nearer it is to the usual size, the
             more can be certified.
-        test: ``"betting"``, see :func:`conformal_plugin.precision.betting_pvalue`, or
+        test: ``"betting"``, see :func:`conformal_plugin.betting.betting_pvalue`, or
             ``"hoeffding-bentkus"``.
         path: the thresholds and caps to test; None for
             ``ThresholdPath.capped_foreground_first()``, with ``of="foreground"``

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from conformal_plugin.betting import by_group
 from conformal_plugin.errors import OptionError, ShapeError
 from conformal_plugin.labelling import check_rule, score_of, unfiltered_labels
 from conformal_plugin.precision._capped_counts import capped_curves
-from conformal_plugin.precision._groups import by_group
 from conformal_plugin.precision._path import ThresholdPath
 from conformal_plugin.scores import (
     LabelledScores,

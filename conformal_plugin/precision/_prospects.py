@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from conformal_plugin.betting import check_share, fewest_observations, hoeffding_bentkus_pvalue
 from conformal_plugin.errors import OptionError
-from conformal_plugin.precision._bounds import check_share, hoeffding_bentkus_pvalue
 from conformal_plugin.precision._path import ThresholdPath
 from conformal_plugin.precision._target import PrecisionTarget, kept_losses, pvalues
 
 __all__ = ["precision_images_needed", "realised_share"]
-
-_MOST_IMAGES = 2**20
 
 
 def precision_images_needed(
@@ -64,19 +62,13 @@ def precision_images_needed(
         losses = np.full((images, 1), loss)
         return bool(pvalues(target, losses, np.array([aim]))[0] <= aim)
 
-    high = 1
-    while not enough(high):
-        high *= 2
-        if high > _MOST_IMAGES:
-            raise OptionError(
-                f"epsilon {epsilon:g} with a share {share:g} kept takes more than {_MOST_IMAGES} "
-                f"images; ask for a larger epsilon"
-            )
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return path.scouts + high
+    fewest = fewest_observations(enough)
+    if fewest is None:
+        raise OptionError(
+            f"epsilon {epsilon:g} with a share {share:g} kept takes more than a million images; "
+            f"ask for a larger epsilon"
+        )
+    return path.scouts + fewest
 
 
 def realised_share(

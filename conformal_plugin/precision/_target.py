@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from conformal_plugin._choices import OF, TESTS, WEIGHTINGS
-from conformal_plugin.errors import OptionError
-from conformal_plugin.labelling import most_kept
-from conformal_plugin.precision._bounds import (
+from conformal_plugin.betting import (
     betting_pvalue,
     betting_pvalue_without_replacement,
+    by_group,
     check_share,
     hoeffding_bentkus_pvalue,
 )
-from conformal_plugin.precision._groups import by_group
+from conformal_plugin.errors import OptionError
+from conformal_plugin.labelling import most_kept
 from conformal_plugin.precision._path import ThresholdPath
 from conformal_plugin.precision._path_counts import PathCounts
 

@@ -53,6 +53,7 @@ class LabelledScores:
         index: which image of a batch or an iterable this is; None where there is one alone.
         volume: whether it is a volume.
         group: the group that the image, or all these points, belong to; None without groups.
+        name: the image's id, as text; None without ids.
     """
 
     scores: Tensor
@@ -61,6 +62,7 @@ class LabelledScores:
     index: int | None = None
     volume: bool = False
     group: str | None = None
+    name: str | None = None
 
     @property
     def arrays(self) -> tuple[Tensor, Tensor]:

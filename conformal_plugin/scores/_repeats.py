@@ -58,7 +58,7 @@ class SeenIds:
             names = None if names_in_step is None else names_in_step.take(count)
             belongs = None if groups_in_step is None else groups_in_step.take(count, names)
             new = [names is None or self._is_new(names[i], before) for i in range(count)]
-            yield from _parts(item, new, belongs)
+            yield from _parts(item, new, names, belongs)
         for in_step in (names_in_step, groups_in_step):
             if in_step is not None:
                 in_step.end()
@@ -89,12 +89,13 @@ class SeenIds:
 
 
 def _parts(
-    item: LabelledScores, new: list[bool], groups: list[str] | None
+    item: LabelledScores, new: list[bool], names: list[str] | None, groups: list[str] | None
 ) -> Iterator[LabelledScores]:
     """What is new of an image or of separate points, these group by group."""
     if not item.points:
         if new[0]:
-            yield item if groups is None else replace(item, group=groups[0])
+            name, group = (None if each is None else each[0] for each in (names, groups))
+            yield replace(item, name=name, group=group)
         return
     for group in (None,) if groups is None else tuple(dict.fromkeys(groups)):
         of_group = [True] * len(new) if groups is None else [other == group for other in groups]

@@ -41,6 +41,7 @@ class TrueScores:
         pixels: int64 ``(K,)``, pixels by true class.
         points: whether the pixels are separate points.
         group: the group that they belong to; None without groups.
+        name: the image's id; None without ids, and of points.
     """
 
     patterns: Any
@@ -48,6 +49,7 @@ class TrueScores:
     pixels: np.ndarray[Any, Any]
     points: bool
     group: str | None = None
+    name: str | None = None
 
 
 class RecentReadings:
@@ -89,7 +91,7 @@ def read_true_scores(item: LabelledScores, ignore_index: int, grid: ScoreGrid) -
             )
             if read is not None:
                 patterns, classes, pixels = read
-                return TrueScores(patterns, classes, pixels, item.points, item.group)
+                return TrueScores(patterns, classes, pixels, item.points, item.group, item.name)
         small = _small_labels(item.labels, ignore_index, num_classes)
         found = None if small is None else _on_cpu(item, *small, grid)
         if found is not None:
@@ -103,7 +105,7 @@ def read_true_scores(item: LabelledScores, ignore_index: int, grid: ScoreGrid) -
     classes = indices.flatten()
     pixels = torch.bincount(classes, minlength=num_classes + 1)[:num_classes]
     patterns = patterns.masked_fill(~used, grid.beyond).flatten()
-    return TrueScores(patterns, classes, pixels.cpu().numpy(), item.points, item.group)
+    return TrueScores(patterns, classes, pixels.cpu().numpy(), item.points, item.group, item.name)
 
 
 def _small_labels(
@@ -174,7 +176,7 @@ def _on_cpu(
             np.maximum(found, ignored * found.dtype.type(grid.beyond), out=found)
         parts.append(found)
     patterns = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    return TrueScores(patterns, classes, pixels, item.points, item.group)
+    return TrueScores(patterns, classes, pixels, item.points, item.group, item.name)
 
 
 @functools.lru_cache(maxsize=4)

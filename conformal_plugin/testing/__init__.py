@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 from conformal_plugin._lazy import lazily
 
 if TYPE_CHECKING:
+    from conformal_plugin.testing._confidence import (
+        assert_confident_coverage as assert_confident_coverage,
+    )
     from conformal_plugin.testing._coverage import (
         assert_coverage as assert_coverage,
     )
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazily(
     __name__,
     {
+        "_confidence": ("assert_confident_coverage",),
         "_coverage": ("assert_coverage",),
         "_failures": (
             "CoverageError",

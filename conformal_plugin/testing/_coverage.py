@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from conformal_plugin.betting import by_group
 from conformal_plugin.calibration import conformal_rank, exact_alpha
 from conformal_plugin.errors import OptionError
-from conformal_plugin.precision import by_group
+from conformal_plugin.testing._confidence import require_confident
 from conformal_plugin.testing._disjoint import require_disjoint
 from conformal_plugin.testing._exchangeability import log_chance_of_equal_halves
 from conformal_plugin.testing._failures import CoverageError, SameDataError
@@ -26,6 +27,7 @@ from conformal_plugin.testing._images import (
     image_level_target,
     require_exchangeable,
     require_losses,
+    require_other_images,
 )
 from conformal_plugin.testing._laws import checked_count, checked_rate
 from conformal_plugin.testing._points import assert_point_coverage
@@ -59,6 +61,8 @@ def assert_coverage(
     - images at image level: :func:`assert_image_coverage`, which holds for every law and any
       correlation within images, or, with ``calibration_evaluation``,
       :func:`assert_exchangeable_coverage`, which sees much smaller failures;
+    - images with a stated confidence (``"confidence"``): :func:`assert_confident_coverage`, of the
+      population's coverage at this threshold;
     - pixels of images (``"pixel-marginal"``): no theorem gives a coverage, but exchangeable images
       still make a threshold that is too low improbable; the tests are the same, on
       ``alpha + (missed - alpha * valid) / largest_image`` as each image's loss.
@@ -147,6 +151,8 @@ def assert_coverage(
         _assert_pixels(units.summed(), calibration, largest_image, rate)
     elif name == "image-level":
         _assert_images(units, calibration, rate)
+    elif name == "confidence":
+        _assert_confidence(units, calibration, rate)
     else:
         raise OptionError(
             f"a calibration with the guarantee {name!r} has an assertion of its own: "
@@ -257,6 +263,20 @@ def _assert_images(units: _Units, calibration: Calibration, rate: float) -> None
             false_alarm=rate,
             unit=units.name,
         )
+
+
+def _assert_confidence(units: _Units, calibration: Calibration, rate: float) -> None:
+    __tracebackhide__ = True
+    losses = 1 - units.test.image_coverage
+    if units.own is not None:
+        require_other_images(1 - units.own.image_coverage, losses)
+    require_confident(
+        losses,
+        calibration.alpha,
+        groups=units.groups,
+        false_alarm=rate,
+        n_calibration=calibration.n_units,
+    )
 
 
 def _assert_pixels(

@@ -23,9 +23,9 @@ class CoverageError(AssertionError):
         lowest: the lowest coverage that would have passed.
         p_value: bound on the probability of coverage this low under the null hypothesis.
         false_alarm: the rate at which a sound calibration fails this assertion, at most.
-        n_calibration: number of calibration units.
+        n_calibration: number of calibration units; None where the test does not ask.
         n_test: number of test units.
-        unit: what is counted: ``"point"`` or ``"image"``.
+        unit: what is counted: ``"point"``, ``"image"`` or ``"group"``.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class CoverageError(AssertionError):
         lowest: float,
         p_value: float,
         false_alarm: float,
-        n_calibration: int,
+        n_calibration: int | None,
         n_test: int,
         unit: str,
         null: str,

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from conformal_plugin.betting import by_group
 from conformal_plugin.calibration import exact_alpha
 from conformal_plugin.errors import OptionError
-from conformal_plugin.precision import by_group
 from conformal_plugin.testing._exchangeability import (
     highest_loss,
     log_chance_of_equal_halves,
@@ -31,6 +31,7 @@ __all__ = [
     "checked_coverage",
     "require_exchangeable",
     "require_losses",
+    "require_other_images",
 ]
 
 COINCIDENCE = 1e-5
@@ -309,7 +310,7 @@ def require_exchangeable(
             ),
             counts=counts,
         )
-    _require_other_images(calibration, test)
+    require_other_images(calibration, test)
     if threshold_target < 0:
         loss = float(test.mean())
         require_losses(
@@ -361,7 +362,7 @@ def checked_coverage(name: str, values: Any) -> np.ndarray[Any, Any]:
     return coverage
 
 
-def _require_other_images(calibration: np.ndarray[Any, Any], test: np.ndarray[Any, Any]) -> None:
+def require_other_images(calibration: np.ndarray[Any, Any], test: np.ndarray[Any, Any]) -> None:
     """Two sets with the same losses, image by image, are the same images."""
     __tracebackhide__ = True
     if not np.array_equal(np.sort(calibration), np.sort(test)):

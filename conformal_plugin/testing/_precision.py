@@ -9,16 +9,14 @@ import numpy as np
 import scipy.stats
 
 from conformal_plugin._choices import OF
+from conformal_plugin.betting import by_group, check_share
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.errors import OptionError
 from conformal_plugin.labelling import most_kept
 from conformal_plugin.precision import (
-    betting_order,
-    betting_pvalue,
-    by_group,
-    check_share,
     kept_losses,
 )
+from conformal_plugin.testing._bets import high_losses_pvalue, losses_to_bet_on
 from conformal_plugin.testing._failures import PrecisionError
 from conformal_plugin.testing._groups import labels_of, require_same_unit
 from conformal_plugin.testing._laws import checked_count, checked_rate
@@ -42,13 +40,13 @@ def assert_precision(
 
     Null hypothesis: test images are independent draws of a population in which the promise holds at
     this threshold. The unit is the image: its pixels may be correlated in any way. The test is
-    :func:`conformal_plugin.precision.betting_pvalue` (Waudby-Smith and Ramdas, arXiv
+    :func:`conformal_plugin.betting.betting_pvalue` (Waudby-Smith and Ramdas, arXiv
     2010.09686) on the losses that the promise is about, see
     :func:`conformal_plugin.calibrate_precision`: a gambler who bets on high losses multiplies the
     stake by 1 / false_alarm with probability at most false_alarm. That takes an order which knows
     nothing of the losses: images are bet on by a hash of their ids or, without these, of their
     numbers in the order in which they came, see
-    :func:`conformal_plugin.precision.betting_order`. So do not sort images by what was measured on
+    :func:`conformal_plugin.betting.betting_order`. So do not sort images by what was measured on
     them. The alarm rate is at most the stated one, and mostly lower: a bet is a bound.
 
     A promise made with probability ``1 - delta`` over calibration sets is broken by a share
@@ -254,35 +252,18 @@ def _require(
 ) -> None:
     __tracebackhide__ = True
     rate = checked_rate("false_alarm", false_alarm)
-    names: Sequence[object] = _names(ids, len(losses))
-    if groups is not None:
-        names, losses = list(dict.fromkeys(groups)), by_group(losses, groups)
-    gains = 1 - losses[betting_order(names)]
+    ordered = losses_to_bet_on(losses, ids, groups)
     unit = "image" if groups is None else "group"
-    p_value = float(betting_pvalue(gains, 1 - epsilon, aim=rate))
+    p_value = high_losses_pvalue(ordered, epsilon, rate)
     if p_value <= rate:
         raise PrecisionError(
-            _message(risk, counts, epsilon, len(losses), p_value, rate, unit),
+            _message(risk, counts, epsilon, len(ordered), p_value, rate, unit),
             observed=risk,
             epsilon=epsilon,
             p_value=p_value,
             false_alarm=rate,
-            n_test=len(losses),
+            n_test=len(ordered),
         )
-
-
-def _names(ids: Sequence[object] | None, images: int) -> Sequence[object]:
-    """What the images are called: one id each, or their numbers."""
-    if ids is None:
-        return range(images)
-    different = len(set(map(str, ids)))
-    if len(ids) != images or different != images:
-        raise OptionError(
-            f"ids must be {images} different ones, one per measured image in the same order, got "
-            f"{len(ids)} ({different} different); leave out those of images "
-            f"without a labelled pixel, and measure each image once"
-        )
-    return ids
 
 
 def assert_promise_rate(broken: int, runs: int, *, delta: float, false_alarm: float = 1e-3) -> None:

@@ -54,6 +54,10 @@ class CoverageFixture:
         """:func:`conformal_plugin.testing.assert_exchangeable_coverage`."""
         self._run("assert_exchangeable_coverage", args, options)
 
+    def confident(self, *args: Any, **options: Any) -> None:
+        """:func:`conformal_plugin.testing.assert_confident_coverage`."""
+        self._run("assert_confident_coverage", args, options)
+
     def image_wise(self, *args: Any, **options: Any) -> None:
         """:func:`conformal_plugin.testing.assert_image_wise_coverage`."""
         self._run("assert_image_wise_coverage", args, options)

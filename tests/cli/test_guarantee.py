@@ -16,6 +16,7 @@ COVERAGE = {
     "pixel": (cp.calibrate, {}, []),
     "image-level": (cp.calibrate_image_level, {}, []),
     "image-wise": (cp.calibrate_image_wise, {"tau": 0.5}, ["--tau", 0.5]),
+    "confidence": (cp.calibrate_with_confidence, {"delta": 0.3}, ["--delta", 0.3]),
     "class-conditional": (
         cp.calibrate_class_conditional,
         {"few": "leave-out", "min_images": 3},

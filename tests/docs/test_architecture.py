@@ -11,7 +11,7 @@ import pytest
 PACKAGE = "conformal_plugin"
 # From the ground up. What every floor uses lies beside the folders.
 FLOORS = (
-    ("scores", "processes"),
+    ("scores", "processes", "betting"),
     ("calibration", "files"),
     ("labelling", "annotators", "combining"),
     ("precision", "evaluation", "training", "choosing"),

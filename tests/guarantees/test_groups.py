@@ -33,6 +33,7 @@ from conformal_plugin import (
     calibrate_precision,
     choose,
 )
+from conformal_plugin.betting import betting_order, betting_pvalue
 from conformal_plugin.errors import (
     CalibrationFileError,
     InputTypeError,
@@ -43,8 +44,6 @@ from conformal_plugin.errors import (
 from conformal_plugin.precision import (
     PrecisionTarget,
     ThresholdPath,
-    betting_order,
-    betting_pvalue,
 )
 
 ALARM = 1e-3

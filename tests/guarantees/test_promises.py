@@ -22,6 +22,7 @@ from conformal_plugin.calibration import (
     calibrate_clustered,
     calibrate_image_level,
     calibrate_image_wise,
+    calibrate_with_confidence,
 )
 
 ALARM = 1e-3
@@ -82,6 +83,23 @@ def test_image_wise_has_its_exact_law(images: int, repeats: int) -> None:
     probability = math.ceil((images + 1) * (1 - ALPHA)) / (images + 1)
     assert binom.ppf(ALARM / 2, repeats, probability) <= hits
     assert hits <= binom.ppf(1 - ALARM / 2, repeats, probability)
+
+
+@pytest.mark.parametrize(("images", "delta", "repeats"), [(40, 0.3, 150), (92, 0.1, 60)])
+def test_confidence_breaks_in_at_most_delta(images: int, delta: float, repeats: int) -> None:
+    rng = np.random.default_rng(images + 200)
+    truth, hits = [], 0
+    for _ in range(repeats):
+        scores = correlated(rng, images)
+        found = calibrated(calibrate_with_confidence, scores, delta=delta)
+        truth.append(min(float(found.qhat), 1.0))
+        # Half of the images may lie on the wrong side of image level's threshold.
+        hits += truth[-1] >= float(calibrated(calibrate_image_level, scores).qhat)
+    broken = int((np.array(truth) < 1 - ALPHA).sum())
+    assert broken <= binom.ppf(1 - ALARM, repeats, delta)
+    # And not by covering everything.
+    assert np.mean(truth) < 1 - ALPHA / 4
+    assert hits > repeats / 2
 
 
 @pytest.mark.parametrize(("images", "repeats"), [(20, 60), (92, 25)])

@@ -10,12 +10,11 @@ import pytest
 from scipy.stats import binom
 
 from conformal_plugin import PrecisionCalibrator, calibrate_image_level, calibrate_precision
+from conformal_plugin.betting import betting_order, betting_pvalue
 from conformal_plugin.errors import OptionError
 from conformal_plugin.precision import (
     PrecisionTarget,
     ThresholdPath,
-    betting_order,
-    betting_pvalue,
     forecast,
 )
 

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from conformal_plugin.betting import betting_pvalue, hoeffding_bentkus_pvalue
 from conformal_plugin.errors import OptionError
-from conformal_plugin.precision import ThresholdPath, betting_pvalue
-from conformal_plugin.precision._bounds import hoeffding_bentkus_pvalue
+from conformal_plugin.precision import (
+    ThresholdPath,
+)
 
 GRID = np.linspace(0, 0.9, 12)
 PATHS = {

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from conformal_plugin.betting import betting_pvalue, betting_pvalue_without_replacement
 from conformal_plugin.errors import OptionError
 from conformal_plugin.evaluation import evaluate
 from conformal_plugin.precision import (
-    betting_pvalue,
-    betting_pvalue_without_replacement,
     calibrate_precision,
 )
 from conformal_plugin.testing import assert_promise_rate

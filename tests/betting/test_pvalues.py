@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from conformal_plugin.betting import betting_pvalue, hoeffding_bentkus_pvalue
 from conformal_plugin.errors import OptionError, ScoreError, ShapeError
-from conformal_plugin.precision import betting_pvalue
-from conformal_plugin.precision._bounds import hoeffding_bentkus_pvalue
 
 FALSE_ALARM = 1e-6
 """Probability that a simulation here fails although the level is kept exactly."""
