@@ -31,18 +31,24 @@ class FoldScores:
         self._grid = grid
         self._counts = np.zeros((folds, grid.size), dtype=np.int64)
         self._by_class: list[tuple[Array, Array]] = [_nothing() for _ in range(folds)]
-        self._images = np.zeros((folds, num_classes), dtype=np.int64)
+        self._units = np.zeros((folds, num_classes), dtype=np.int64)
+        self._held: dict[str, Array] = {}  # by each group, whether it has held the class before
 
     def add(self, fold: int, true: TrueScores) -> None:
-        """Count one image."""
+        """Count one image; those of a group belong to one fold, and hold a class once."""
         self._counts[fold] += self._grid.histogram(true.patterns)
-        self._images[fold] += true.pixels > 0
+        new = true.pixels > 0
+        if true.group is not None:
+            before = self._held.get(true.group, np.zeros_like(new))
+            self._held[true.group] = before | new
+            new &= ~before
+        self._units[fold] += new
         classes, patterns = as_tensor(true.classes).cpu(), as_tensor(true.patterns).cpu()
-        kept = classes < self._images.shape[1]
+        kept = classes < self._units.shape[1]
         codes = self._grid.codes_of(patterns[kept]).numpy().astype(np.int64)
         keys = classes[kept].numpy().astype(np.int64) * self._grid.size + codes
-        before, counted = self._by_class[fold]
-        found, number = np.unique(np.concatenate([before, keys]), return_inverse=True)
+        codes_before, counted = self._by_class[fold]
+        found, number = np.unique(np.concatenate([codes_before, keys]), return_inverse=True)
         weights = np.concatenate([counted, np.ones(len(keys), dtype=np.int64)])
         totals = np.zeros(len(found), dtype=np.int64)
         np.add.at(totals, number, weights)
@@ -61,10 +67,10 @@ class FoldScores:
         """The same with a threshold per class, float64 ``(folds, alphas, K)``.
 
         As :class:`conformal_plugin.ClassConditionalCalibrator` pools: classes that fewer than
-        ``min_images`` images of the other folds hold, or whose threshold would be 1, have that of
-        all classes.
+        ``min_images`` images, or groups, of the other folds hold, or whose threshold would be 1,
+        have that of all classes.
         """
-        folds, num_classes = self._images.shape
+        folds, num_classes = self._units.shape
         shape = (num_classes, self._grid.size)
         total = np.zeros(num_classes * self._grid.size, dtype=np.int64)
         for keys, counts in self._by_class:
@@ -79,7 +85,7 @@ class FoldScores:
                 mine = keys // self._grid.size == c
                 rest[keys[mine] % self._grid.size] -= counts[mine]
                 own[:, c] = self._qhats(rest, alphas)
-            few = self._images.sum(axis=0) - self._images[fold] < min_images
+            few = self._units.sum(axis=0) - self._units[fold] < min_images
             qhats[fold] = np.where(few | (own >= 1.0), pooled[fold][:, None], own)
         return qhats
 

@@ -96,6 +96,28 @@ def test_class_conditional_thresholds_are_cross_conformal_too():
         assert candidate.qhat == all_images.qhat.max()
 
 
+def test_of_groups_it_is_groups_that_must_be_enough_for_a_class():
+    scores, labels = scenes(18)
+    groups = np.array([f"g{i % 6}" for i in range(18)])
+    labels %= 3
+    labels[groups < "g3", :5] = 3  # nine images of three groups
+    choice = choose(scores, labels, alphas=ALPHA, class_alphas=(0.3,), groups=groups)
+    assert choice.n_groups == 6
+    for candidate in choice.candidates:
+        if candidate.thresholds != "class-conditional":
+            continue
+        total = 0
+        for own in np.unique(groups):
+            rest = groups != own
+            found = calibrate_class_conditional(
+                scores[rest], labels[rest], candidate.alpha, min_images=5, groups=groups[rest]
+            )
+            assert 3 in found.pooled_classes
+            one = evaluate(scores[~rest], labels[~rest], found.qhat, rule=candidate.rule)
+            total = total + one.confusion
+        assert candidate.kept == pytest.approx(total[:, :-1].sum() / total.sum())
+
+
 def test_two_classes_can_change_places():
     """Of two classes, either may be the one that is over-called."""
     scores, labels = scenes(classes=2)
