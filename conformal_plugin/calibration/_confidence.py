@@ -44,7 +44,7 @@ def calibrate_with_confidence(
     of a new image at the returned threshold is at least ``1 - alpha``, if all images are
     independent draws of one distribution, however correlated the pixels of an image are. The
     threshold of :func:`calibrate_image_level` covers ``1 - alpha`` on average over calibration
-    sets, and less with about half of them; this one is higher, and says so of the one set at hand.
+    sets, and less with some of them; this one is higher, and is a promise of the set at hand.
 
     Risk-controlling prediction sets (arXiv 2101.02703) as a fixed sequence of tests (Learn then
     Test, arXiv 2110.01052). Some two thousand thresholds that were fixed beforehand are tested from

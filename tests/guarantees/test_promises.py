@@ -93,7 +93,7 @@ def test_confidence_breaks_in_at_most_delta(images: int, delta: float, repeats: 
         scores = correlated(rng, images)
         found = calibrated(calibrate_with_confidence, scores, delta=delta)
         truth.append(min(float(found.qhat), 1.0))
-        # Half of the images may lie on the wrong side of image level's threshold.
+        # Image level promises less.
         hits += truth[-1] >= float(calibrated(calibrate_image_level, scores).qhat)
     broken = int((np.array(truth) < 1 - ALPHA).sum())
     assert broken <= binom.ppf(1 - ALARM, repeats, delta)
