@@ -19,8 +19,7 @@ import math
 import numpy as np
 from scipy.stats import binom
 
-from conformal_plugin.betting._pvalues import hoeffding_bentkus_pvalue
-from conformal_plugin.precision import betting_pvalue
+from conformal_plugin.betting import betting_pvalue, hoeffding_bentkus_pvalue
 
 RISKS = (0.02, 0.05, 0.1, 0.3)
 DELTAS = (0.1, 0.05)
