@@ -1,4 +1,4 @@
-"""What it costs to be promised coverage of this calibration, not on average over calibrations.
+"""Promises per image over many draws: what it costs to be promised this calibration's coverage.
 
     python benchmarks/confidence.py --data ../shared/data [--draws 1000] [--beds NAME ...]
 
@@ -8,7 +8,8 @@ at least 1 - alpha in this population in all but a share delta of the draws. "Co
 over draws of the population's coverage; "below": the number of draws in which it is under
 1 - alpha; "refused": the share of draws with a threshold of 1 or more; "classes" and "one": mean
 size of a pixel's prediction set and share of pixels whose set has one class, over draws that are
-not refused.
+not refused. The second table is image-wise's: the share of the other images of which at least a
+share tau is covered, which is promised to be 1 - alpha on average over draws.
 """
 
 from __future__ import annotations
@@ -26,12 +27,15 @@ from draws import BEDS, LEVELS, Bed, read, rounded
 from conformal_plugin.betting import betting_order, betting_pvalue
 from conformal_plugin.calibration import (
     calibrate_image_level,
+    calibrate_image_wise,
     calibrate_with_confidence,
+    conformal_rank,
     exact_alpha,
 )
 from conformal_plugin.calibration._place_credits import PLACES
 
 DELTA = 0.1
+TAU = 0.9
 ALPHAS = (0.05, 0.1)
 NAMED = {
     "voc-train": "voc-animals, train",
@@ -109,6 +113,10 @@ def check_against_the_library(data: Path, bed: Bed, curves: Curves) -> None:
         qhat = function(scores, labels, 0.1, ids=ids).qhat
         if qhat != here(curves, chosen, 0.1):
             raise RuntimeError(f"{bed.name}: q-hat {qhat} of {function.__name__}, here another")
+    qhat = calibrate_image_wise(scores, labels, 0.1, TAU).qhat
+    steps = np.sort((curves.covered[chosen] < TAU - 1e-9).sum(axis=1))
+    if qhat != steps[conformal_rank(len(chosen), 0.1) - 1] / LEVELS:
+        raise RuntimeError(f"{bed.name}: q-hat {qhat} of calibrate_image_wise, here another")
 
 
 def row(curves: Curves, n: int, alpha: float, draws: int, seed: int) -> str:
@@ -131,6 +139,20 @@ def row(curves: Curves, n: int, alpha: float, draws: int, seed: int) -> str:
     return " | ".join(cells)
 
 
+def image_wise(curves: Curves, n: int, alpha: float, draws: int, seed: int) -> str:
+    rng = np.random.default_rng(seed)
+    steps = (curves.covered < TAU - 1e-9).sum(axis=1)  # at which an image is covered to tau
+    rank = conformal_rank(n, alpha)
+    shares, refused = [], 0
+    for _ in range(draws):
+        order = rng.permutation(len(steps))
+        step = np.sort(steps[order[:n]])[rank - 1] if rank <= n else LEVELS
+        shares.append(float((steps[order[n:]] <= step).mean()))
+        refused += int(step >= LEVELS)
+    error = np.std(shares) / math.sqrt(draws)
+    return f"{np.mean(shares):.4f} ± {error:.4f} | {np.std(shares):.3f} | {refused / draws:.2f}"
+
+
 def tables(data: Path, names: list[str], draws: int, seed: int) -> Iterator[str]:
     yield f"delta {DELTA}, {draws} draws\n"
     heads = ["covered", "below", "refused", "classes", "one"]
@@ -141,16 +163,25 @@ def tables(data: Path, names: list[str], draws: int, seed: int) -> Iterator[str]
         + " |"
     )
     yield "| --- " * 13 + "|"
+    of_beds = []
     for name in names:
         bed = next(bed for bed in BEDS if bed.name == NAMED[name])
         curves = curves_of(data, bed)
         check_against_the_library(data, bed, curves)
+        of_beds.append((bed, curves))
         for n in (50, 92):
             for alpha in ALPHAS:
                 figures = row(curves, n, alpha, draws, seed)
                 yield f"| {bed.name} | {n} | {alpha:g} | {figures} |"
     most = int(scipy.stats.binom.isf(1e-3, draws, DELTA))
     yield f"\na promise broken with probability {DELTA} breaks in at most {most} of {draws} draws"
+    yield f"\nimage-wise, tau {TAU}\n\n| photos | n | alpha | images covered | spread | refused |"
+    yield "| --- " * 6 + "|"
+    for bed, curves in of_beds:
+        for n in (20, 50, 92):
+            for alpha in ALPHAS:
+                figures = image_wise(curves, n, alpha, draws, seed)
+                yield f"| {bed.name} | {n} | {alpha:g} | {figures} |"
 
 
 def main() -> None:

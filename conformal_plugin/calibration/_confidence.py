@@ -103,7 +103,7 @@ class ConfidenceCalibrator(ScoreCounter):
     Example:
         >>> import numpy as np
         >>> rng, calibrator = np.random.default_rng(0), ConfidenceCalibrator(0.1)
-        >>> for i in range(22):
+        >>> for i in range(21):
         ...     calibrator.update(rng.random((2, 4, 4)), np.zeros((4, 4), int), ids=[f"photo {i}"])
         >>> calibrator.result(0.1).qhat, calibrator.result(0.3).informative
         (inf, True)
