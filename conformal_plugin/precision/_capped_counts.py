@@ -17,7 +17,7 @@ from torch import Tensor
 
 from conformal_plugin.labelling import most_kept, score_of, spread_order, unfiltered_labels
 from conformal_plugin.precision._path import ThresholdPath
-from conformal_plugin.scores import ScoreGrid
+from conformal_plugin.scores import ScoreGrid, in_cpu_memory
 
 __all__ = ["capped_curves"]
 
@@ -149,8 +149,8 @@ def _along(
     """
     order = order[group.pixels[order]]
     scores = group.scores[order]
-    scores, by_score = scores.sort(descending=True, stable=True)
-    order = order[by_score]
+    by_score = _surest_first(scores, grid)
+    scores, order = scores[by_score], order[by_score]
     labels = group.labels[order]
     classes, known = (values.flatten()[order] for values in truth)
     wrong, foreground = known & (labels != classes), known & (labels != background)
@@ -171,6 +171,20 @@ def _along(
             kept[here] = np.minimum(kept[here], room[here])
         counts[:, here] = sums[1:, np.searchsorted(sums[0], kept[here])]
     return kept, counts
+
+
+def _surest_first(patterns: Tensor, grid: ScoreGrid) -> Tensor:
+    """Where each place of the order finds its pixel, by score; equal ones stay in their order."""
+    if in_cpu_memory(patterns) and grid.top < 2**32:
+        # NumPy's stable sort of 16 bits is by radix, several times faster than by comparison: the
+        # lower half of the bits first, then the upper one.
+        below_top = (grid.top - patterns).numpy()
+        places = np.argsort(below_top.astype(np.uint16), kind="stable")
+        if grid.top >= 2**16:
+            upper = (below_top >> 16).astype(np.uint16)
+            places = places[np.argsort(upper[places], kind="stable")]
+        return torch.from_numpy(places)
+    return patterns.argsort(descending=True, stable=True)
 
 
 def _with_equal_rivals(
