@@ -7,9 +7,8 @@ each assertion at a false-alarm rate of 1e-3: of the coverage of image level at 
 calibration images' coverage at hand (`assert_exchangeable_coverage`) and without
 (`assert_image_coverage`); of `calibrate_with_confidence` at the same alpha
 (`assert_confident_coverage`); and of `calibrate_precision` at epsilon .1 (`assert_precision`).
-Printed is the smallest number of test images with which nine of ten draws are caught, or the share
-that is caught with the most that were tried; and how much lower the mean coverage of image level is
-under the fault. p-values are the assertions' own.
+Printed is the smallest number of test images with which nine of ten draws are caught, and how much
+lower the mean coverage of image level is under the fault. p-values are the assertions' own.
 """
 
 from __future__ import annotations
@@ -60,10 +59,6 @@ def shifted(pixels: int) -> Fault:
     return fault
 
 
-def mirrored(scores: np.ndarray, labels: np.ndarray) -> Pair:
-    return scores, labels[:, ::-1]
-
-
 def next_class(scores: np.ndarray, labels: np.ndarray) -> Pair:
     return scores, np.where(labels == IGNORED, labels, (labels + 1) % len(scores))
 
@@ -109,11 +104,8 @@ VOC = {
     "none": sound,
     "labels one pixel off": shifted(1),
     "labels eight pixels off": shifted(8),
-    "labels 32 pixels off": shifted(32),
-    "labels mirrored": mirrored,
     "labels resized with interpolation": interpolated,
     "labels one class off": next_class,
-    "cat and dog swapped": swapped(8, 12),
     "person and dog swapped": swapped(15, 12),
     "scores of another temperature": less_sure,
     "an annotator that over-calls objects": more_object,
@@ -220,8 +212,7 @@ def needed(
     drop = np.mean(
         [photos.own.covered[ours, d.step].mean() - seen.covered[t, d.step].mean() for d, t in plans]
     )
-    caught = zip(ASSERTIONS, alarms.mean(axis=0))
-    cells = [found.get(name, f"{share:.2f} with {last}") for name, share in caught]
+    cells = [found.get(name, f"> {last}") for name in ASSERTIONS]
     return " | ".join([f"{drop:.3f}", *cells])
 
 
