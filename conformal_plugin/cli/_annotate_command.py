@@ -57,6 +57,8 @@ def run(arguments: argparse.Namespace) -> None:
     for line in getattr(annotator, "notes", ()):
         note(line, quiet=arguments.quiet or rank.number > 0)
     kept.begin(annotator)
+    if rank.number == 0:
+        kept.clear_away()
     share = rank.share(in_batches(ids, arguments.batch_size))
     batches: list[Batch] = [
         (batch, frozenset(name for name in batch if not kept.holds(name))) for batch in share

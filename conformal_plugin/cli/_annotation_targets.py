@@ -12,6 +12,7 @@ import numpy as np
 from conformal_plugin._atomic import atomic_write_text, sweep
 from conformal_plugin._choices import RULES
 from conformal_plugin.annotators import Annotator
+from conformal_plugin.cli._done_record import RECORD, DoneLabel
 from conformal_plugin.cli._inputs import threshold
 from conformal_plugin.cli._label_folder import MANIFEST, LabelFolder
 from conformal_plugin.cli._label_style import LabelStyle
@@ -35,6 +36,9 @@ class Target(Protocol):
 
     def begin(self, annotator: Annotator) -> None:
         """Check that what is there already was made by this annotator."""
+
+    def clear_away(self) -> None:
+        """Delete what killed runs left half written; by the first rank alone."""
 
     def holds(self, name: str) -> bool:
         """Whether the result of an id is there, whole."""
@@ -67,6 +71,9 @@ class MapTarget:
             class_names=annotator.class_names,
             precision=self._precision,
         )
+
+    def clear_away(self) -> None:
+        """In the store's folders."""
         paths = self._photos.paths
         folders = [self._folder, *(self._store.path(name).parent for name in paths if "/" in name)]
         sweep(folders, lambda name: name.endswith((".cpmap", ".json")))
@@ -144,18 +151,22 @@ class LabelTarget:
                 raise
             self._folder.begin(list(self._photos), overwrite=False)
 
+    def clear_away(self) -> None:
+        """In the labels' folders."""
+        self._folder.clear_away(list(self._photos))
+
     def holds(self, name: str) -> bool:
         """Whether the label is there, made with these settings from this photo; it is counted."""
         done = self._folder.existing(name, [self._photos[name]])
         if done is not None:
-            self._count(done.values)
+            self._count(done)
         return done is not None
 
     def write(self, name: str, scores: Any) -> None:
         """Filter the scores and write the label."""
         labels = self._labeller.labels(name, rounded(scores, self._arguments.precision))
         photo = self._taken.what_was_read(name)
-        self._folder.write(
+        done = self._folder.write(
             name,
             labels,
             [self._photos[name]],
@@ -163,7 +174,7 @@ class LabelTarget:
             num_classes=len(scores),
             checksum=photo.checksum,
         )
-        self._count(labels)
+        self._count(done)
 
     def finish(self, done: int) -> dict[str, Any]:
         """Write the list of all labels that are there, of other ranks too."""
@@ -189,9 +200,9 @@ class LabelTarget:
         lines = pair_lines(self._arguments, photos, [self._folder.path(name) for name in there])
         return "".join(f"{line}\n" for line in lines)
 
-    def _count(self, labels: np.ndarray[Any, Any]) -> None:
+    def _count(self, done: DoneLabel) -> None:
         with self._counting:
-            self._summary.add(labels)
+            self._summary.add(done.counts)
 
 
 def _of_photos(photos: TakenPhotos) -> dict[str, Any]:
@@ -206,7 +217,7 @@ def target(arguments: argparse.Namespace, photos: TakenPhotos) -> Target:
         OptionError: a result would replace what this run reads.
     """
     maps = arguments.calibration is None
-    suffix, others = (".cpmap", ("store.json",)) if maps else (".png", (MANIFEST, _LIST))
+    suffix, others = (".cpmap", ("store.json",)) if maps else (".png", (MANIFEST, RECORD, _LIST))
     refuse_inputs(
         {
             "the result": [arguments.out / f"{name}{suffix}" for name in photos.paths],

@@ -15,6 +15,7 @@ from conformal_plugin._choices import RULES
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.choosing import ENOUGH, LabelSigns
 from conformal_plugin.cli._damaged_images import DamagedImages
+from conformal_plugin.cli._done_record import RECORD, DoneLabel
 from conformal_plugin.cli._inputs import (
     find_maps,
     find_photos,
@@ -24,7 +25,7 @@ from conformal_plugin.cli._inputs import (
     taken_maps,
     threshold,
 )
-from conformal_plugin.cli._label_folder import MANIFEST, DoneLabel, LabelFolder
+from conformal_plugin.cli._label_folder import MANIFEST, LabelFolder
 from conformal_plugin.cli._label_style import LabelStyle
 from conformal_plugin.cli._label_summary import LabelSummary
 from conformal_plugin.cli._labeller import Labeller
@@ -124,6 +125,7 @@ class _Filtering:
             {
                 "--id-list": [self._id_list],
                 "the manifest": [arguments.out / MANIFEST],
+                "the record of labels": [arguments.out / RECORD],
                 "the label": map(self._folder.path, self.ids),
             },
             {
@@ -136,6 +138,7 @@ class _Filtering:
 
     def begin(self) -> None:
         """Write the manifest, unless the folder holds what must not be lost."""
+        self._folder.clear_away(self.ids)
         self._folder.begin(self.ids, overwrite=self._arguments.overwrite)
 
     def labelled(self, indices: Sequence[int]) -> _Part:
@@ -166,7 +169,7 @@ class _Filtering:
             with naming(name):
                 part.num_classes = _same_classes(num_classes, part.num_classes)
                 labels = labeller.labels(name, read.scores)
-                self._folder.write(
+                done = self._folder.write(
                     name,
                     labels,
                     self._sources(index),
@@ -174,7 +177,7 @@ class _Filtering:
                     num_classes=num_classes,
                     checksum=read.checksum,
                 )
-            part.summary.add(labels)
+            part.summary.add(done.counts)
             if part.written < ENOUGH:
                 part.signs.add(read.scores, labels)
             part.written += 1
@@ -238,15 +241,16 @@ class _Filtering:
             if present.num_classes is not None:
                 with naming(self.ids[index]):
                     part.num_classes = _same_classes(present.num_classes, part.num_classes)
-            part.summary.add(present.values)
+            part.summary.add(present.counts)
         return todo
 
     def _present(self, index: int) -> DoneLabel | None:
         """The label that is there, unless it is to be made again."""
         if self._arguments.overwrite:
             return None
-        present = self._folder.existing(self.ids[index], self._sources(index))
-        if present is not None and self._arguments.verify:
+        verify = self._arguments.verify
+        present = self._folder.existing(self.ids[index], self._sources(index), reading=verify)
+        if present is not None and verify:
             with naming(self.ids[index]):
                 return present if self._maps[index].checksum == present.checksum else None
         return present

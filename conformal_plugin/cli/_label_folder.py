@@ -5,40 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from conformal_plugin._atomic import atomic_write_text, sweep
 from conformal_plugin._json import parsed
 from conformal_plugin._messages import shortened
+from conformal_plugin.cli._done_record import RECORD, DoneLabel, DoneRecord, FileTimes
 from conformal_plugin.cli._label_style import LabelStyle
+from conformal_plugin.cli._label_summary import label_counts
 from conformal_plugin.errors import OptionError, SourceFileError
 from conformal_plugin.files import FileState, IdFolder, read_made_label, write_label
 
-__all__ = ["MANIFEST", "DoneLabel", "LabelFolder"]
+__all__ = ["MANIFEST", "LabelFolder"]
 
 MANIFEST = "labels.json"
 _FORMAT = "conformal-plugin labels"
 _VERSION = 1
 _LABELLED = "labelled_pixels_per_class"
-
-
-@dataclass(frozen=True)
-class DoneLabel:
-    """A label that an earlier run has written.
-
-    Attributes:
-        values: ``(H, W)``.
-        num_classes: of the scores that it was made from; None in files of earlier releases.
-        checksum: of what was read for it; None likewise.
-    """
-
-    values: np.ndarray[Any, Any]
-    num_classes: int | None
-    checksum: int | None
 
 
 class LabelFolder:
@@ -64,6 +48,9 @@ class LabelFolder:
         self._style = style
         self._files = IdFolder(folder, ".png", "label folder")
         self._manifest = {"format": _FORMAT, "version": _VERSION, **settings, **style.settings()}
+        # What an origin is the checksum of begins with the settings, which no label is without.
+        self._origin_begun = hashlib.sha256(f"[{json.dumps(self._manifest)}".encode())
+        self._record = DoneRecord(folder)
         self._beside = {} if labelled is None else {_LABELLED: list(labelled)}
 
     def path(self, name: str) -> Path:
@@ -74,6 +61,12 @@ class LabelFolder:
         """
         return self._files.path(name)
 
+    def clear_away(self, ids: Sequence[str]) -> None:
+        """Delete what killed runs left half written, by one process of a run."""
+        folders = [self.folder, *(self.path(name).parent for name in ids if "/" in name)]
+        sweep(folders, lambda name: name.endswith((".png", ".json", ".txt", RECORD)))
+        self._record.tidy()
+
     def begin(self, ids: Sequence[str], *, overwrite: bool) -> None:
         """Write the manifest, unless the folder holds what must not be lost.
 
@@ -81,8 +74,6 @@ class LabelFolder:
             OptionError: labels of other settings, or of these ids without a manifest, are there
                 and ``overwrite`` is False.
         """
-        folders = [self.folder, *(self.path(name).parent for name in ids if "/" in name)]
-        sweep(folders, lambda name: name.endswith((".png", ".json", ".txt")))
         manifest = self.folder / MANIFEST
         if not overwrite:
             if manifest.exists():
@@ -92,23 +83,34 @@ class LabelFolder:
         content = {**self._manifest, **self._beside}
         atomic_write_text(manifest, json.dumps(content, indent=2) + "\n")
 
-    def existing(self, name: str, sources: Sequence[Path]) -> DoneLabel | None:
+    def existing(
+        self, name: str, sources: Sequence[Path], *, reading: bool = False
+    ) -> DoneLabel | None:
         """The label of an id, where a whole one made with these settings from these files is there.
+
+        It is read where its file is not the one that was noted when it was written or last read.
 
         Args:
             name: the id.
             sources: the files that it would be made from.
+            reading: read it in any case.
         """
         path = self.path(name)
-        if not path.exists():
+        times = FileTimes.of(path)
+        if times is None:
             return None
+        origin = self._origin(sources, [FileState.of(source) for source in sources])
+        if not reading and (known := self._record.find(name, times, origin)) is not None:
+            return known
         try:
             made = read_made_label(path)
         except SourceFileError:  # half a file, or a damaged one, is made again
             return None
-        if made.origin != self._origin(sources, [FileState.of(source) for source in sources]):
+        if made.origin != origin:
             return None
-        return DoneLabel(self._style.read(made.values), **_record(made.read))
+        done = DoneLabel(label_counts(self._style.read(made.values)), **_noted(made.read))
+        self._record.add(name, times, origin, done)
+        return done
 
     def write(
         self,
@@ -119,8 +121,8 @@ class LabelFolder:
         *,
         num_classes: int,
         checksum: int,
-    ) -> None:
-        """Write the label of an id.
+    ) -> DoneLabel:
+        """Write the label of an id; gives what :meth:`existing` will say of it.
 
         Args:
             name: the id.
@@ -130,22 +132,28 @@ class LabelFolder:
             num_classes: of the scores that it was made from.
             checksum: of what was read.
         """
-        record = json.dumps({"num_classes": num_classes, "checksum": checksum})
-        style = self._style
+        noted = json.dumps({"num_classes": num_classes, "checksum": checksum})
+        path, origin, style = self.path(name), self._origin(sources, states), self._style
         write_label(
-            self.path(name),
+            path,
             style.written(labels),
-            origin=self._origin(sources, states),
-            read=record,
+            origin=origin,
+            read=noted,
             palette=style.palette,
             grey=style.grey,
         )
+        done = DoneLabel(label_counts(labels), num_classes, checksum)
+        self._record.add(name, FileTimes.of(path), origin, done)
+        return done
 
     def _origin(self, sources: Sequence[Path], states: Sequence[FileState]) -> str:
-        made_from: list[Any] = [self._manifest]
+        """The checksum of the JSON list of the settings and, of each source, name and state."""
+        made_from: list[Any] = []
         for source, state in zip(sources, states):
             made_from += [source.name, state.size, state.modified]
-        return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
+        origin = self._origin_begun.copy()
+        origin.update(f", {json.dumps(made_from)[1:]}".encode())
+        return origin.hexdigest()
 
     def _require_same(self, manifest: Path) -> None:
         remedy = "pass --overwrite to replace them, or another folder"
@@ -177,7 +185,7 @@ class LabelFolder:
             )
 
 
-def _record(text: str) -> dict[str, int | None]:
+def _noted(text: str) -> dict[str, int | None]:
     """What :meth:`LabelFolder.write` noted of its reading; earlier releases noted nothing."""
     found = json.loads(text) if text else {}
     return {name: found.get(name) for name in ("num_classes", "checksum")}

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-__all__ = ["LabelSummary"]
+__all__ = ["LabelSummary", "label_counts"]
+
+
+def label_counts(labels: np.ndarray[Any, Any]) -> dict[int, int]:
+    """The pixels of each label that occurs in a label map."""
+    values, counts = np.unique(labels, return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist()))
 
 
 class LabelSummary:
@@ -23,17 +30,12 @@ class LabelSummary:
         self._images = 0
         self._empty = 0
 
-    def add(self, labels: np.ndarray[Any, Any]) -> None:
-        """Count one label map ``(H, W)``."""
-        values, counts = np.unique(labels, return_counts=True)
-        kept = {
-            int(value): int(count)
-            for value, count in zip(values, counts)
-            if value != self._ignore_index
-        }
+    def add(self, counts: Mapping[int, int]) -> None:
+        """Count one label map, of which :func:`label_counts` tells the pixels of each label."""
+        kept = {value: count for value, count in counts.items() if value != self._ignore_index}
         for value, count in kept.items():
             self._counts[value] = self._counts.get(value, 0) + count
-        self._pixels += labels.size
+        self._pixels += sum(counts.values())
         self._images += 1
         self._empty += not kept
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -26,6 +27,8 @@ _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _SHOWN = 5
 _ENDINGS = ("photo", "label", "map")
 _KNOWN = Naming()
+_PLAIN = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)*")
+"""An id in which no system sees anything but names of folders and a file."""
 
 
 @dataclass(frozen=True)
@@ -398,6 +401,8 @@ def checked_id(name: str, where: str) -> str:
     Raises:
         SourceFileError: empty, absolute, with control characters, or leaving its folder.
     """
+    if _PLAIN.fullmatch(name):
+        return name
     posix, windows = PurePosixPath(name), PureWindowsPath(name)
     leaves = ".." in posix.parts or ".." in windows.parts or posix.anchor or windows.anchor
     if leaves or not posix.parts or not one_line(name):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import unicodedata
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -127,20 +130,39 @@ class FolderOfFiles:
     def __init__(self, root: Path, suffixes: Sequence[str]) -> None:
         self._root = root
         self._suffixes = suffixes
-        self._is_folder: dict[str, bool] = {}
+        self._names_in: dict[str, frozenset[str] | None] = {}
 
     def files(self, stem: str) -> list[Path]:
         """The files of a name; none where that leads to a folder that is not there."""
-        # Most longer paths end in a folder that is not there: asked once, not for every image.
-        folder, _, _ = stem.rpartition("/")
-        if folder not in self._is_folder:
-            self._is_folder[folder] = (self._root / folder).is_dir()
-        if not self._is_folder[folder]:
-            return []
-        candidates = (self._root / f"{stem}{suffix}" for suffix in self._suffixes)
+        folder, _, last = stem.rpartition("/")
+        names = self._names(folder)
         found: list[Path] = []
-        for path in candidates:
+        for suffix in self._suffixes:
+            if names is not None and _alike(last + suffix) not in names:
+                continue
+            path = self._root / f"{stem}{suffix}"
             # Where the disk does not tell capitals, x.jpg is there as x.JPG, too.
             if path.is_file() and not any(path.samefile(other) for other in found):
                 found.append(path)
         return found
+
+    def _names(self, folder: str) -> frozenset[str] | None:
+        """What may be in a folder; None where the disk has to be asked for each name.
+
+        Listing a folder once is cheaper than asking for each image under each extension, most of
+        which are not there.
+        """
+        if folder not in self._names_in:
+            names: frozenset[str] | None = frozenset()
+            with suppress(FileNotFoundError, NotADirectoryError):
+                try:
+                    names = frozenset(map(_alike, os.listdir(self._root / folder)))
+                except PermissionError:  # it can be looked into all the same
+                    names = None
+            self._names_in[folder] = names
+        return self._names_in[folder]
+
+
+def _alike(name: str) -> str:
+    """The same for all spellings of a name that some disk takes for one."""
+    return (name if name.isascii() else unicodedata.normalize("NFC", name)).casefold()
