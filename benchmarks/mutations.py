@@ -2,8 +2,7 @@
 
 Each damaged version of a file must give equal values or a typed error. Other values may come only
 where a format has no checksum over all that it says: ``.npy``, torch's old format, ``.safetensors``
-and the JSON of calibrations and label maps; there the checksum of what was read tells, see
-``filter --verify``.
+and the JSON of label maps; there the checksum of what was read tells, see ``filter --verify``.
 
     python benchmarks/mutations.py --each 3000
 """
@@ -133,7 +132,7 @@ KINDS = (
         False,
     ),
     Kind("a.cpmap", lambda path: path.write_bytes(encode(_SCORES, source=b"photo")), _map, True),
-    Kind("c.json", _calibration, lambda path: Calibration.load(path).to_json(), False),
+    Kind("c.json", _calibration, lambda path: Calibration.load(path).to_json(), True),
     Kind("c.partial.npz", _write_checkpoint, _counts, True),
 )
 

@@ -54,6 +54,9 @@ from conformal_plugin.calibration._result import (
 from conformal_plugin.calibration._saved_state import (
     reading as reading,
 )
+from conformal_plugin.calibration._sealed import (
+    sealed as sealed,
+)
 from conformal_plugin.calibration._span import (
     index_from_top as index_from_top,
 )

@@ -16,6 +16,7 @@ from conformal_plugin._messages import shortened, shown
 from conformal_plugin.calibration._comparison import Comparison
 from conformal_plugin.calibration._guarantee import Guarantee
 from conformal_plugin.calibration._schema import Fields
+from conformal_plugin.calibration._sealed import refuse_changed
 from conformal_plugin.errors import CalibrationFileError
 
 __all__ = ["fields_of", "json_of"]
@@ -64,7 +65,7 @@ def fields_of(text: str) -> dict[str, Any]:
     """The fields of a calibration, by name, that :func:`json_of` wrote.
 
     Raises:
-        CalibrationFileError: not a calibration, of another version, or damaged.
+        CalibrationFileError: not a calibration, of another version, damaged, or changed since.
     """
     try:
         content = parsed(text)
@@ -85,11 +86,16 @@ def fields_of(text: str) -> dict[str, Any]:
             f"that wrote it"
         )
     try:
-        return _checked(Fields(content))
+        checked = _checked(Fields(content))
     except (KeyError, ValueError) as error:
         raise CalibrationFileError(
             f"this calibration is damaged ({type(error).__name__}: {error}); calibrate again"
         ) from error
+    try:
+        refuse_changed(content)
+    except ValueError as error:
+        raise CalibrationFileError(f"this calibration has changed: {error}") from error
+    return checked
 
 
 def _checked(content: Fields) -> dict[str, Any]:

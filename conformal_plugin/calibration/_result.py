@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from conformal_plugin.calibration._confident_size import confident_images_needed
 from conformal_plugin.calibration._guarantee import Guarantee
 from conformal_plugin.calibration._json import fields_of, json_of
 from conformal_plugin.calibration._quantile import images_needed
+from conformal_plugin.calibration._sealed import sealed
 from conformal_plugin.errors import CalibrationFileError
 from conformal_plugin.scores import LabelMap
 
@@ -200,16 +202,17 @@ class Calibration:
 
     @classmethod
     def from_json(cls, text: str) -> Calibration:
-        """Read what :meth:`to_json` wrote.
+        """Read what :meth:`to_json` or :meth:`save` wrote.
 
         Raises:
-            CalibrationFileError: not a calibration, of another version, or damaged.
+            CalibrationFileError: not a calibration, of another version, damaged, or changed since
+                it was saved.
         """
         return cls(**fields_of(text))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the calibration to ``path`` as JSON, all of it or nothing."""
-        atomic_write_text(path, self.to_json())
+        """Write the calibration to ``path`` as JSON with a checksum, all of it or nothing."""
+        atomic_write_text(path, sealed(json.loads(self.to_json())))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Calibration:

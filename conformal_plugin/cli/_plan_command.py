@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from conformal_plugin._atomic import atomic_write_text
+from conformal_plugin._atomic import atomic_write_text, sweep
 from conformal_plugin.calibration import images_needed
 from conformal_plugin.choosing import NextPhotos, next_photos
 from conformal_plugin.cli._groups import groups_of
@@ -137,6 +137,7 @@ def _next(arguments: argparse.Namespace) -> NextPhotos | None:
         groups=groups_of(arguments, ids),
         seed=arguments.seed,
     )
+    sweep([arguments.out], {target.name for target in targets.values()}.__contains__)
     for name, target in targets.items():
         names = getattr(chosen, name)
         if names:

@@ -10,7 +10,7 @@ from typing import Any
 
 from conformal_plugin._atomic import atomic_write_text
 from conformal_plugin._json import parsed
-from conformal_plugin.calibration import Calibration
+from conformal_plugin.calibration import Calibration, sealed
 from conformal_plugin.cli._whose_maps import MADE_FOR
 
 __all__ = ["READ", "ReadDigest"]
@@ -79,7 +79,7 @@ class ReadDigest:
         content = {**json.loads(calibration.to_json()), READ: self.content()}
         if annotator is not None:
             content[MADE_FOR] = annotator
-        atomic_write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+        atomic_write_text(path, sealed(content))
 
     def differs_from(self, path: Path) -> bool:
         """Whether a calibration is there that was made of the same ids and other values."""

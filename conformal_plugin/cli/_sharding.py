@@ -23,6 +23,8 @@ T = TypeVar("T")
 # One rank may have much left to do when another, resumed, has done its share. A rank that dies ends
 # the others at once.
 _PATIENCE = timedelta(days=7)
+_TO_MEET = timedelta(minutes=10)
+"""For all ranks to start, before any of them works: a network of machines takes a minute."""
 _SECONDS_BEFORE_A_WORD = 10.0
 _SECONDS_FOR_THREADS = 0.2
 
@@ -81,19 +83,12 @@ def sharing() -> Iterator[Ranks]:
 
     Raises:
         OptionError: ``RANK`` and ``WORLD_SIZE`` are set and the rest of what ``torchrun`` sets is
-            not.
+            not, or the other ranks do not come.
     """
     rank = Rank.of()
     begin = rank.world > 1 and not dist.is_initialized()
     if begin:
-        try:
-            with _a_word_of_waiting(rank):
-                dist.init_process_group("gloo", timeout=_PATIENCE)
-        except ValueError as error:
-            raise OptionError(
-                f"the environment is that of {rank.world} processes, which cannot meet ({error}); "
-                f"start them with torchrun, or unset RANK and WORLD_SIZE"
-            ) from error
+        _meet(rank)
     try:
         yield Ranks(rank)
     except RuntimeError as error:
@@ -109,6 +104,27 @@ def sharing() -> Iterator[Ranks]:
             # torch 2.1 keeps it to itself while it waits for their end.
             time.sleep(_SECONDS_FOR_THREADS)
             dist.destroy_process_group()
+
+
+def _meet(rank: Rank) -> None:
+    """Begin a process group; the ranks may be minutes apart at the start, and days after that."""
+    try:
+        with _a_word_of_waiting(rank):
+            store, number, world = next(dist.rendezvous("env://", timeout=_TO_MEET))
+            dist.init_process_group(
+                "gloo", store=store, rank=number, world_size=world, timeout=_PATIENCE
+            )
+    except ValueError as error:
+        raise OptionError(
+            f"the environment is that of {rank.world} processes, which cannot meet ({error}); "
+            f"start them with torchrun, or unset RANK and WORLD_SIZE"
+        ) from error
+    except RuntimeError as error:
+        raise OptionError(
+            f"this is rank {rank.number} of {rank.world}, by RANK and WORLD_SIZE in the "
+            f"environment, and the others did not come ({shortened(error)}); start all of them "
+            f"with torchrun, or unset both"
+        ) from error
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import threading
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -82,10 +83,28 @@ def test_a_rank_that_waits_says_what_for(rank_of_two, monkeypatch, capsys) -> No
         raise ValueError("nobody came")
 
     monkeypatch.setattr(_sharding, "_SECONDS_BEFORE_A_WORD", 0.05)
-    monkeypatch.setattr(_sharding.dist, "init_process_group", waiting)
+    monkeypatch.setattr(_sharding.dist, "rendezvous", waiting)
     with pytest.raises(ConformalError, match="unset RANK and WORLD_SIZE"), sharing():
         pass
     assert "rank 0 of 2" in capsys.readouterr().err
+
+
+def test_without_a_place_to_meet_it_says_so_at_once(rank_of_two, monkeypatch) -> None:
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConformalError, match="cannot meet.*unset RANK and WORLD_SIZE"), sharing():
+        pass
+
+
+def test_a_rank_whose_others_do_not_come_ends(rank_of_two, monkeypatch, free_port: int) -> None:
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", str(free_port))
+    monkeypatch.setattr(_sharding, "_TO_MEET", timedelta(seconds=1))
+    with (
+        pytest.raises(ConformalError, match=r"rank 0 of 2.* the others did not come .*unset both"),
+        sharing(),
+    ):
+        pass
 
 
 def work(rank: int, port: int, results) -> None:
@@ -122,3 +141,38 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def test_where_folders_cannot_be_locked_a_file_in_them_is(tmp_path: Path, monkeypatch) -> None:
+    """As on Windows, whose module this one stands in for."""
+    held: set[tuple[int, int]] = set()
+    mine: dict[int, tuple[int, int]] = {}
+
+    class Msvcrt:
+        LK_NBLCK = 2
+
+        @staticmethod
+        def locking(number: int, how: int, length: int) -> None:
+            status = os.fstat(number)
+            file = (status.st_dev, status.st_ino)
+            if file in held:
+                raise PermissionError(13, "Permission denied")
+            held.add(file)
+            mine[number] = file
+
+    close = os.close
+
+    def closing(number: int) -> None:
+        held.discard(mine.pop(number, (0, 0)))
+        close(number)
+
+    monkeypatch.setattr(_alone, "fcntl", None)
+    monkeypatch.setattr(_alone, "msvcrt", Msvcrt, raising=False)
+    monkeypatch.setattr(_alone, "PATIENCE", 0.05)
+    monkeypatch.setattr(_alone.os, "close", closing)
+    with alone_in(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == [".conformal-plugin.lock"]
+        with pytest.raises(SourceFileError, match="is at work in"), alone_in(tmp_path):
+            pass
+    with alone_in(tmp_path):
+        pass
