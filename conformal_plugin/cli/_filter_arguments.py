@@ -80,8 +80,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--verify",
         action="store_true",
-        help="read the maps of labels that are there again, and make those anew whose map holds "
-        "other scores than were read for them (size and time of a map tell this without)",
+        help="read the labels that are there and their maps again, and make those anew that are "
+        "damaged or whose map holds other scores than were read for them (sizes and times of the "
+        "files tell this without)",
     )
     add_label_style(parser)
     add_ignore_index(parser, "the calibration's, else 255")
