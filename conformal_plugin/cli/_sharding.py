@@ -108,9 +108,12 @@ def sharing() -> Iterator[Ranks]:
 
 def _meet(rank: Rank) -> None:
     """Begin a process group; the ranks may be minutes apart at the start, and days after that."""
+    # Not there where torch was built without ranks, and needed by them alone.
+    from torch.distributed.rendezvous import rendezvous
+
     try:
         with _a_word_of_waiting(rank):
-            store, number, world = next(dist.rendezvous("env://", timeout=_TO_MEET))
+            store, number, world = next(rendezvous("env://", timeout=_TO_MEET))
             dist.init_process_group(
                 "gloo", store=store, rank=number, world_size=world, timeout=_PATIENCE
             )

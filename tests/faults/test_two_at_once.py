@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import threading
@@ -83,7 +84,9 @@ def test_a_rank_that_waits_says_what_for(rank_of_two, monkeypatch, capsys) -> No
         raise ValueError("nobody came")
 
     monkeypatch.setattr(_sharding, "_SECONDS_BEFORE_A_WORD", 0.05)
-    monkeypatch.setattr(_sharding.dist, "rendezvous", waiting)
+    # Its name in torch.distributed is that of the function in it.
+    meeting = importlib.import_module("torch.distributed.rendezvous")
+    monkeypatch.setattr(meeting, "rendezvous", waiting)
     with pytest.raises(ConformalError, match="unset RANK and WORLD_SIZE"), sharing():
         pass
     assert "rank 0 of 2" in capsys.readouterr().err
