@@ -123,7 +123,8 @@ def test_files_are_the_same_byte_for_byte(story) -> None:
         {
             str(path.relative_to(folder)): path.read_bytes()
             for path in sorted(folder.rglob("*"))
-            if path.is_file()
+            # The record of labels holds the times of their files.
+            if path.is_file() and path.name != "labels.done"
         }
         for folder in (root / "one", root / "several")
     )

@@ -100,14 +100,19 @@ def test_a_copied_folder_is_read_once(data, filtered, reads) -> None:
     assert sorted(set(reads)) == [f"im{number}.png" for number in range(6)]
 
 
-def test_labels_of_other_settings_or_maps_are_not_taken(data, filtered) -> None:
-    out = data.root / "out"
+def test_labels_of_other_settings_or_maps_are_not_taken(data, run, filtered) -> None:
     assert filtered("--overwrite")["written"] == 6
     os.utime(data.maps / "im3.npy", (1, 1))
     assert filtered()["written"] == 1
-    (out / "labels.json").write_text((out / "labels.json").read_text().replace("0.4", "0.5"))
-    manifest = json.loads((out / "labels.json").read_text())
-    assert manifest["qhat"] == 0.5
+    out = data.root / "out"
+    again = run(
+        *("filter", "--maps", data.maps, "--qhat", 0.3, "--out", out, "--json", "--overwrite")
+    )
+    assert json.loads(again.out)["written"] == 6
+    (out / "labels.json").unlink()  # nobody knows any more what the labels were made with
+    assert run("filter", "--maps", data.maps, "--qhat", 0.4, "--out", out).code == 2
+    assert filtered("--overwrite")["written"] == 6
+    assert filtered()["written"] == 0
 
 
 @pytest.mark.parametrize("damage", [b"", b"nonsense", b"\n\n0 \n", b'\n00000000 "im0"\t[]'])
