@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from degraded import over_called, over_object, sharpened
 from material import IGNORE, Material
-from quick_student import Points, confusion_of, read_points, thinned, train_quick
+from quick_student import Points, confusion_of, read_points, taught, thinned, train_quick
 from run_options import exit_code
 from score_forms import seem_like
 from training import mean_iou
@@ -201,7 +201,8 @@ def _train_row(options: argparse.Namespace, cell: _Cell, row: str, data: _Data) 
             continue
         if maps is None and digest != "nothing":
             maps, _ = _labels(cell, row, data)
-        student = train_quick(count, mine, data.points["unlabelled"], maps, seed=seed)
+        teacher = None if maps is None else taught(maps)
+        student = train_quick(count, mine, data.points["unlabelled"], teacher, seed=seed)
         found = {
             part: mean_iou(confusion_of(student, data.points[part], count), data.material.core)
             for part in ("choosing", "test")
@@ -296,11 +297,12 @@ def _rehearse(options: argparse.Namespace) -> int:
 def _left_out(cell: _Cell, data: _Data, maps: list[Bytes] | None) -> npt.NDArray[np.int64]:
     """Confusions ``(photos, K, K)`` of labelled photos, each by a student that has not seen it."""
     labelled, count = data.points["labelled"], len(data.material.classes)
+    teacher = None if maps is None else taught(maps)
     found = np.zeros((cell.size, count, count), np.int64)
     for fold in range(FOLDS):
         mine = [i for i in range(cell.size) if i % FOLDS != fold]
         seen = Points(*([part[i] for i in mine] for part in (labelled.features, labelled.truth)))
-        student = train_quick(count, seen, data.points["unlabelled"], maps, seed=0)
+        student = train_quick(count, seen, data.points["unlabelled"], teacher, seed=0)
         for i in range(fold, cell.size, FOLDS):
             one = Points(labelled.features[i : i + 1], labelled.truth[i : i + 1])
             found[i] = confusion_of(student, one, count)

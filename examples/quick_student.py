@@ -23,13 +23,15 @@ from tqdm import tqdm
 
 from conformal_plugin._atomic import atomic_open
 
-__all__ = ["Points", "confusion_of", "read_points", "thinned", "train_quick"]
+__all__ = ["Points", "Teacher", "confusion_of", "read_points", "taught", "thinned", "train_quick"]
 
 STEP = 8  # pixels between points, the encoder's finest stride in use
 NUMBERS = 160
 STEPS, BATCH, RATE, WARMUP = 200, 512, 4e-3, 15
 
 Bytes = npt.NDArray[np.uint8]
+Teacher = Callable[[nn.Module, Tensor, Tensor, float], Tensor]
+"""The loss of unlabelled points: of the student, its logits, which points, and how far it is."""
 
 
 @dataclass(frozen=True)
@@ -85,17 +87,18 @@ def train_quick(
     num_classes: int,
     labelled: Points,
     unlabelled: Points,
-    pseudo: Sequence[Bytes] | None,
+    teacher: Teacher | None,
     *,
     seed: int,
 ) -> nn.Module:
-    """A student of the labelled points, and of the pseudo-labels of the others where there are any.
+    """A student of the labelled points, and of what is said of the others where anything is.
 
     Args:
         num_classes: K.
         labelled: with their truth.
         unlabelled: their features alone are used.
-        pseudo: label maps of the unlabelled points, as :func:`thinned` has them.
+        teacher: the loss of some of the unlabelled points, see :func:`taught`; None to leave
+            them out.
         seed: of the student and of all that it sees.
     """
     with torch.random.fork_rng(devices=[]):
@@ -104,24 +107,30 @@ def train_quick(
     drawn = torch.Generator().manual_seed(seed)
     known, classes = _joined(labelled.features, labelled.truth)
     known, classes = known[classes != IGNORE], classes[classes != IGNORE]
-    more, given = (None, None) if pseudo is None else _joined(unlabelled.features, pseudo)
+    more = None if teacher is None else torch.cat(list(unlabelled.features))
     optimizer = torch.optim.AdamW(student.parameters(), lr=RATE, weight_decay=2e-2)
     student.train()
     for step in range(STEPS):
         for group in optimizer.param_groups:
             group["lr"] = RATE * min(1.0, (step + 1) / WARMUP) * (1 - step / STEPS) ** 0.9
         some = torch.randint(0, len(classes), (BATCH,), generator=drawn)
-        if more is None or given is None:
+        if more is None or teacher is None:
             loss = F.cross_entropy(student(known[some].float()), classes[some])
         else:
-            others = torch.randint(0, len(given), (BATCH,), generator=drawn)
+            others = torch.randint(0, len(more), (BATCH,), generator=drawn)
             logits = student(torch.cat([known[some].float(), more[others].float()]))
             right = F.cross_entropy(logits[:BATCH], classes[some])
-            loss = (right + _of_kept(logits[BATCH:], given[others])) / 2
+            loss = (right + teacher(student, logits[BATCH:], others, step / STEPS)) / 2
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     return student.eval()
+
+
+def taught(maps: Sequence[Bytes]) -> Teacher:
+    """Cross-entropy to label maps of the unlabelled points, as :func:`thinned` has them."""
+    given = _flat(maps)
+    return lambda student, logits, which, progress: _of_kept(logits, given[which])
 
 
 @torch.no_grad()
@@ -140,8 +149,11 @@ def _layer(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
 
 
 def _joined(features: Sequence[Tensor], maps: Sequence[Bytes]) -> tuple[Tensor, Tensor]:
-    flat = np.concatenate([one.ravel() for one in maps])
-    return torch.cat(list(features)), torch.from_numpy(flat).long()
+    return torch.cat(list(features)), _flat(maps)
+
+
+def _flat(maps: Sequence[Bytes]) -> Tensor:
+    return torch.from_numpy(np.concatenate([one.ravel() for one in maps])).long()
 
 
 def _of_kept(logits: Tensor, given: Tensor) -> Tensor:
