@@ -6,34 +6,41 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from bed_table import Row, print_table
+from candidates import CANDIDATES
 from degraded import over_called, over_object, sharpened
+from known import Known, most_probable
 from material import IGNORE, Material
-from quick_student import Points, confusion_of, read_points, taught, thinned, train_quick
+from quick_student import Points, confusion_of, read_points, thinned
+from rehearsal import gain_of
 from run_options import exit_code
 from score_forms import seem_like
+from torch import nn
 from training import mean_iou
-from voc_like import read_material
+from voc_like import read_ids, read_material
 
-from conformal_plugin import calibrate, calibrate_class_conditional, choose, filter
+from conformal_plugin import calibrate, calibrate_class_conditional, filter
 from conformal_plugin._atomic import atomic_write_text
+from conformal_plugin.choosing import MIN_IMAGES
 from conformal_plugin.errors import UninformativeThresholdError
 
 __all__ = ["BEDS", "ROWS", "Bed", "main"]
 
 EXAMPLES = """\
 example:
-  python examples/beds.py --data ../shared/data --seeds 3
-      students of every row on voc-animals, polyps-kvasir and driving-camvid
+  python examples/beds.py --data ../shared/data
+      three students of every row on voc-animals, polyps-kvasir and driving-camvid
   python examples/beds.py --data ../shared/data --table test
       the table of what is done so far, on the test photos
+  python examples/beds.py --beds runs/facades --no-background --rows "labels only" raw default
+      a bed of your own, a folder laid out as voc-animals
 
 Killed or stopped, the same command goes on, and loses at most the student in training.
 """
@@ -42,7 +49,6 @@ Bytes = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.floating]
 Label = Callable[[Scores], Bytes]
 
-FOLDS = 5
 CHOOSING = 2 / 7
 """Part of the unlabelled photos, the last of the list, that measures students for choosing."""
 
@@ -51,16 +57,20 @@ CHOOSING = 2 / 7
 class Bed:
     """A folder laid out as voc-animals, sizes of its labelled set and forms of scores."""
 
-    folder: str
+    folder: Path
     sizes: tuple[int, ...]
     forms: tuple[str, ...]
     background: int | None
 
 
 BEDS = {
-    "voc": Bed("voc-animals", (92, 46, 24), ("as is", "seem-like", "over-object", "sharpened"), 0),
-    "polyps": Bed("polyps-kvasir", (80, 24, 12), ("as is", "seem-like", "over-object"), 0),
-    "driving": Bed("driving-camvid", (60, 24, 12), ("as is", "sharpened", "over-called"), None),
+    "voc": Bed(
+        Path("voc-animals"), (92, 46, 24), ("as is", "seem-like", "over-object", "sharpened"), 0
+    ),
+    "polyps": Bed(Path("polyps-kvasir"), (80, 24, 12), ("as is", "seem-like", "over-object"), 0),
+    "driving": Bed(
+        Path("driving-camvid"), (60, 24, 12), ("as is", "sharpened", "over-called"), None
+    ),
 }
 FORMS: dict[str, Callable[[Scores], Scores]] = {
     "as is": lambda scores: np.asarray(scores, np.float32),
@@ -75,6 +85,10 @@ ROWS = (
     *("per class .05 most-probable", "per class .2 most-probable"),
     *("foreground-first .2", "most-probable .2", "true masks"),
 )
+
+
+FOUR = ("labels only", "raw", "fixed .95", "paper")
+"""What is at hand without this library's choice."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +115,26 @@ class _Cell:
     bed: str
     size: int
     form: str
+    background: int | None
 
     @property
     def name(self) -> str:
         return f"{self.bed}-{self.size}-{self.form.replace(' ', '-')}"
+
+    def known(self, data: _Data) -> Known:
+        """What its students may learn from."""
+        form, labelled = FORMS[self.form], data.points["labelled"]
+        scores, truth = (part[: self.size] for part in data.coarse)
+        return Known(
+            classes=len(data.material.classes),
+            background=self.background,
+            labelled=Points(labelled.features[: self.size], labelled.truth[: self.size]),
+            scores=[form(one) for one in data.thin["labelled"][: self.size]],
+            coarse=([form(one) for one in scores], truth),
+            unlabelled=data.points["unlabelled"],
+            others=[form(one) for one in data.thin["unlabelled"]],
+            core=data.material.core,
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -115,10 +145,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="holds the beds")
+    parser.add_argument("--data", type=Path, default=Path(), metavar="DIR", help="holds the beds")
     parser.add_argument("--out", type=Path, default=Path("runs/beds"), metavar="DIR")
-    parser.add_argument("--beds", nargs="+", choices=tuple(BEDS), default=list(BEDS))
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument(
+        "--beds",
+        nargs="+",
+        default=list(BEDS),
+        metavar="BED",
+        help=f"of {', '.join(BEDS)}, or folders laid out as voc-animals",
+    )
+    parser.add_argument(
+        "--no-background", action="store_true", help="class 0 of the folders is a class like others"
+    )
+    parser.add_argument("--rows", nargs="+", choices=(*ROWS, *CANDIDATES), default=list(ROWS))
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="students per row")
     parser.add_argument(
         "--rehearse",
@@ -135,22 +174,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     return exit_code("beds", lambda: run(options))
 
 
-def _cells(beds: Iterable[str]) -> Iterator[_Cell]:
+def _beds(options: argparse.Namespace) -> dict[str, Bed]:
+    """Those asked for, by name; a folder has that of its last part."""
+    found = {}
+    for name in options.beds:
+        if name in BEDS:
+            bed = BEDS[name]
+            found[name] = Bed(options.data / bed.folder, bed.sizes, bed.forms, bed.background)
+        else:
+            alike = BEDS["driving" if options.no_background else "polyps"]
+            sizes = (len(read_ids(Path(name), "labeled")), *alike.sizes[1:])
+            found[Path(name).name] = Bed(Path(name), sizes, alike.forms, alike.background)
+    return found
+
+
+def _cells(beds: dict[str, Bed]) -> Iterator[_Cell]:
     """The smallest labelled sets first, where students differ most."""
     for level in (2, 0, 1):
-        for bed in beds:
-            for form in BEDS[bed].forms:
-                yield _Cell(bed, BEDS[bed].sizes[level], form)
+        for name, bed in beds.items():
+            for form in bed.forms:
+                yield _Cell(name, bed.sizes[level], form, bed.background)
 
 
 def _run(options: argparse.Namespace) -> int:
-    read: dict[str, _Data] = {}
-    for cell in _cells(options.beds):
-        bed = BEDS[cell.bed]
+    beds, read = _beds(options), {}
+    for cell in _cells(beds):
         if cell.bed not in read:
-            read[cell.bed] = _read(options.data / bed.folder, options.out / f"{cell.bed}.pt")
+            read[cell.bed] = _read(beds[cell.bed].folder, options.out / f"{cell.bed}.pt")
+        data = read[cell.bed]
+        known = cell.known(data)
         for row in options.rows:
-            _train_row(options, cell, row, read[cell.bed])
+            if row in CANDIDATES:
+                _train_candidate(options, cell, row, known, data)
+            else:
+                _train_row(options, cell, row, known, data)
         print(cell.name, flush=True)
     return 0
 
@@ -184,74 +241,90 @@ def _cut(photos: int) -> int:
     return round(photos * (1 - CHOOSING))
 
 
-def _train_row(options: argparse.Namespace, cell: _Cell, row: str, data: _Data) -> None:
+def _train_candidate(
+    options: argparse.Namespace, cell: _Cell, row: str, known: Known, data: _Data
+) -> None:
+    for seed in range(options.seeds):
+        path = _candidate_file(options, cell, row, seed)
+        if not path.is_file():
+            _measure(CANDIDATES[row](known, seed), data, path)
+
+
+def _train_row(
+    options: argparse.Namespace, cell: _Cell, row: str, known: Known, data: _Data
+) -> None:
     """Train the students of a row that are not there; equal label maps are one student."""
-    note = options.out / "labels" / f"{cell.name}-{row.replace(' ', '-')}.json"
+    note = _note_file(options, cell, row)
     maps: list[Bytes] | None = None
     if not note.is_file():
-        maps, way = _labels(cell, row, data)
+        maps, way = _labels(known, row)
         digest = "nothing" if maps is None else _digest(maps)
         atomic_write_text(note, json.dumps({"digest": digest, "way": way}))
     digest = json.loads(note.read_text(encoding="utf-8"))["digest"]
-    labelled, count = data.points["labelled"], len(data.material.classes)
-    mine = Points(labelled.features[: cell.size], labelled.truth[: cell.size])
     for seed in range(options.seeds):
-        path = options.out / "students" / f"{cell.bed}-{cell.size}-{digest}-{seed}.json"
+        path = _student_file(options, cell, digest, seed)
         if path.is_file():
             continue
         if maps is None and digest != "nothing":
-            maps, _ = _labels(cell, row, data)
-        teacher = None if maps is None else taught(maps)
-        student = train_quick(count, mine, data.points["unlabelled"], teacher, seed=seed)
-        found = {
-            part: mean_iou(confusion_of(student, data.points[part], count), data.material.core)
-            for part in ("choosing", "test")
-        }
-        atomic_write_text(path, json.dumps(found))
+            maps, _ = _labels(known, row)
+        _measure(known.train_labels(maps, seed), data, path)
 
 
-def _labels(cell: _Cell, row: str, data: _Data) -> tuple[list[Bytes] | None, str]:
+def _measure(student: nn.Module, data: _Data, path: Path) -> None:
+    count = len(data.material.classes)
+    found = {
+        part: mean_iou(confusion_of(student, data.points[part], count), data.material.core)
+        for part in ("choosing", "test")
+    }
+    atomic_write_text(path, json.dumps(found))
+
+
+def _note_file(options: argparse.Namespace, cell: _Cell, row: str) -> Path:
+    return Path(options.out, "labels", f"{cell.name}-{row.replace(' ', '-')}.json")
+
+
+def _student_file(options: argparse.Namespace, cell: _Cell, digest: str, seed: int) -> Path:
+    return Path(options.out, "students", f"{cell.bed}-{cell.size}-{digest}-{seed}.json")
+
+
+def _candidate_file(options: argparse.Namespace, cell: _Cell, row: str, seed: int) -> Path:
+    return Path(options.out, "candidates", f"{cell.name}-{row.replace(' ', '-')}-{seed}.json")
+
+
+def _labels(known: Known, row: str) -> tuple[list[Bytes] | None, str]:
     """Label maps of the unlabelled points, None where there are none, and how they were made."""
     if row in ("labels only", "true masks"):
-        return (None if row == "labels only" else list(data.points["unlabelled"].truth)), row
-    label, way = _way(cell, row, data)
+        return (None if row == "labels only" else list(known.unlabelled.truth)), row
+    if row == "default":
+        choice = known.choice
+        return known.default, choice.proposed.name if choice.worth_using else choice.verdict
+    label, way = _way(known, row)
     if label is None:
         return None, way
-    form = FORMS[cell.form]
     try:
-        maps = [label(form(scores)) for scores in data.thin["unlabelled"]]
+        maps = [label(scores) for scores in known.others]
     except UninformativeThresholdError as error:
         return None, f"refused: {error}"
     kept = any((one != IGNORE).any() for one in maps)
     return (maps if kept else None), way
 
 
-def _way(cell: _Cell, row: str, data: _Data) -> tuple[Label | None, str]:
+def _way(known: Known, row: str) -> tuple[Label | None, str]:
     """How scores become labels, and that in words; no way where the library refuses."""
     if row == "raw":
-        return _argmax, row
+        return most_probable, row
     if row == "fixed .95":
-        return lambda s: np.where(s.max(0) >= 0.95, _argmax(s), np.uint8(IGNORE)), row
-    form, background = FORMS[cell.form], BEDS[cell.bed].background
-    if row == "default":
-        scores, truth = (part[: cell.size] for part in data.coarse)
-        choice = choose([form(one) for one in scores], truth, background=background)
-        if not choice.worth_using:
-            return None, choice.verdict
-        if choice.calibration is None:
-            return _argmax, choice.proposed.name
-        calibration = choice.calibration
-        return lambda s: filter(s, calibration), choice.proposed.name
-    given = [form(one) for one in data.thin["labelled"][: cell.size]]
-    masks = data.points["labelled"].truth[: cell.size]
+        return lambda s: most_probable(s, 0.95), row
     level, rule = (0.05, "foreground-first") if row == "paper" else _level_and_rule(row)
     if row.startswith("per class"):
-        found = calibrate_class_conditional(given, masks, level, min_images=5)
+        found = calibrate_class_conditional(
+            known.scores, known.labelled.truth, level, min_images=MIN_IMAGES
+        )
     else:
-        found = calibrate(given, masks, level)
+        found = calibrate(known.scores, known.labelled.truth, level)
     if not found.informative:
         return None, f"refused: q-hat {found.qhat}"
-    return lambda s: filter(s, found.qhat, rule=rule, background=background or 0), row
+    return lambda s: filter(s, found.qhat, rule=rule, background=known.background or 0), row
 
 
 def _level_and_rule(row: str) -> tuple[float, str]:
@@ -259,10 +332,6 @@ def _level_and_rule(row: str) -> tuple[float, str]:
     if row.startswith("per class"):
         return float(parts[2]), parts[3]
     return float(parts[1]), parts[0]
-
-
-def _argmax(scores: Scores) -> Bytes:
-    return scores.argmax(axis=0).astype(np.uint8)
 
 
 def _digest(maps: Sequence[Bytes]) -> str:
@@ -273,78 +342,45 @@ def _digest(maps: Sequence[Bytes]) -> str:
 
 
 def _rehearse(options: argparse.Namespace) -> int:
-    """Print what the default's labels gain on labelled photos, each left out of its training.
-
-    Five trainings with the labels of the unlabelled photos and five without, each on four fifths of
-    the labelled photos, measured on the other fifth.
-    """
-    read: dict[str, _Data] = {}
-    for cell in _cells(options.beds):
+    """Print what the default's labels gain on labelled photos, each left out of its training."""
+    beds, read = _beds(options), {}
+    for cell in _cells(beds):
         path = options.out / "rehearsals" / f"{cell.name}.json"
         if not path.is_file():
             if cell.bed not in read:
-                folder = options.data / BEDS[cell.bed].folder
-                read[cell.bed] = _read(folder, options.out / f"{cell.bed}.pt")
-            maps, _ = _labels(cell, "default", read[cell.bed])
-            counts = [_left_out(cell, read[cell.bed], some) for some in (maps, None)]
-            gain, error = _gain(*counts, read[cell.bed].material.core)
+                read[cell.bed] = _read(beds[cell.bed].folder, options.out / f"{cell.bed}.pt")
+            known = cell.known(read[cell.bed])
+            gain, error = gain_of(known, known.default)
             atomic_write_text(path, json.dumps({"gain": gain, "error": error}))
         found = json.loads(path.read_text(encoding="utf-8"))
         print(f"{cell.name}: {100 * found['gain']:+.1f} ± {100 * found['error']:.1f}", flush=True)
     return 0
 
 
-def _left_out(cell: _Cell, data: _Data, maps: list[Bytes] | None) -> npt.NDArray[np.int64]:
-    """Confusions ``(photos, K, K)`` of labelled photos, each by a student that has not seen it."""
-    labelled, count = data.points["labelled"], len(data.material.classes)
-    teacher = None if maps is None else taught(maps)
-    found = np.zeros((cell.size, count, count), np.int64)
-    for fold in range(FOLDS):
-        mine = [i for i in range(cell.size) if i % FOLDS != fold]
-        seen = Points(*([part[i] for i in mine] for part in (labelled.features, labelled.truth)))
-        student = train_quick(count, seen, data.points["unlabelled"], teacher, seed=0)
-        for i in range(fold, cell.size, FOLDS):
-            one = Points(labelled.features[i : i + 1], labelled.truth[i : i + 1])
-            found[i] = confusion_of(student, one, count)
-    return found
-
-
-def _gain(
-    taught: npt.NDArray[np.int64], alone: npt.NDArray[np.int64], core: Sequence[int]
-) -> tuple[float, float]:
-    """The difference in mIoU and its standard error, a jackknife over photos."""
-
-    def difference(kept: npt.NDArray[np.bool_]) -> float:
-        return mean_iou(taught[kept].sum(0), core) - mean_iou(alone[kept].sum(0), core)
-
-    photos = np.arange(len(taught))
-    without = np.array([difference(photos != i) for i in photos])
-    spread = ((without - without.mean()) ** 2).sum()
-    error = float(np.sqrt((len(photos) - 1) / len(photos) * spread))
-    return difference(photos >= 0), error
-
-
 def _show(options: argparse.Namespace) -> int:
-    print(f"| bed, labelled, scores | {' | '.join(options.rows)} |")
-    print(f"|{' --- |' * (len(options.rows) + 1)}")
-    for cell in _cells(options.beds):
-        found = (_mean(options, cell, row) for row in options.rows)
-        print(f"| {cell.bed} {cell.size}, {cell.form} | {' | '.join(found)} |")
+    beds = _beds(options)
+    cells = sorted(_cells(beds), key=lambda cell: (list(beds).index(cell.bed), -cell.size))
+    rows = [Row(name, [_found(options, cell, name) for cell in cells]) for name in options.rows]
+    print_table([f"{c.bed} {c.size}, {c.form}" for c in cells], rows, FOUR)
     return 0
 
 
-def _mean(options: argparse.Namespace, cell: _Cell, row: str) -> str:
-    note = options.out / "labels" / f"{cell.name}-{row.replace(' ', '-')}.json"
-    if not note.is_file():
-        return ""
-    made: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
-    values = []
-    for seed in range(options.seeds):
-        path = options.out / "students" / f"{cell.bed}-{cell.size}-{made['digest']}-{seed}.json"
-        if path.is_file():
-            values.append(100 * json.loads(path.read_text(encoding="utf-8"))[options.table])
-    refused = " (refused)" if made["way"].startswith("refused") else ""
-    return f"{np.mean(values):.1f}{refused}" if values else ""
+def _found(options: argparse.Namespace, cell: _Cell, row: str) -> tuple[list[float], bool]:
+    """The students' mIoU in percent, and whether the way refused to label."""
+    if row in CANDIDATES:
+        paths, refused = (
+            [_candidate_file(options, cell, row, s) for s in range(options.seeds)],
+            False,
+        )
+    else:
+        note = _note_file(options, cell, row)
+        if not note.is_file():
+            return [], False
+        made = json.loads(note.read_text(encoding="utf-8"))
+        paths = [_student_file(options, cell, made["digest"], s) for s in range(options.seeds)]
+        refused = made["way"].startswith("refused")
+    notes = [json.loads(p.read_text(encoding="utf-8")) for p in paths if p.is_file()]
+    return [100 * found[options.table] for found in notes], refused
 
 
 if __name__ == "__main__":

@@ -23,7 +23,16 @@ from tqdm import tqdm
 
 from conformal_plugin._atomic import atomic_open
 
-__all__ = ["Points", "Teacher", "confusion_of", "read_points", "taught", "thinned", "train_quick"]
+__all__ = [
+    "Points",
+    "Teacher",
+    "confusion_of",
+    "read_points",
+    "scores_of",
+    "taught",
+    "thinned",
+    "train_quick",
+]
 
 STEP = 8  # pixels between points, the encoder's finest stride in use
 NUMBERS = 160
@@ -142,6 +151,16 @@ def confusion_of(student: nn.Module, points: Points, num_classes: int) -> npt.ND
     pairs = torch.bincount(truth[kept] * num_classes + predicted[kept], minlength=num_classes**2)
     counts: npt.NDArray[np.int64] = pairs.reshape(num_classes, num_classes).numpy()
     return counts
+
+
+@torch.no_grad()
+def scores_of(student: nn.Module, points: Points) -> list[npt.NDArray[np.float32]]:
+    """A student's probabilities at the points of each photo, as :func:`thinned` has maps."""
+    found = []
+    for features, truth in zip(points.features, points.truth):
+        probs = student(features.float()).softmax(1).T
+        found.append(probs.reshape(-1, *truth.shape).numpy())
+    return found
 
 
 def _layer(inputs: int, outputs: int) -> tuple[nn.Module, ...]:

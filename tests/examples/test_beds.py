@@ -18,7 +18,7 @@ def beds(root, monkeypatch):
     import beds
 
     yield beds
-    for name in ("beds", "quick_student"):
+    for name in ("beds", "bed_table", "candidates", "known", "quick_student", "rehearsal"):
         sys.modules.pop(name, None)
 
 
@@ -35,12 +35,16 @@ def data(beds, monkeypatch):
         thin[split] = list(np.stack([1 - of_object, of_object], axis=1).astype(np.float32))
     material = argparse.Namespace(classes=("a", "b"), core=(0, 1))
     coarse = thin["labelled"], points["labelled"].truth
-    monkeypatch.setitem(beds.BEDS, "made-up", beds.Bed("made-up", (12, 8, 6), ("as is",), 0))
     return beds._Data(material, points, thin, coarse)
 
 
-def test_the_papers_row_is_that_of_the_library(beds, data):
-    maps, way = beds._labels(beds._Cell("made-up", 12, "as is"), "paper", data)
+@pytest.fixture
+def known(beds, data):
+    return beds._Cell("made-up", 12, "as is", 0).known(data)
+
+
+def test_the_papers_row_is_that_of_the_library(beds, data, known):
+    maps, way = beds._labels(known, "paper")
     found = calibrate(np.stack(data.thin["labelled"]), np.stack(data.points["labelled"].truth))
     expected = [filter(s, found.qhat, rule="foreground-first") for s in data.thin["unlabelled"]]
     assert way == "paper"
@@ -48,43 +52,87 @@ def test_the_papers_row_is_that_of_the_library(beds, data):
 
 
 @pytest.mark.parametrize("row", ["raw", "fixed .95", "default", "per class .1 singleton"])
-def test_every_row_labels_or_says_why_not(beds, data, row):
-    maps, way = beds._labels(beds._Cell("made-up", 12, "as is"), row, data)
+def test_every_row_labels_or_says_why_not(beds, known, row):
+    maps, way = beds._labels(known, row)
     assert maps is None or len(maps) == 20
     assert way
 
 
-def test_a_run_is_resumed_and_its_table_printed(beds, data, tmp_path, monkeypatch, capsys):
-    trained = []
-    train = beds.train_quick
+@pytest.fixture
+def trained(beds, data, monkeypatch):
+    """A run on the made-up bed; the list grows by the seed of each student."""
+    import known
+
+    seeds = []
+    train = known.train_quick
 
     def counting(*arguments, **options):
-        trained.append(options["seed"])
+        seeds.append(options["seed"])
         return train(*arguments, **options)
 
-    monkeypatch.setattr(beds, "train_quick", counting)
+    monkeypatch.setattr(known, "train_quick", counting)
     monkeypatch.setattr(beds, "_read", lambda folder, cache: data)
-    monkeypatch.setitem(beds.BEDS, "polyps", beds.BEDS["made-up"])
-    command = ["--data", str(tmp_path), "--out", str(tmp_path), "--beds", "polyps", "--seeds", "1"]
-    rows = ["--rows", "labels only", "raw", "true masks"]
+    made_up = beds.Bed(beds.Path("made-up"), (12, 8, 6), ("as is",), 0)
+    monkeypatch.setitem(beds.BEDS, "polyps", made_up)
+    return seeds
+
+
+def test_a_run_is_resumed_and_its_table_printed(beds, trained, tmp_path, capsys):
+    command = ["--data", str(tmp_path), "--out", str(tmp_path), "--beds", "polyps", "--seeds", "2"]
+    rows = ["--rows", "labels only", "raw", "stack raw", "true masks"]
     assert beds.main([*command, *rows]) == 0
-    assert len(trained) == 6  # three sizes; raw labels are true masks here: one student
+    assert len(trained) == 18  # three sizes; raw labels are true masks here: one student
     assert beds.main([*command, *rows]) == 0
-    assert len(trained) == 6
+    assert len(trained) == 18
     capsys.readouterr()
     assert beds.main([*command, *rows, "--table", "test"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 5
-    assert all(float(cell) > 50 for cell in lines[2].split("|")[2:5])
+    assert len(lines) == 6 + 2 + 4
+    assert all(float(cell) > 50 for cell in lines[2].split("|")[2:6])
+    assert lines[5].startswith("| spread |")
+    assert "true masks: " in lines[-1]
 
 
-def test_a_rehearsal_measures_what_labels_add(beds, data):
-    cell = beds._Cell("made-up", 12, "as is")
-    alone = beds._left_out(cell, data, None)
-    assert alone.shape == (12, 2, 2)
-    assert alone.sum() == 12 * 64  # every photo is left out once
-    taught = beds._left_out(cell, data, [1 - mask for mask in data.points["unlabelled"].truth])
-    gain, error = beds._gain(taught, alone, (0, 1))
+def test_the_table_says_how_far_a_row_is_behind_the_best_at_hand(beds, capsys):
+    from bed_table import Row, print_table
+
+    rows = [
+        Row("one", [([50.0, 52.0], False), ([40.0], True)]),
+        Row("other", [([60.0], False), ([20.0], False)]),
+        Row("new", [([61.5], False), ([], False)]),
+        Row("worse", [([58.5], False), ([40.5], False)]),
+    ]
+    print_table(["first", "second"], rows, ("one", "other"))
+    found = capsys.readouterr().out
+    assert "| first | 51.0 | 60.0 | 61.5 | 58.5 |" in found
+    assert "| second | 40.0 (refused) | 20.0 |  | 40.5 |" in found
+    assert "| spread | 1.4 |" in found
+    assert "new: -1.5 in the mean, -1.5 at most, at most 1 in 1 of 1 cells, better by more" in found
+    assert "worse: 0.5 in the mean, 1.5 at most, at most 1 in 1 of 2 cells" in found
+
+
+def test_a_folder_is_a_bed(beds, tmp_path):
+    splits = tmp_path / "facades" / "splits"
+    splits.mkdir(parents=True)
+    (splits / "labeled_30.txt").write_text("\n".join(f"p{i}" for i in range(30)))
+    folder = str(tmp_path / "facades")
+    options = argparse.Namespace(beds=["voc", folder], data=tmp_path, no_background=True)
+    found = beds._beds(options)
+    assert list(found) == ["voc", "facades"]
+    assert found["facades"].sizes == (30, 24, 12)
+    assert found["facades"].background is None
+    assert "over-called" in found["facades"].forms
+    options.no_background = False
+    assert beds._beds(options)["facades"].background == 0
+
+
+def test_a_rehearsal_measures_what_labels_add(known):
+    from rehearsal import gain_of, left_out
+
+    students = left_out(known, None)
+    assert len(students) == 12
+    assert len({id(student) for student in students}) == 5
+    gain, error = gain_of(known, [1 - mask for mask in known.unlabelled.truth])
     assert gain < -0.05
     assert 0 < error < abs(gain)
-    assert beds._gain(alone, alone, (0, 1)) == (0, 0)
+    assert gain_of(known, None) == (0, 0)
