@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -69,22 +70,23 @@ def _of_sets(known: Known, qhat: Any, objects: bool) -> Teacher | None:
 # Weights
 
 
+@lru_cache(maxsize=1)
 def _p_values(known: Known, per_class: bool) -> Tensor:
     """Of every class at every unlabelled point, ``(points, K)``."""
     scores, truth = _flat(known.scores), _flat_maps(known.labelled.truth)
     kept = truth != IGNORE
     scores, truth = scores[kept], truth[kept]
     right = scores.gather(1, truth[:, None])[:, 0]
-    photos = torch.cat([torch.full((one.size,), i) for i, one in enumerate(known.labelled.truth)])[
-        kept
-    ]
-    found = torch.empty(sum(one[0].size for one in known.others), known.classes)
+    photos = torch.cat([torch.full((one.size,), i) for i, one in enumerate(known.labelled.truth)])
+    photos = photos[kept]
+    others = _flat(known.others)
+    found = torch.empty_like(others)
     for c in range(known.classes):
         own = right[truth == c] if per_class else right
         if per_class and len(photos[truth == c].unique()) < MIN_IMAGES:
             own = right
         ordered = own.sort().values
-        below = torch.searchsorted(ordered, _flat(known.others)[:, c].contiguous(), right=True)
+        below = torch.searchsorted(ordered, others[:, c].contiguous(), right=True)
         found[:, c] = (below + 1) / (len(ordered) + 1)
     return found
 
@@ -210,6 +212,7 @@ def _stack_halves(known: Known, seed: int) -> nn.Module:
     return known.train_labels(maps, seed)
 
 
+@lru_cache(maxsize=1)
 def _crossed(known: Known) -> Choice:
     stacks = []
     for fold in range(FOLDS):
@@ -232,9 +235,14 @@ def _default_or_stack(known: Known, seed: int) -> nn.Module:
     return known.train_labels(known.default, seed)
 
 
+@lru_cache(maxsize=1)
+def _worth_using(known: Known) -> bool:
+    gain, error = gain_of(known, known.default)
+    return gain > error / 2
+
+
 def _rehearsed(known: Known, seed: int) -> nn.Module:
-    gain, error = (0.0, 0.0) if known.default is None else gain_of(known, known.default)
-    return known.train_labels(known.default if gain > error / 2 else None, seed)
+    return known.train_labels(known.default if _worth_using(known) else None, seed)
 
 
 def _flat(maps: Sequence[Scores]) -> Tensor:

@@ -20,7 +20,7 @@ Bytes = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.floating]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # told from others by identity, not by gigabytes
 class Known:
     """Labelled and unlabelled photos with the annotator's scores, in the form that the cell has.
 

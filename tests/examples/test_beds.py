@@ -16,7 +16,10 @@ from conformal_plugin import calibrate, filter
 def beds(root, monkeypatch):
     monkeypatch.syspath_prepend(root / "examples")
     import beds
+    import quick_student
 
+    monkeypatch.setattr(quick_student, "STEPS", 60)
+    monkeypatch.setattr(quick_student, "BATCH", 128)
     yield beds
     for name in ("beds", "bed_table", "candidates", "known", "quick_student", "rehearsal"):
         sys.modules.pop(name, None)
@@ -136,3 +139,50 @@ def test_a_rehearsal_measures_what_labels_add(known):
     assert gain < -0.05
     assert 0 < error < abs(gain)
     assert gain_of(known, None) == (0, 0)
+
+
+@pytest.fixture
+def candidates(known):
+    import candidates
+
+    return candidates
+
+
+def test_a_set_of_one_is_a_label_and_a_set_of_all_says_nothing(candidates, known):
+    logits, which = torch.randn(8, 2), torch.arange(8)
+    given = candidates._flat(known.others).argmax(1)[:8]
+    half = 1 - candidates._flat(known.others).max(1).values.min().item()
+    teacher = candidates._of_sets(known, half, objects=False)
+    member = (1 - candidates._flat(known.others) <= half)[:8]
+    single = member.sum(1) == 1
+    expected = torch.nn.functional.cross_entropy(logits[single], given[single])
+    torch.testing.assert_close(teacher(None, logits, which, 0.0), expected)
+    assert candidates._of_sets(known, 1.0, objects=False) is None
+
+
+def test_of_objects_a_set_with_one_has_no_background(candidates, known):
+    teacher = candidates._of_sets(known, 1.0, objects=True)
+    logits = torch.tensor([[0.0, 2.0]])
+    expected = torch.nn.functional.cross_entropy(logits, torch.tensor([1]))
+    torch.testing.assert_close(teacher(None, logits, torch.tensor([0]), 0.0), expected)
+
+
+@pytest.mark.parametrize("per_class", [False, True])
+def test_p_values_are_shares_of_the_true_classes_scores(candidates, known, per_class):
+    found = candidates._p_values(known, per_class)
+    truth = np.concatenate([one.ravel() for one in known.labelled.truth])
+    right = np.where(truth, *(np.stack(known.scores)[:, c].ravel() for c in (1, 0)))
+    for point in (0, 70):
+        photo, at = divmod(point, 64)
+        for c in (0, 1):
+            own = right[truth == c] if per_class else right
+            below = (own <= known.others[photo][c].ravel()[at]).sum()
+            assert found[point, c] == pytest.approx((below + 1) / (len(own) + 1))
+
+
+def test_every_candidate_is_a_student(candidates, known):
+    for name, train in candidates.CANDIDATES.items():
+        points = known.labelled
+        scores = candidates.scores_of(train(known, 0), points)
+        right = [(s.argmax(0) == t).mean() for s, t in zip(scores, points.truth)]
+        assert np.mean(right) > 0.9, name
