@@ -48,7 +48,7 @@ def _sets(known: Known, seed: int, alpha: float, per_class: bool, objects: bool)
 
 
 def _of_sets(known: Known, qhat: Any, objects: bool) -> Teacher | None:
-    member = 1 - _flat(known.others) <= torch.as_tensor(qhat).float()
+    member = 1 - _flat(known.others) <= torch.tensor(np.array(qhat)).float()
     if objects and known.background is not None:
         holds_object = member.sum(1) - member[:, known.background].long() > 0
         member[:, known.background] &= ~holds_object
