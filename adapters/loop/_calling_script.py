@@ -16,12 +16,14 @@ class CallingScript:
     """A place in a script. It holds no frame, which would keep all of the script's tensors.
 
     Attributes:
-        source: the text of its file; empty where that cannot be read.
+        file: the name of its file.
+        source: the text of that; empty where it cannot be read.
         line: the number of the line, from 1.
         name: what the script calls the object that was called; empty where it has no name.
         writers: TensorBoard's writers that the script has bound, or whatever is like them.
     """
 
+    file: str
     source: str
     line: int
     name: str
@@ -40,6 +42,7 @@ class CallingScript:
         bound: Mapping[str, Any] = {**frame.f_globals, **frame.f_locals}
         writers = {id(value): value for value in bound.values() if _writes_scalars(value)}
         return cls(
+            frame.f_code.co_filename,
             "".join(linecache.getlines(frame.f_code.co_filename, frame.f_globals)),
             frame.f_lineno,
             next((name for name, value in bound.items() if value is called), ""),

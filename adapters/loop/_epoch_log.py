@@ -16,6 +16,10 @@ __all__ = ["EpochLog"]
 class EpochLog:
     """Writes to a host's logger and to the trackers of its run, on rank 0 alone.
 
+    The figures are of what this rank trained on, its share of the photos: to add the ranks up, all
+    of them would have to wait for each other, and one that has left its loop early would be waited
+    for in vain. With several ranks the line says whose they are.
+
     Args:
         logger: the name of the host's logger.
         labelled: of each class, the labelled pixels that were calibrated on; None where that is
@@ -39,7 +43,7 @@ class EpochLog:
         if trained_on.swallowed not in self._warned:
             self._warned.add(trained_on.swallowed)
             self.say(f"Conformal: {trained_on.warning()}", logging.WARNING)
-        self.say(f"Conformal: epoch {epoch}, stage I, {trained_on}")
+        self.say(f"Conformal: epoch {epoch}, stage I, {_whose_photos()}{trained_on}")
         self._track({"stage": 1, **trained_on.scalars()}, epoch)
 
     def stage_two(self, epoch: int) -> None:
@@ -70,6 +74,19 @@ class EpochLog:
             track(figures, epoch, self.writers)
 
 
-def _on_rank_0() -> bool:
+def _ranks() -> tuple[int, int]:
+    """This rank, and how many there are."""
     dist = torch.distributed
-    return not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0
+    if not (dist.is_available() and dist.is_initialized()):
+        return 0, 1
+    return dist.get_rank(), dist.get_world_size()
+
+
+def _on_rank_0() -> bool:
+    return _ranks()[0] == 0
+
+
+def _whose_photos() -> str:
+    """What stands before the figures where they are of a share of the photos."""
+    rank, ranks = _ranks()
+    return f"in the photos of rank {rank} of {ranks}: " if ranks > 1 else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -119,7 +118,7 @@ class HostLoop(ABC, Generic[Losses]):
             self._script = CallingScript.of(sys._getframe(1), self)
             self._epochs.writers = self._script.writers
             if self.config.mode == "replace" and not self.conformal.is_hosts_turn(epoch):
-                self._name_losses_that_go_on(self._script)
+                self._read_losses_that_go_on(self._script)
         return self._watched(loader, epoch)
 
     def __call__(self, losses: Losses, preds: Losses) -> Losses:
@@ -215,14 +214,9 @@ class HostLoop(ABC, Generic[Losses]):
     def _log(self, line: str) -> None:
         self._epochs.say(line)
 
-    def _name_losses_that_go_on(self, script: CallingScript) -> None:
+    def _read_losses_that_go_on(self, script: CallingScript) -> None:
         losses = losses_going_on(script.source, script.line, script.name)
-        if losses:
-            self._epochs.say(
-                "Conformal: in mode replace self-training goes on beside the labels where nothing "
-                f"is replaced: {', '.join(losses)}",
-                logging.WARNING,
-            )
+        self._first_steps.read(script.file, losses or ())
 
 
 def beside(pred: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:

@@ -67,6 +67,7 @@ class Meeting:
 
     Attributes:
         where: ``FILE, line N (function)`` of the script.
+        calls: file and line of each call that led there, the innermost to begin with.
         conformal: whether they were handed out here, and not the script's own.
         state: whose the label of each pixel is, of the shape of the result; None where unknown.
         gradient: of the result; None where none came.
@@ -74,6 +75,7 @@ class Meeting:
 
     where: str
     conformal: bool
+    calls: tuple[tuple[str, int], ...] = ()
     state: Tensor | None = None
     gradient: Tensor | None = field(default=None, repr=False)
 
@@ -122,7 +124,7 @@ class LabelFlow(TorchFunctionMode):
     def expect(self, losses: Sequence[Tensor], where: str) -> None:
         """Keep what comes back through losses that were made here."""
         for loss in losses:
-            self._meet(loss, where, conformal=True, state=None)
+            self._meet(loss, Meeting(where, conformal=True))
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -156,7 +158,9 @@ class LabelFlow(TorchFunctionMode):
         if any(one.requires_grad for one in outcomes):
             if conformal or (name in _LOSSES and self._own_target(args, kwargs)):
                 state = self._state_at(name, args, kwargs, outcomes[0]) if conformal else None
-                self._meet(outcomes[0], f"{_where()} ({name})", conformal, state)
+                calls = _scripts_calls()
+                where = f"{_line(calls)} ({name})"
+                self._meet(outcomes[0], Meeting(where, conformal, calls, state))
             return
         if name in _INTO_FIRST and args and isinstance(args[0], Tensor):
             self._written_into(name, func, args, kwargs, conformal)
@@ -270,8 +274,7 @@ class LabelFlow(TorchFunctionMode):
         target = args[1] if len(args) > 1 else kwargs.get("target")
         return isinstance(target, Tensor) and self._of(target) is not None
 
-    def _meet(self, result: Tensor, where: str, conformal: bool, state: Tensor | None) -> None:
-        meeting = Meeting(where, conformal, state)
+    def _meet(self, result: Tensor, meeting: Meeting) -> None:
         if result.requires_grad:
             result.register_hook(meeting.keep)  # type: ignore[no-untyped-call]
         self.meetings.append(meeting)
@@ -310,12 +313,18 @@ def _spread(states: Sequence[Tensor], result: Tensor) -> Tensor | None:
     return None
 
 
-def _where() -> str:
-    """The line of the script that made the call."""
+def _scripts_calls() -> tuple[tuple[str, int], ...]:
+    """File and line of the calls that led here, without those of torch and of this package."""
+    calls = []
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
         if not file.startswith(_NOT_THE_SCRIPTS):
-            return f"{os.path.basename(file)}, line {frame.f_lineno}"
+            calls.append((file, frame.f_lineno))
         frame = frame.f_back
-    return "the script"
+    return tuple(calls)
+
+
+def _line(calls: Sequence[tuple[str, int]]) -> str:
+    """The line of the script that made the innermost call."""
+    return f"{os.path.basename(calls[0][0])}, line {calls[0][1]}" if calls else "the script"

@@ -6,13 +6,29 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["losses_going_on"]
+__all__ = ["LossGoingOn", "losses_going_on"]
 
 # Calls that only carry a loss on: `scaler.scale(loss)`, `loss.mean()`.
 _CARRIES = {"scale", "mean", "sum", "float", "to", "clone", "cuda"}
 
 
-def losses_going_on(source: str, line: int, conformal: str) -> list[str] | None:
+@dataclass(frozen=True)
+class LossGoingOn:
+    """A loss of a script that conformal labels do not reach.
+
+    Attributes:
+        name: the variable, or what it is computed by.
+        lines: of the statements that compute it, the first to begin with.
+    """
+
+    name: str
+    lines: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name} (line {self.lines[0]})"
+
+
+def losses_going_on(source: str, line: int, conformal: str) -> list[LossGoingOn] | None:
     """The losses on unlabelled photos that nothing of ours goes into.
 
     Read from what the statements of the training loop read and assign, whatever their names: of
@@ -26,7 +42,7 @@ def losses_going_on(source: str, line: int, conformal: str) -> list[str] | None:
         conformal: the script's name of the conformal object.
 
     Returns:
-        Each as ``NAME (line N)``, in the script's order; None where the loop cannot be read so.
+        Each, in the script's order; None where the loop cannot be read so.
     """
     try:
         tree = ast.parse(source)
@@ -73,13 +89,13 @@ class _Losses:
             if self.conformal in _read(value):
                 self.ours[name] = value.lineno
 
-    def going_on(self) -> list[str] | None:
+    def going_on(self) -> list[LossGoingOn] | None:
         parts = _parts_of_a_batch(self.loop)
         totals = list(self._totals())
         if parts is None or not totals:
             return None
         masks, photos = parts
-        found: dict[str, int] = {}
+        found: dict[str, list[int]] = {}
         for total in totals:
             for name, made in self._leaves(total, ""):
                 origins = self._origins(made)
@@ -89,8 +105,10 @@ class _Losses:
                     and origins & photos
                     and not self._is_supervised(made, masks, photos)
                 ):
-                    found.setdefault(name or _short(made), made.lineno)
-        return [f"{name} (line {line})" for name, line in sorted(found.items(), key=_line)]
+                    spread = range(made.lineno, (made.end_lineno or made.lineno) + 1)
+                    found.setdefault(name or _short(made), []).extend(spread)
+        losses = [LossGoingOn(name, tuple(lines)) for name, lines in found.items()]
+        return sorted(losses, key=lambda loss: loss.lines[0])
 
     def _totals(self) -> Iterator[ast.expr]:
         for node in ast.walk(self.loop):
@@ -200,7 +218,3 @@ def _read(made: ast.AST) -> set[str]:
 def _short(made: ast.expr) -> str:
     text = ast.unparse(made)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _line(named: tuple[str, int]) -> int:
-    return named[1]

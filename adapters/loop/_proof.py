@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from conformal_plugin.adapters.loop._label_flow import DROPPED, KEPT, OWN, LabelFlow, Meeting
+from conformal_plugin.adapters.loop._losses_going_on import LossGoingOn
 from conformal_plugin.errors import OptionError
 
 __all__ = ["FirstSteps"]
@@ -29,11 +30,17 @@ class FirstSteps:
         self._flow: LabelFlow | None = None
         self._proved = False
         self._kept = 0
+        self._file = ""
+        self._read: Sequence[LossGoingOn] = ()
 
     @property
     def pending(self) -> bool:
         """Whether a step is still to be followed."""
         return not self._proved
+
+    def read(self, file: str, losses: Sequence[LossGoingOn]) -> None:
+        """Losses that go on, by the text of the script; those that the step shows are its own."""
+        self._file, self._read = file, losses
 
     def begin(self) -> None:
         """A step of stage I begins."""
@@ -83,11 +90,18 @@ class FirstSteps:
         self._proved = True
         reached = [meeting for meeting in ours if meeting.taught(KEPT)]
         self._say(f"Conformal: a gradient came back through {_lines(reached)}")
-        others = [one for one in flow.meetings if not one.conformal and one.taught()]
-        if others and self._alone:
+        if self._alone:
+            self._say_what_goes_on([m for m in flow.meetings if not m.conformal and m.taught()])
+
+    def _say_what_goes_on(self, others: Sequence[Meeting]) -> None:
+        """Name each loss once: as the step has shown it, or else as the script's text has it."""
+        shown = {line for one in others for file, line in one.calls if file == self._file}
+        named = [_lines([one]) + ", with labels of the script's own" for one in others]
+        named += [str(loss) for loss in self._read if not shown.intersection(loss.lines)]
+        if named:
             self._say(
-                f"Conformal: self-training goes on in stage I at {_lines(others)}, with labels "
-                "that the script makes itself"
+                "Conformal: in mode replace self-training goes on beside the labels: "
+                f"{'; '.join(dict.fromkeys(named))}"
             )
 
 

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from conformal_plugin.adapters.loop._label_flow import DROPPED, KEPT, OTHERS, OWN, LabelFlow
+from conformal_plugin.adapters.loop._losses_going_on import LossGoingOn
 from conformal_plugin.adapters.loop._proof import FirstSteps
 from conformal_plugin.errors import OptionError
 
@@ -230,7 +231,28 @@ def test_self_training_that_goes_on_is_named(proof):
         (sure(pred, label, conf) + own).backward()
 
     step(proof, train)
-    assert "self-training goes on in stage I at test_label_flow.py" in proof.said[1]
+    (line,) = proof.said[1:]
+    assert line.startswith(
+        "Conformal: in mode replace self-training goes on beside the labels: test_label_flow.py, "
+    )
+    assert line.endswith(" (cross_entropy), with labels of the script's own")
+
+
+def test_self_training_that_goes_on_is_named_once(proof):
+    """By the step, or by the text of the script where the step shows no such loss."""
+
+    def train(pred, label, conf):
+        own = F.cross_entropy(pred, pred.detach().argmax(1))
+        (sure(pred, label, conf) + own).backward()
+
+    first = train.__code__.co_firstlineno
+    shown, unseen = LossGoingOn("own", (first + 1,)), LossGoingOn("loss_kl", (first + 9,))
+    proof.read(__file__, [shown, unseen])
+    step(proof, train)
+    (line,) = proof.said[1:]
+    assert line.count("goes on") == 1
+    assert "own (line" not in line
+    assert line.endswith(f"; loss_kl (line {first + 9})")
 
 
 def test_a_batch_without_a_label_proves_nothing_and_stops_nothing(proof):

@@ -31,7 +31,13 @@ def found(*lines: str) -> list[str] | None:
     """What is found in the loop with more lines of its own, by name."""
     source = LOOP + textwrap.indent("\n".join(lines), " " * 12) + "\n"
     losses = losses_going_on(source, 6, "conformal")
-    return losses if losses is None else [one.split(" (line")[0] for one in losses]
+    return losses if losses is None else [one.name for one in losses]
+
+
+def named(source: str, line: int) -> list[str]:
+    losses = losses_going_on(source, line, "conformal")
+    assert losses is not None
+    return list(map(str, losses))
 
 
 REPLACED = "loss_u = conformal(loss_u, pred_u_s)"
@@ -47,7 +53,7 @@ def test_a_further_loss_on_unlabelled_photos_is_named_with_its_line() -> None:
         "loss = loss_x + loss_u + 0.1 * loss_kl\nloss.backward()\n",
         " " * 12,
     )
-    assert losses_going_on(source, 6, "conformal") == ["loss_kl (line 14)"]
+    assert named(source, 6) == ["loss_kl (line 14)"]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +85,7 @@ def test_labels_replaced_at_their_source_reach_what_reads_them() -> None:
         "loss.backward()\n",
         " " * 12,
     )
-    assert losses_going_on(source, 6, "conformal") == ["loss_ft (line 15)"]
+    assert named(source, 6) == ["loss_ft (line 15)"]
 
 
 def test_masks_in_another_form_are_still_the_labelled_photos() -> None:
@@ -108,6 +114,15 @@ def test_a_loss_that_is_repaired_stays_what_it_was() -> None:
     assert found(REPLACED, *lines) == []
 
 
+def test_the_lines_of_all_that_computes_a_loss() -> None:
+    lines = ("loss_kl = divergence(", "    pred_u_w, pred_u_s)", "loss_kl += again(pred_u_s)")
+    source = LOOP + textwrap.indent(
+        "\n".join((*lines, REPLACED, "(loss_x + loss_u + loss_kl).backward()")) + "\n", " " * 12
+    )
+    (loss,) = losses_going_on(source, 6, "conformal") or []
+    assert (loss.name, loss.lines) == ("loss_kl", (14, 15, 16))
+
+
 def test_a_loop_in_the_script_itself() -> None:
     source = textwrap.dedent(
         """
@@ -117,7 +132,7 @@ def test_a_loop_in_the_script_itself() -> None:
             loss.backward()
         """
     )
-    assert losses_going_on(source, 3, "conformal") == ["loss (line 4)"]
+    assert named(source, 3) == ["loss (line 4)"]
 
 
 def test_the_upstream_hosts_are_replaced_whole(copied_host) -> None:
@@ -146,6 +161,6 @@ def test_a_run_names_them_once_and_in_mode_replace_alone(copied_host, run_host, 
 
     (line,) = named()
     number = text.splitlines().index(" " * 12 + added.strip()) + 1
-    assert line.endswith(f"where nothing is replaced: loss (line {number})")
+    assert line.endswith(f"beside the labels: loss (line {number})")
     assert named(mode="add") == []
     assert named(mode="replace", weight=1) != []

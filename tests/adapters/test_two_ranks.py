@@ -132,4 +132,5 @@ def test_rank_0_alone_writes_the_log(two_ranks):
         "Conformal: epoch 0",
         "Conformal: epoch 1",
     ]
+    assert "stage I, in the photos of rank 0 of 2: " in lines[2]
     assert "Conformal" not in second
