@@ -16,7 +16,16 @@ from conformal_plugin.adapters.patching._origins import (
 )
 from conformal_plugin.adapters.patching._training_loop import NotThisKind, TrainingLoop, trains
 
-__all__ = ["LabelSite", "OwnLabels", "find_label_sites", "labels_beside"]
+__all__ = [
+    "LabelSite",
+    "OwnLabels",
+    "find_label_sites",
+    "labels_beside",
+    "soft_targets",
+    "trained_labels",
+]
+
+_COMPARING = ("mse", "kl_div", "KLDiv", "consistency")
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,7 @@ class _Made:
     name: str
     at: int
     origin: Origin | None
+    of: ast.expr
 
 
 def find_label_sites(
@@ -100,23 +110,46 @@ def labels_beside(tree: ast.Module, loop: TrainingLoop, losses: Collection[str])
     ]
 
 
+def trained_labels(tree: ast.Module, loop: ast.For) -> list[tuple[str, int]]:
+    """The labels that reach what any loop trains on, whosever they are, and their lines."""
+    step = Step(tree, loop.body, [])
+    labels, _ = _made(step)
+    trained = _trained_names(loop)
+    return [
+        (one.name, step.statements[one.at].lineno) for one in labels if _reaches(step, one, trained)
+    ]
+
+
+def soft_targets(loop: ast.For) -> str:
+    """How a loop compares predictions with each other, by its lines; empty where none is seen."""
+    found = [
+        f"{called(node)} on line {node.lineno}"
+        for node in ast.walk(loop)
+        if isinstance(node, ast.Call)
+        and any(word in called(node) for word in _COMPARING)
+        and "weight" not in called(node)
+    ]
+    for node in ast.walk(loop):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+            factors = [set(map(called, _calls(one))) for one in (node.left, node.right)]
+            if sum("log_softmax" in names for names in factors) == 1:
+                found.append(f"a product with log_softmax on line {node.lineno}")
+    return ", ".join(dict.fromkeys(found))
+
+
+def _calls(node: ast.AST) -> list[ast.Call]:
+    return [inner for inner in ast.walk(node) if isinstance(inner, ast.Call)]
+
+
 def _nothing_found(step: Step, loop: TrainingLoop, own: Sequence[OwnLabels]) -> str:
     if own:
         told = "; ".join(f"`{one.label}` (line {one.line}): {one.why}" for one in own)
         return f"none of the labels that its loss reads can be replaced where it is made: {told}"
-    soft = sorted(
-        {
-            called(call)
-            for statement in step.statements
-            for call in ast.walk(statement)
-            if isinstance(call, ast.Call)
-            and any(word in called(call) for word in ("mse", "kl_div", "KLDiv", "consistency"))
-        }
-    )
+    soft = soft_targets(loop.node)
     if soft:
         return (
             f"it makes no hard label that its loss reads, but compares predictions with each other "
-            f"({', '.join(soft)}): soft targets have no place for a conformal label"
+            f"({soft}): soft targets have no place for a conformal label"
         )
     return (
         f"the loop on line {loop.node.lineno} makes no label by argmax(dim=1) or max(dim=1) that "
@@ -142,14 +175,14 @@ def _made(step: Step) -> tuple[list[_Made], list[_Made]]:
                     origin = step.origin(both, at)
                     for one, names in zip(target.elts, (confidences, labels)):
                         if isinstance(one, ast.Name) and one.id != "_":
-                            names.append(_Made(one.id, at, _predicted(origin)))
+                            names.append(_Made(one.id, at, _predicted(origin), both))
                 continue
         for name, made in pairs:
             if not isinstance(name, ast.Name):
                 continue
             for of, names in ((_label_of(made), labels), (_confidence_of(made), confidences)):
                 if of is not None:
-                    names.append(_Made(name.id, at, _predicted(step.origin(of, at))))
+                    names.append(_Made(name.id, at, _predicted(step.origin(of, at)), of))
     return labels, confidences
 
 
@@ -217,11 +250,21 @@ def _reaches(step: Step, made: _Made, trained: set[str], without: Collection[str
     """Whether what is trained on may be made of it, by other ways than through some variables."""
     tainted = {made.name}
     for statement in step.statements[made.at + 1 :]:
-        if read_names(statement) & tainted:
-            tainted |= assigned_names(statement) - set(without)
-            if tainted & trained:
-                return True
+        for one in _taken_apart(statement):
+            if read_names(one) & tainted:
+                tainted |= assigned_names(one) - set(without)
+        if tainted & trained:
+            return True
     return False
+
+
+def _taken_apart(statement: ast.stmt) -> list[ast.stmt]:
+    """`a, b = c, d` as `a = c` and `b = d`, which it is but for the order; all else as it is."""
+    match statement:
+        case ast.Assign([ast.Tuple(elts=names)], ast.Tuple(elts=values)):
+            if len(names) == len(values):
+                return [ast.Assign([name], value) for name, value in zip(names, values)]
+    return [statement]
 
 
 def _all_labelled(origin: Origin, loop: TrainingLoop) -> bool:
@@ -234,7 +277,12 @@ def _site(
     """The place where this label can be replaced, or why it cannot."""
     origin = label.origin
     if origin is None:
-        return "whose prediction it is of cannot be followed"
+        made = "".join(
+            f" (`{name}` is made on line{'s' if len(lines) > 1 else ''} "
+            f"{' and '.join(map(str, lines))})"
+            for name, lines in step.made_at(label.of, label.at).items()
+        )
+        return f"whose prediction it is of cannot be followed{made}"
     if origin.mixed:
         return "the photos were pasted into each other before the model labelled them"
     (photos, *others) = origin.photos

@@ -94,6 +94,15 @@ class Step:
             return left if left == right else None
         return None
 
+    def made_at(self, value: ast.expr, at: int) -> dict[str, list[int]]:
+        """The names of an expression in statement number ``at``, and the lines that assign them."""
+        lines: dict[str, list[int]] = {}
+        for one in ast.walk(value):
+            if isinstance(one, ast.Name):
+                before = self.statements[:at]
+                lines[one.id] = [s.lineno for s in before if one.id in _plainly_assigned(s)]
+        return {name: found for name, found in lines.items() if found}
+
     def _of_name(self, name: str, at: int) -> Origin | None:
         found: Origin | None = Origin((name,)) if name in self._head else None
         bound = -1

@@ -9,6 +9,7 @@ from conformal_plugin.adapters.patching._label_sites import (
     find_label_sites,
     labels_beside,
 )
+from conformal_plugin.adapters.patching._other_loops import another_kind
 from conformal_plugin.adapters.patching._patching import Patch, edited, without_inserted_lines
 from conformal_plugin.adapters.patching._placing import (
     Place,
@@ -19,6 +20,7 @@ from conformal_plugin.adapters.patching._placing import (
 )
 from conformal_plugin.adapters.patching._recipe import Recipe
 from conformal_plugin.adapters.patching._training_loop import (
+    NoHeadToTakeApart,
     NotThisKind,
     TrainingLoop,
     find_training_loop,
@@ -48,14 +50,17 @@ def patch_labels(source: bytes) -> Patch:
     script = Script(before)
     try:
         loop = find_training_loop(script)
+    except NoHeadToTakeApart as found:
+        told = another_kind(script, found.scope, found.loop)
+        return Patch(_RECIPE, before, None, problems=(told,))
     except NotThisKind as reason:
         return Patch(_RECIPE, before, None, problems=(str(reason),))
     places = _around_the_loop(script, loop)
     try:
         sites, own = find_label_sites(script.tree, loop)
     except NotThisKind as reason:
-        told = tuple(place for place in places if not place.problem)
-        return Patch(_RECIPE, before, None, places=told, problems=(str(reason),))
+        certain = tuple(place for place in places if not place.problem)
+        return Patch(_RECIPE, before, None, places=certain, problems=(str(reason),))
     for site in sites:
         wanted = f"the statement that makes `{site.label}` and `{site.confidence}`"
         call = (

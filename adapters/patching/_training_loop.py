@@ -9,13 +9,27 @@ from dataclasses import dataclass
 from conformal_plugin.adapters.patching._bindings import Scope, called, head_of, line_of
 from conformal_plugin.adapters.patching._placing import Script
 
-__all__ = ["NotThisKind", "TrainingLoop", "find_training_loop", "trains"]
+__all__ = ["NoHeadToTakeApart", "NotThisKind", "TrainingLoop", "find_training_loop", "trains"]
 
 _MODE = "train_u"
 
 
 class NotThisKind(Exception):  # noqa: N818  # a reason that is told, not a fault
     """Why a script cannot be patched at its labels, for who reads it."""
+
+
+class NoHeadToTakeApart(NotThisKind):
+    """The head of the loop that trains does not take labelled and unlabelled batches apart.
+
+    Attributes:
+        scope: the function, or the script, that holds it.
+        loop: the loop.
+    """
+
+    def __init__(self, scope: Scope, loop: ast.For) -> None:
+        super().__init__(f"line {loop.lineno}")
+        self.scope = scope
+        self.loop = loop
 
 
 @dataclass(frozen=True)
@@ -63,6 +77,7 @@ def find_training_loop(script: Script) -> TrainingLoop:
 
     Raises:
         NotThisKind: there is none, or it is not known for certain what it goes over.
+        NoHeadToTakeApart: it gets its batches in another way.
     """
     scope, around, loop = _the_loop(script)
     counter = _epoch(around, loop)
@@ -108,11 +123,8 @@ def _the_loop(script: Script) -> tuple[Scope, list[ast.For], ast.For]:
     both = [one for one in found if len(head_of(one[2])) > 1 and any(map(_bound, head_of(one[2])))]
     zipped = [one for one in both if any(isinstance(e, ast.Tuple) for e in head_of(one[2]))]
     if not zipped:
-        lines = ", ".join(str(one[2].lineno) for one in found)
-        raise NotThisKind(
-            f"the loop that trains (line {lines}) does not unpack labelled and unlabelled batches "
-            "in its head, as in `for i, ((img, mask), (img_u, ...)) in enumerate(loader)`"
-        )
+        scope, _, loop = max(found, key=lambda one: len(one[1]))  # epochs around batches
+        raise NoHeadToTakeApart(scope, loop)
     if len(zipped) > 1:
         lines = " and ".join(str(one[2].lineno) for one in zipped)
         raise NotThisKind(f"several loops train on batches of several kinds, on lines {lines}")
