@@ -17,11 +17,13 @@ class ByHand:
     """What of this package a script uses.
 
     Attributes:
-        used: what its conformal object is, ``UniMatchLoop`` or ``ConformalSupervision`` say.
+        used: the script's name for what its conformal object is.
+        kind: the name in this package, ``UniMatchLoop`` or ``ConformalSupervision`` say.
         missing: the calls that it lacks, as they would be written; empty where it has all.
     """
 
     used: str
+    kind: str
     missing: tuple[str, ...]
 
 
@@ -45,7 +47,7 @@ def read_by_hand(source: bytes) -> ByHand | None:
             if made_by in imported and name:
                 missing = _missing(tree, name, imported[made_by])
                 if missing is not None:
-                    return ByHand(made_by, tuple(missing))
+                    return ByHand(made_by, imported[made_by], tuple(missing))
     return None
 
 

@@ -13,8 +13,9 @@ import numpy as np
 from conformal_plugin._messages import shortened
 from conformal_plugin.adapters.labels import LABEL_SETTINGS, PseudoLabelFolder, label_settings
 from conformal_plugin.adapters.loop import HOST_KEY, HostConfig
-from conformal_plugin.adapters.patching import HostScript, Recipe, host_scripts
+from conformal_plugin.adapters.patching import HostScript, Recipe, host_scripts, marked_lines
 from conformal_plugin.calibration import Calibration
+from conformal_plugin.doctor._by_hand import ByHand, read_by_hand
 from conformal_plugin.doctor._contents import Contents, SeenLabel, read_map
 from conformal_plugin.doctor._host_reading import HostReading
 from conformal_plugin.doctor._id_lines import IdLine, NotKnownError, drawn, read_lines
@@ -93,6 +94,28 @@ class Case:
             return host_scripts(self.host, self.script_names, self.recipes)
         except ConformalError as problem:
             raise NotKnownError(str(problem)) from problem
+
+    @cached_property
+    def by_hand(self) -> Mapping[str, ByHand | None]:
+        """By script, what was put in by hand; of one with marked lines, the patch says more."""
+        sources = {script.name: script.path.read_bytes() for script in self.scripts}
+        return {
+            name: None if marked_lines(source) else read_by_hand(source)
+            for name, source in sources.items()
+        }
+
+    def leave_to_the_script(self, key: str) -> None:
+        """A key that the config lacks, and that a script's own ``ConformalSupervision`` needs not.
+
+        Raises:
+            NotKnownError: it is of that kind.
+        """
+        try:
+            kinds = {own.kind if own else "" for own in self.by_hand.values()}
+        except NotKnownError:
+            return
+        if key not in self.cfg and kinds == {"ConformalSupervision"}:
+            raise NotKnownError(f"the config has no {key}, which is left to the script's own lines")
 
     @cached_property
     def reading(self) -> HostReading:

@@ -20,6 +20,7 @@ _SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 def whole_numbers_of_the_config(case: Case) -> Iterator[Finding]:
     """``nclass`` and ``epochs``, which every host reads."""
     for key, least, meaning in (("nclass", 2, "the number of classes"), ("epochs", 1, "epochs")):
+        case.leave_to_the_script(key)
         value = case.cfg.get(key)
         if isinstance(value, int) and not isinstance(value, bool) and value >= least:
             yield ok(f"{key} is {value}")
@@ -33,6 +34,7 @@ def whole_numbers_of_the_config(case: Case) -> Iterator[Finding]:
 @check
 def data_root(case: Case) -> Iterator[Finding]:
     """The folder that all photos are read from."""
+    case.leave_to_the_script("data_root")
     value = case.cfg.get("data_root")
     if not isinstance(value, str):
         yield error(f"data_root is {shown(value)}", "write the folder that the id lists start from")
@@ -60,6 +62,7 @@ def numbers_that_yaml_takes_for_text(case: Case) -> Iterator[Finding]:
 @check
 def options_for_conformal_labels(case: Case) -> Iterator[Finding]:
     """The block under ``conformal:``, read as the host's script will read it."""
+    case.leave_to_the_script(HOST_KEY)
     try:
         options = case.read_options()
     except ConformalError as problem:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from conformal_plugin.adapters.patching import HostScript, find_traps, marked_lines
-from conformal_plugin.doctor._by_hand import ByHand, read_by_hand
+from conformal_plugin.adapters.patching import find_traps
+from conformal_plugin.doctor._by_hand import ByHand
 from conformal_plugin.doctor._case import Case
 from conformal_plugin.doctor._findings import Finding, check, error, ok, some, warning
 
@@ -15,7 +15,7 @@ __all__: list[str] = []
 @check
 def scripts_are_patched(case: Case) -> Iterator[Finding]:
     """A script without the inserted lines ignores the ``conformal:`` block."""
-    by_hand = {script.name: _by_hand(script) for script in case.scripts}
+    by_hand = case.by_hand
     right = [
         script.name
         for script in case.scripts
@@ -40,12 +40,6 @@ def scripts_are_patched(case: Case) -> Iterator[Finding]:
                 "not the script of this run"
             )
         yield warning(text, remedy) if right else error(text, remedy)
-
-
-def _by_hand(script: HostScript) -> ByHand | None:
-    """What was put in by hand; of a script with marked lines, the patch says what is wrong."""
-    source = script.path.read_bytes()
-    return None if marked_lines(source) else read_by_hand(source)
 
 
 def _of_hand_work(name: str, own: ByHand) -> Finding:

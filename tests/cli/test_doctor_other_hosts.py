@@ -152,6 +152,36 @@ def test_the_doctor_accepts_work_by_hand(tmp_path, examine, right) -> None:
         assert "never calls conformal.align(...)" in found.text
 
 
+BY_ITSELF = """
+from conformal_plugin import ConformalSupervision, TwoStage
+def main(cfg):
+    supervise = ConformalSupervision(criterion, schedule=TwoStage(2, cfg["trainer"]["epochs"]))
+    for step in range(9):
+        supervise(pred, pseudo, epoch=0)
+"""
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_a_config_of_another_layout_is_the_scripts_own(tmp_path, by_hand) -> None:
+    (tmp_path / "train_semi.py").write_text(BY_ITSELF if by_hand else CHANGE_DETECTION)
+    case = Case(
+        host=tmp_path,
+        cfg={"dataset": {"type": "pascal_semi"}, "trainer": {"epochs": 80}},
+        recipes=known_recipes(),
+        script_names=["train_semi.py"],
+    )
+    found = diagnose(case, all_checks())
+    errors = {one.check for one in found if one.level == "error"}
+    if by_hand:
+        assert not errors
+        texts = [one.text for one in found if one.level != "ok"]
+        for key in ("nclass", "data_root", "conformal"):
+            told = f"the config has no {key}, which is left to the script's own lines"
+            assert any(told in text for text in texts)
+    else:
+        assert {"data root", "options for conformal labels"} <= errors
+
+
 # Lists of one column.
 
 
