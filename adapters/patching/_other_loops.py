@@ -59,7 +59,7 @@ def another_kind(script: Script, scope: Scope, loop: ast.For) -> str:
         )
         shown = []
     else:
-        (batch, *_), border = _batches(loop), _border(loop)
+        batch, border = _batch(loop), _border(loop)
         if border is None:
             return (
                 f"the loop on line {loop.lineno} trains on one kind of batch, `{batch}`, and "
@@ -129,8 +129,8 @@ def _loader_of(iterator: ast.expr, scope: Scope) -> str:
         iterator = calls[0]
 
 
-def _batches(loop: ast.For) -> list[str]:
-    return [ast.unparse(one).strip("()") for one in head_of(loop)]
+def _batch(loop: ast.For) -> str:
+    return ", ".join(ast.unparse(one) for one in head_of(loop))
 
 
 def _border(loop: ast.For) -> str | None:

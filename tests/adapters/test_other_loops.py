@@ -104,9 +104,10 @@ def test_consistency_is_no_label(consistency, expected) -> None:
 
 def test_one_kind_of_batch() -> None:
     source = re.sub(r"\[:?args.labeled_bs:?\]", "", STREAMS)
+    source = source.replace(", sampled_batch in", ", (image, mask) in")
     assert reason(source) == (
         f"the loop on line {line(STREAMS, 'for i_batch')} trains on one kind of batch, "
-        "`sampled_batch`, and nothing in it tells labelled photos from unlabelled ones"
+        "`image, mask`, and nothing in it tells labelled photos from unlabelled ones"
     )
 
 
