@@ -50,33 +50,40 @@ def another_kind(script: Script, scope: Scope, loop: ast.For) -> str:
         scope: that holds it.
         loop: that trains.
     """
-    fetched = list(_fetched(loop))
-    if fetched:
+    fetched, batch = list(_fetched(loop)), _batch(loop)
+    border, whole = _border(loop), _whole_batches(loop)
+    shown = []
+    if len(fetched) > 1 or (fetched and not _counts(loop)):
         told = "; ".join(one.told(scope) for one in fetched)
         how = (
             f"the loop on line {loop.lineno} fetches batches itself ({told}) and takes none apart "
             "in its head"
         )
-        shown = []
-    else:
-        batch, border = _batch(loop), _border(loop)
-        if border is None:
-            return (
-                f"the loop on line {loop.lineno} trains on one kind of batch, `{batch}`, and "
-                "nothing in it tells labelled photos from unlabelled ones"
-            )
+    elif len(whole) > 1:
+        how = (
+            f"the loop on line {loop.lineno} gets whole batches, `{'`, `'.join(whole)}`, which its "
+            "body takes apart"
+        )
+    elif border is not None:
+        batch = fetched[0].batch if fetched else batch
         how = (
             f"the loop on line {loop.lineno} gets both kinds of photos in one batch, `{batch}`, "
             f"and tells them apart by their place in it, `{border}`: one data set makes both"
         )
-        shown = [SECTIONS["streams"]]
-    labels, kind = _labels(script, loop)
-    shown.append(SECTIONS[kind])
-    return f"{how}; {labels}. docs/any-loop.md takes such a loop in {_listed(shown)}"
+        shown = ["streams"]
+    else:
+        batch = fetched[0].batch if fetched else batch
+        return (
+            f"the loop on line {loop.lineno} trains on one kind of batch, `{batch}`, and nothing "
+            "in it tells labelled photos from unlabelled ones"
+        )
+    labels, kinds = _labels(script, loop)
+    sections = " and ".join(f'"{SECTIONS[kind]}"' for kind in (*shown, *kinds))
+    return f"{how}; {labels}. docs/any-loop.md shows the like in {sections}"
 
 
-def _labels(script: Script, loop: ast.For) -> tuple[str, str]:
-    """What is known of the labels that its loss reads, and the kind of loop that this makes."""
+def _labels(script: Script, loop: ast.For) -> tuple[str, tuple[str, ...]]:
+    """What is known of the labels that its loss reads, and the kinds of loop that this may be."""
     lines: dict[str, list[str]] = {}
     for name, line in trained_labels(script.tree, loop):
         lines.setdefault(name, []).append(str(line))
@@ -85,12 +92,12 @@ def _labels(script: Script, loop: ast.For) -> tuple[str, str]:
         for name, at in lines.items()
     ]
     if len(told) == 1:
-        return f"the labels that its loss reads are {told[0]}", "teacher"
+        return f"the labels that its loss reads are {told[0]}", ("teacher",)
     if told:
-        return f"its losses read several labels, {', '.join(told)}", "each other"
+        return f"its losses read several labels, {', '.join(told)}", ("teacher", "each other")
     soft = soft_targets(loop)
     made = f", but soft targets ({soft})" if soft else ""
-    return f"its loss reads no label that is made here by argmax or max{made}", "soft"
+    return f"its loss reads no label that is made here by argmax or max{made}", ("soft",)
 
 
 def _fetched(loop: ast.For) -> Iterator[_Fetched]:
@@ -129,6 +136,22 @@ def _loader_of(iterator: ast.expr, scope: Scope) -> str:
         iterator = calls[0]
 
 
+def _counts(loop: ast.For) -> bool:
+    """Whether it goes over numbers, and no batch is in its head."""
+    return isinstance(loop.iter, ast.Call) and called(loop.iter) in ("range", "trange")
+
+
+def _whole_batches(loop: ast.For) -> list[str]:
+    """The names of its head that the body takes apart, by place or by key."""
+    names = [one.id for one in head_of(loop) if isinstance(one, ast.Name)]
+    apart = set()
+    for node in ast.walk(loop):
+        match node:
+            case ast.Subscript(slice=ast.Constant()) | ast.Assign(targets=[ast.Tuple()]):
+                apart.add(ast.unparse(node.value))
+    return [name for name in names if name in apart]
+
+
 def _batch(loop: ast.For) -> str:
     return ", ".join(ast.unparse(one) for one in head_of(loop))
 
@@ -144,7 +167,3 @@ def _border(loop: ast.For) -> str | None:
             if isinstance(bound, (ast.Name, ast.Attribute)) and (lower is None or upper is None):
                 borders.setdefault(ast.unparse(bound), set()).add(side)
     return max(borders, key=lambda border: len(borders[border]), default=None)
-
-
-def _listed(sections: list[str]) -> str:
-    return " and ".join(f'"{section}"' for section in sections)

@@ -71,7 +71,7 @@ def test_batches_that_are_fetched_by_hand() -> None:
         f"{labelled}, from `batches_l` (line {line(BY_HAND, 'batches_l, batches_u')}); `_, image_u,"
         f" image_s, _` on line {unlabelled}, from `loader_u`, which is given to train()) and takes "
         "none apart in its head; the labels that its loss reads are `guess` (line "
-        f'{line(BY_HAND, "torch.max")}). docs/any-loop.md takes such a loop in "A teacher, CutMix,'
+        f'{line(BY_HAND, "torch.max")}). docs/any-loop.md shows the like in "A teacher, CutMix,'
         ' and a loss that edits its target"'
     )
 
@@ -82,7 +82,8 @@ def test_one_batch_of_both_kinds_and_two_networks() -> None:
         "`sampled_batch`, and tells them apart by their place in it, `args.labeled_bs`: one data "
         "set makes both; its losses read several labels, `mine` (line "
         f"{line(STREAMS, 'mine =')}), `yours` (line {line(STREAMS, 'yours =')}). docs/any-loop.md "
-        'takes such a loop in "One loader of two streams" and "Cross pseudo supervision"'
+        f'shows the like in "One loader of two streams" and "{SECTIONS["teacher"]}" and "Cross '
+        'pseudo supervision"'
     )
 
 
@@ -108,6 +109,21 @@ def test_one_kind_of_batch() -> None:
     assert reason(source) == (
         f"the loop on line {line(STREAMS, 'for i_batch')} trains on one kind of batch, "
         "`image, mask`, and nothing in it tells labelled photos from unlabelled ones"
+    )
+
+
+def test_whole_batches_that_the_body_takes_apart() -> None:
+    source = STREAMS.replace(", sampled_batch in", ", (batch_l, batch_u) in").replace(
+        'sampled_batch["image"], sampled_batch["label"]', 'batch_l["image"], batch_u["label"]'
+    )
+    told = f"the loop on line {line(STREAMS, 'for i_batch')} gets whole batches, `batch_l`, `batch_"
+    assert reason(source).startswith(told)
+
+
+def test_one_kind_of_batch_that_is_fetched_by_hand() -> None:
+    source = "for step in range(9):\n    image, label = batches.next()\n    loss.backward()\n"
+    assert reason(source).startswith(
+        "the loop on line 1 trains on one kind of batch, `image, label`"
     )
 
 
