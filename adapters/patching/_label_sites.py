@@ -18,6 +18,7 @@ from conformal_plugin.adapters.patching._training_loop import NotThisKind, Train
 
 __all__ = [
     "LabelSite",
+    "NoLabelMade",
     "OwnLabels",
     "find_label_sites",
     "labels_beside",
@@ -26,6 +27,10 @@ __all__ = [
 ]
 
 _COMPARING = ("mse", "kl_div", "KLDiv", "consistency")
+
+
+class NoLabelMade(NotThisKind):
+    """A loop makes no label that its loss reads, so that no line of ours has a place in it."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ def find_label_sites(
 
     Raises:
         NotThisKind: no label that reaches the loss can be replaced.
+        NoLabelMade: there is none.
     """
     step = Step(tree, loop.node.body, [*loop.photos, *loop.labelled])
     labels, confidences = _made(step)
@@ -92,8 +98,13 @@ def find_label_sites(
             sites.append(found)
         else:
             own.append(OwnLabels(label.name, step.statements[label.at].lineno, found))
+    if own and not sites:
+        told = "; ".join(f"`{one.label}` (line {one.line}): {one.why}" for one in own)
+        raise NotThisKind(
+            f"none of the labels that its loss reads can be replaced where it is made: {told}"
+        )
     if not sites:
-        raise NotThisKind(_nothing_found(step, loop, own))
+        raise NoLabelMade(_no_label(loop))
     return sites, own
 
 
@@ -141,10 +152,7 @@ def _calls(node: ast.AST) -> list[ast.Call]:
     return [inner for inner in ast.walk(node) if isinstance(inner, ast.Call)]
 
 
-def _nothing_found(step: Step, loop: TrainingLoop, own: Sequence[OwnLabels]) -> str:
-    if own:
-        told = "; ".join(f"`{one.label}` (line {one.line}): {one.why}" for one in own)
-        return f"none of the labels that its loss reads can be replaced where it is made: {told}"
+def _no_label(loop: TrainingLoop) -> str:
     soft = soft_targets(loop.node)
     if soft:
         return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from conformal_plugin.adapters.patching._label_sites import (
+    NoLabelMade,
     OwnLabels,
     find_label_sites,
     labels_beside,
@@ -58,6 +59,8 @@ def patch_labels(source: bytes) -> Patch:
     places = _around_the_loop(script, loop)
     try:
         sites, own = find_label_sites(script.tree, loop)
+    except NoLabelMade as reason:
+        return Patch(_RECIPE, before, None, problems=(str(reason),))
     except NotThisKind as reason:
         certain = tuple(place for place in places if not place.problem)
         return Patch(_RECIPE, before, None, places=certain, problems=(str(reason),))

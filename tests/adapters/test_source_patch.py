@@ -170,6 +170,23 @@ def test_consistency_without_labels_is_called_that() -> None:
     source = source.replace("criterion_l(pred_u_s1, mask_other)",
                             "softmax_mse_loss(pred_u_s1, mask_other)")  # fmt: skip
     assert "soft targets have no place for a conformal label" in reason(source)
+    steps = manual_steps(patch_labels(source.encode()), "ours.py")
+    assert "SourceLoop" not in steps  # its calls would have no label to give
+
+
+def test_a_product_with_log_softmax_is_no_hard_label() -> None:
+    """The labels beside it, carried along in one statement with others, reach no loss."""
+    soft = {
+        "loss_s1": "-conf1 * F.log_softmax(pred_u_s1, 1)",
+        "loss_s2": "loss_s1",
+        "loss_each_other": "0",
+        "mask1, conf1": "mask_u_w.clone(), soft.clone()",
+    }
+    source = DERIVED
+    for names, value in soft.items():
+        source = re.sub(rf"( {names} = ).*", rf"\g<1>{value}", source)
+    line = 1 + source[: source.index("log_softmax")].count("\n")
+    assert f"(a product with log_softmax on line {line})" in reason(source)
 
 
 def test_the_steps_are_for_this_script() -> None:
