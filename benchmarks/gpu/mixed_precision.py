@@ -26,22 +26,24 @@ def run(setting: Setting, report: Report) -> None:
     photos, _, pseudo = crops(2, _CLASSES, crop, setting.device)
     for dtype in (torch.float16, torch.bfloat16):
         name = str(dtype).removeprefix("torch.")
-        if lacking := _lacking(setting, dtype):
+        if lacking := _lacking(setting, dtype, photos[2:]):
             report.not_run(name, lacking)
             continue
         _term(setting, report, name, dtype, pseudo)
         _training(setting, report, name, dtype, photos[2:], pseudo)
 
 
-def _lacking(setting: Setting, dtype: torch.dtype) -> str:
-    """Why the device has no autocast of that type, or nothing."""
+def _lacking(setting: Setting, dtype: torch.dtype, photos: Tensor) -> str:
+    """Why the device cannot run the student in that type, or nothing."""
+    student = Student(_CLASSES, width=8).to(setting.device)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with torch.autocast(torch.device(setting.device).type, dtype):
-                return ""
+                student(photos)
     except RuntimeError as error:
         return str(error)
+    return ""
 
 
 def _term(setting: Setting, report: Report, name: str, dtype: torch.dtype, pseudo: Tensor) -> None:
