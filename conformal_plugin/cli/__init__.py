@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from conformal_plugin._messages import shortened
 from conformal_plugin.cli._arguments import build_parser
+from conformal_plugin.cli._readers import readers_in_use
 from conformal_plugin.errors import ConformalError
 
 __all__ = ["main"]
@@ -38,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A pipe or file on Windows may lack letters of a class's name: no reason to end there.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        command.run(arguments)
+        with readers_in_use(arguments):
+            command.run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads the output has seen enough, as `head` does
         _forget_output()

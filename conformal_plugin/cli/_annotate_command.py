@@ -18,7 +18,7 @@ from conformal_plugin.cli._progress import progress
 from conformal_plugin.cli._report import note, print_json, warn
 from conformal_plugin.cli._taken_photos import TakenPhotos
 from conformal_plugin.errors import OptionError, SourceFileError
-from conformal_plugin.files import PHOTO_SUFFIXES, IdList, photos_in_folder
+from conformal_plugin.files import IdList, photo_suffixes, photos_in_folder
 from conformal_plugin.processes import Rank
 
 __all__ = ["run"]
@@ -98,7 +98,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _ids(arguments: argparse.Namespace) -> IdList:
     if arguments.ids is None:
-        return photos_in_folder(arguments.photos, PHOTO_SUFFIXES, naming_of(arguments))
+        photos = arguments.photos
+        return photos_in_folder(photos, photo_suffixes(photos), naming_of(arguments))
     return ids_of_list(arguments, arguments.ids)
 
 

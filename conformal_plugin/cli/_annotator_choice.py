@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import sys
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from conformal_plugin.annotators import Annotator, ClassList, FunctionAnnotator, class_list
+from conformal_plugin.cli._named_objects import named_object
 from conformal_plugin.errors import OptionError
 from conformal_plugin.processes import Rank
 
@@ -100,16 +98,7 @@ def _of_user(arguments: argparse.Namespace) -> Annotator:
             f"--annotator must be transformers, seem, xdecoder, or MODULE:FUNCTION as in "
             f"mymodel:scores, got {arguments.annotator!r}"
         )
-    if str(Path.cwd()) not in sys.path:  # as `python -m` has it
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        found = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise OptionError(
-            f"--annotator {arguments.annotator}: {error}; run in the folder of {module}.py, or "
-            f"install it"
-        ) from error
-    chosen = getattr(found, name, None)
+    chosen = named_object(arguments.annotator, "--annotator")
     if isinstance(chosen, Annotator):
         for option in ("classes", "background_rule"):
             if getattr(arguments, option) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from conformal_plugin.choosing import ENOUGH, LabelSigns
 from conformal_plugin.cli._damaged_images import DamagedImages
 from conformal_plugin.cli._done_record import RECORD, DoneLabel
 from conformal_plugin.cli._inputs import (
+    classes_of,
     find_maps,
     find_photos,
     fitted_maps,
@@ -35,7 +37,15 @@ from conformal_plugin.cli._progress import progress
 from conformal_plugin.cli._report import number, print_json, warn
 from conformal_plugin.cli._sharding import sharing
 from conformal_plugin.errors import ConformalError, OptionError, ShapeError
-from conformal_plugin.files import FileState, LazySequence, ScoreMap, Taken, checksum
+from conformal_plugin.files import (
+    LABEL_SUFFIXES,
+    FileState,
+    LazySequence,
+    ScoreMap,
+    Taken,
+    checksum,
+    volume_suffix,
+)
 from conformal_plugin.labelling import cap_settings, promised_rule, refuse_uninformative
 
 __all__ = ["run"]
@@ -111,11 +121,15 @@ class _Filtering:
         self._paths = find_maps(arguments, listed)
         style = LabelStyle.of(arguments, self._qhat, self._ignore_index)
         self._settings = _settings(arguments, self._qhat, style.dropped)
-        self._folder = LabelFolder(
-            arguments.out, self._settings, style, labelled=_labelled(self._qhat)
-        )
         self._photos = None if arguments.photos is None else find_photos(arguments, listed)
         self._maps = self._maps_to_read().then(_Read.of)
+        self._folder = LabelFolder(
+            arguments.out,
+            self._settings,
+            style,
+            labelled=_labelled(self._qhat),
+            suffix=self._label_suffix(),
+        )
         self._lines: Sequence[str] = self.ids
         if self._photos is not None:
             labels = [self._folder.path(name) for name in self.ids]
@@ -165,7 +179,7 @@ class _Filtering:
             if isinstance(read, ConformalError):
                 damaged.add(name, read)
                 continue
-            num_classes = int(read.scores.shape[0])
+            num_classes = classes_of(read.scores)
             with naming(name):
                 part.num_classes = _same_classes(num_classes, part.num_classes)
                 labels = labeller.labels(name, read.scores)
@@ -224,6 +238,13 @@ class _Filtering:
             return self._maps[index]
         except ConformalError as error:
             return error
+
+    def _label_suffix(self) -> str:
+        """How the names of the labels end: what images have, or volumes, by the first map."""
+        first = self._read_or_error(0)
+        if isinstance(first, ConformalError) or first.scores.ndim < 5:
+            return LABEL_SUFFIXES[0]
+        return volume_suffix(self._paths[0])
 
     def _sources(self, index: int) -> list[Path]:
         """The files that a label is made from."""
@@ -292,7 +313,7 @@ def _settings(arguments: argparse.Namespace, qhat: Any, dropped: int) -> dict[st
     if qhat is not None:
         rule, background = promised_rule(qhat, arguments.rule, arguments.background)
     return {
-        "qhat": np.asarray(calibration.qhat if calibration else qhat).tolist(),
+        "qhat": _as_json(np.asarray(calibration.qhat if calibration else qhat).tolist()),
         "alpha": calibration.alpha if calibration else None,
         "rule": rule,
         "background": background,
@@ -301,6 +322,13 @@ def _settings(arguments: argparse.Namespace, qhat: Any, dropped: int) -> dict[st
         "resize": arguments.resize,
         **cap_settings(qhat),
     }
+
+
+def _as_json(qhat: Any) -> Any:
+    """Thresholds, of which JSON has no infinite ones: these as text."""
+    if isinstance(qhat, list):
+        return [_as_json(threshold) for threshold in qhat]
+    return qhat if math.isfinite(qhat) else str(qhat)
 
 
 def _same_classes(count: int, num_classes: int | None) -> int:

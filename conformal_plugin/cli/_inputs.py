@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,9 +16,7 @@ from conformal_plugin.cli._whose_maps import annotator_of, refuse_other_maps
 from conformal_plugin.errors import ConformalError, OptionError
 from conformal_plugin.evaluation import LabelDoubts
 from conformal_plugin.files import (
-    LABEL_SUFFIXES,
     MAP_SUFFIXES,
-    PHOTO_SUFFIXES,
     IdList,
     LabelReader,
     LazySequence,
@@ -28,17 +26,22 @@ from conformal_plugin.files import (
     Taken,
     find_files,
     ids_in_folder,
-    image_size,
+    label_size,
+    label_suffixes,
+    photo_size,
+    photo_suffixes,
     read_ids,
     require_axes,
     require_classes_first,
     require_size,
     resize_map,
+    suffixes,
     take,
 )
 
 __all__ = [
     "class_or_none",
+    "classes_of",
     "find_labels",
     "find_maps",
     "find_photos",
@@ -71,16 +74,17 @@ def listed_ids(arguments: argparse.Namespace) -> IdList:
         SourceFileError: an unreadable list, or photos that would share a map.
     """
     if arguments.ids is None:
-        return ids_in_folder(arguments.maps, MAP_SUFFIXES, "map")
+        return ids_in_folder(arguments.maps, suffixes(MAP_SUFFIXES), "map")
     return ids_of_list(arguments, arguments.ids)
 
 
 def ids_of_list(arguments: argparse.Namespace, path: Path) -> IdList:
     """As :func:`listed_ids`, of any list; without ``--maps``, as the photos are called."""
+    where: tuple[Path, Sequence[str], str]
     if (maps := getattr(arguments, "maps", None)) is not None:
-        where = (maps, MAP_SUFFIXES, "map")
+        where = (maps, suffixes(MAP_SUFFIXES), "map")
     else:
-        where = (arguments.photos, PHOTO_SUFFIXES, "photo")
+        where = (arguments.photos, photo_suffixes(arguments.photos), "photo")
     listed = read_ids(path).below(*where, naming_of(arguments))
     if listed.repeated:
         shown = ", ".join(listed.repeated[:3]) + (", ..." if len(listed.repeated) > 3 else "")
@@ -93,31 +97,33 @@ def ids_of_list(arguments: argparse.Namespace, path: Path) -> IdList:
 
 def find_maps(arguments: argparse.Namespace, ids: IdList) -> list[Path]:
     """The map file of every image."""
-    return find_files(arguments.maps, ids, MAP_SUFFIXES, "map", naming_of(arguments))
+    return find_files(arguments.maps, ids, suffixes(MAP_SUFFIXES), "map", naming_of(arguments))
 
 
 def find_labels(arguments: argparse.Namespace, ids: IdList) -> list[Path]:
     """The true label of every image."""
-    paths = find_files(arguments.labels, ids, LABEL_SUFFIXES, "label", naming_of(arguments))
+    kinds = label_suffixes(arguments.labels)
+    paths = find_files(arguments.labels, ids, kinds, "label", naming_of(arguments))
     refuse_train_ids(arguments, paths)
     return paths
 
 
 def find_photos(arguments: argparse.Namespace, ids: IdList) -> list[Path]:
     """The photo of every image."""
-    return find_files(arguments.photos, ids, PHOTO_SUFFIXES, "photo", naming_of(arguments))
+    kinds = photo_suffixes(arguments.photos)
+    return find_files(arguments.photos, ids, kinds, "photo", naming_of(arguments))
 
 
 def taken_maps(
     arguments: argparse.Namespace, paths: Sequence[Path]
 ) -> LazySequence[Taken[ScoreMap]]:
-    """The maps at ``paths``, as they are."""
+    """The maps at ``paths``, as they are; volumes as a batch of one, ``(1, K, D, H, W)``."""
     reader = _reader(arguments)
 
     def checked(path: Path) -> ScoreMap:
         scores = reader(path)
         require_classes_first(scores, path.stem)
-        return scores
+        return _as_batch(scores, 4)
 
     return LazySequence(lambda path: take(partial(checked, path), path), paths)
 
@@ -131,6 +137,8 @@ def fitted_maps(
 ) -> LazySequence[Taken[ScoreMap]]:
     """The maps at ``paths``, each of its image's size: resized with ``--resize``, else checked.
 
+    Volumes come as a batch of one, ``(1, K, D, H, W)``, which nothing else can be taken for.
+
     Args:
         arguments: with ``maps``, ``key``, ``max_map_bytes`` and ``resize``.
         ids: the images' ids.
@@ -139,29 +147,40 @@ def fitted_maps(
         what: what these are, ``"label"`` or ``"photo"``.
     """
     reader = _reader(arguments)
-
-    follow_exif = what == "photo" and arguments.follow_exif
+    size: Callable[[Path], tuple[int, ...]] = label_size
+    if what == "photo":
+        size = partial(photo_size, follow_exif=arguments.follow_exif)
 
     def resized(name: str, path: Path, image: Path) -> ScoreMap:
-        scores, size = reader(path), image_size(image, follow_exif=follow_exif)
-        require_axes(scores, size, name, what)
-        return resize_map(scores, size)
+        scores, wanted = reader(path), size(image)
+        require_axes(scores, wanted, name, what)
+        return resize_map(scores, wanted)
 
     def checked(name: str, path: Path, image: Path) -> ScoreMap:
         scores = reader(path)
-        require_size(scores, image_size(image, follow_exif=follow_exif), name, what)
+        require_size(scores, size(image), name, what)
         return scores
 
     def fitted(source: tuple[str, Path, Path]) -> Taken[ScoreMap]:
         _, *files = source
-        return take(lambda: (resized if arguments.resize else checked)(*source), *files)
+        fit = resized if arguments.resize else checked
+        return take(lambda: _as_batch(fit(*source), 4), *files)
 
     return LazySequence(fitted, list(zip(ids, paths, images)))
 
 
 def taken_labels(read: LabelReader, paths: Sequence[Path]) -> LazySequence[Taken[Any]]:
-    """The true labels at ``paths``."""
-    return LazySequence(lambda path: take(partial(read, path), path), paths)
+    """The true labels at ``paths``; of volumes as a batch of one, ``(1, D, H, W)``."""
+    return LazySequence(lambda path: take(lambda: _as_batch(read(path), 3), path), paths)
+
+
+def _as_batch(values: Any, of_volumes: int) -> Any:
+    return values[None] if values.ndim == of_volumes else values
+
+
+def classes_of(scores: ScoreMap) -> int:
+    """K of a map, or of a batch of one volume."""
+    return int(scores.shape[1 if scores.ndim == 5 else 0])
 
 
 def value_of(taken: Taken[T]) -> T:
@@ -190,7 +209,7 @@ def maps_and_labels(
     map_paths, label_paths = find_maps(arguments, ids), find_labels(arguments, ids)
     maps = fitted_maps(arguments, ids, map_paths, label_paths, "label").then(value_of)
     if arguments.classes is not None and len(maps):
-        classes = range(maps[0].shape[0])
+        classes = range(classes_of(maps[0]))
         if not set(arguments.classes) <= set(classes):
             raise OptionError(
                 f"--classes must be indices in 0 ... {len(classes) - 1}, as {map_paths[0]} has "

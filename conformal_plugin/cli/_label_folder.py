@@ -34,6 +34,7 @@ class LabelFolder:
         style: how they are written, which is among the settings.
         labelled: of each class, the labelled pixels that were calibrated on, which the labels do
             not depend on but a run is compared with; None where there are none.
+        suffix: how their names end.
     """
 
     def __init__(
@@ -43,10 +44,12 @@ class LabelFolder:
         style: LabelStyle,
         *,
         labelled: Sequence[int] | None = None,
+        suffix: str = ".png",
     ) -> None:
         self.folder = folder
         self._style = style
-        self._files = IdFolder(folder, ".png", "label folder")
+        self._suffix = suffix
+        self._files = IdFolder(folder, suffix, "label folder")
         self._manifest = {"format": _FORMAT, "version": _VERSION, **settings, **style.settings()}
         # What an origin is the checksum of begins with the settings, which no label is without.
         self._origin_begun = hashlib.sha256(f"[{json.dumps(self._manifest)}".encode())
@@ -64,7 +67,7 @@ class LabelFolder:
     def clear_away(self, ids: Sequence[str]) -> None:
         """Delete what killed runs left half written, by one process of a run."""
         folders = [self.folder, *(self.path(name).parent for name in ids if "/" in name)]
-        sweep(folders, lambda name: name.endswith((".png", ".json", ".txt", RECORD)))
+        sweep(folders, lambda name: name.endswith((self._suffix, ".json", ".txt", RECORD)))
         self._record.tidy()
 
     def begin(self, ids: Sequence[str], *, overwrite: bool) -> None:
@@ -126,8 +129,8 @@ class LabelFolder:
 
         Args:
             name: the id.
-            labels: ``(H, W)``.
-            sources: the files that it was made from.
+            labels: ``(H, W)`` or ``(D, H, W)``.
+            sources: the files that it was made from, the map first.
             states: the states that these were in when they were read.
             num_classes: of the scores that it was made from.
             checksum: of what was read.
@@ -141,6 +144,7 @@ class LabelFolder:
             read=noted,
             palette=style.palette,
             grey=style.grey,
+            like=sources[0],
         )
         done = DoneLabel(label_counts(labels), num_classes, checksum)
         self._record.add(name, FileTimes.of(path), origin, done)
@@ -179,9 +183,9 @@ class LabelFolder:
         taken = [name for name in ids if self.path(name).exists()]
         if taken:
             raise OptionError(
-                f"{self.folder} holds {len(taken)} PNGs of these ids that this command did not "
-                f"make, {taken[0]}.png first: true labels perhaps; choose another folder, or pass "
-                f"--overwrite to replace them"
+                f"{self.folder} holds {len(taken)} labels of these ids that this command did "
+                f"not make, {taken[0]}{self._suffix} first: true labels perhaps; choose another "
+                f"folder, or pass --overwrite to replace them"
             )
 
 

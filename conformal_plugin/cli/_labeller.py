@@ -35,9 +35,14 @@ class Labeller:
         self._unsure: list[str] = []
 
     def labels(self, name: str, scores: ScoreMap) -> np.ndarray[Any, Any]:
-        """The label map ``(H, W)`` of the image called ``name``."""
+        """The label map ``(H, W)`` of the image called ``name``, or ``(D, H, W)`` of a volume.
+
+        Args:
+            name: the image's id.
+            scores: ``(K, H, W)``, or a batch of one volume ``(1, K, D, H, W)``.
+        """
         if self._qhat is None:
-            return np.asarray(raw_labels(scores, ignore_index=self._ignore_index))
+            return self._raw(scores)
         try:
             labels = filter_masks(
                 scores,
@@ -48,9 +53,18 @@ class Labeller:
             )
         except UninformativeThresholdError:  # of this one image: nothing can be learnt from it
             self._unsure.append(name)
-            dtype = str(label_dtype(len(scores), self._ignore_index)).removeprefix("torch.")
-            return np.full(tuple(scores.shape[1:]), self._ignore_index, dtype=dtype)
-        return np.asarray(labels)
+            one = scores[0] if scores.ndim == 5 else scores
+            dtype = str(label_dtype(len(one), self._ignore_index)).removeprefix("torch.")
+            return np.full(tuple(one.shape[1:]), self._ignore_index, dtype=dtype)
+        return np.asarray(labels[0] if scores.ndim == 5 else labels)
+
+    def _raw(self, scores: ScoreMap) -> np.ndarray[Any, Any]:
+        """The most probable classes; the slices of a volume lie below each other meanwhile."""
+        if scores.ndim != 5:
+            return np.asarray(raw_labels(scores, ignore_index=self._ignore_index))
+        classes, *sides = scores.shape[1:]
+        below = scores.reshape(classes, -1, sides[-1])
+        return np.asarray(raw_labels(below, ignore_index=self._ignore_index)).reshape(sides)
 
     def merge(self, other: Labeller) -> None:
         """Speak for the images of ``other`` too."""

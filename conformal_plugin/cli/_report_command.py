@@ -193,7 +193,11 @@ class _Painted:
 
     def layers(self, number: int) -> dict[str, np.ndarray[Any, Any]]:
         """True, raw and kept labels of an image, by what they are called."""
-        scores = read_scores(self._maps[number], "scores", points=False)
+        given, truth = self._maps[number], np.asarray(self._labels[number])
+        if given.ndim == 5:  # of a volume its middle slice
+            middle = given.shape[2] // 2
+            given, truth = given[0][:, middle], truth[0][middle]
+        scores = read_scores(given, "scores", points=False)
         grid, classes = grid_of(scores), scores.shape[0]
         ignore = self._calibration.ignore_index
         options: dict[str, Any] = {"background": self._background, "ignore_index": ignore}
@@ -201,7 +205,7 @@ class _Painted:
         least = least_scores(self._calibration, grid, classes)
         batch = scores.unsqueeze(0)
         return {
-            "truth": np.asarray(self._labels[number]),
+            "truth": truth,
             "raw": label_maps(batch, everything, rule="most-probable", **options)[0].numpy(),
             "kept": label_maps(
                 batch, least, rule=self._rule, **options, cap=cap_of(self._calibration)

@@ -19,6 +19,7 @@ __all__ = [
     "add_maps",
     "add_output",
     "add_own_maps",
+    "add_reader",
     "add_resize",
     "add_rule",
     "add_script",
@@ -47,7 +48,8 @@ def add_maps(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="class scores (K, H, W) in [0, 1]: ID.npz, ID.npy, ID.pt or ID.safetensors",
+        help="class scores in [0, 1], (K, H, W), or (K, D, H, W) of volumes: ID.npz, .npy, .pt, "
+        ".safetensors, .h5, .nii.gz, .tif",
     )
     add_map_names(group)
     add_ids(group, "all files in --maps")
@@ -76,6 +78,7 @@ def add_ids(group: argparse._ArgumentGroup, default: str) -> None:
         metavar="N",
         help="refuse maps that take more memory than this (default: %(default)s)",
     )
+    add_reader(group)
     group.add_argument(
         "--ids",
         type=Path,
@@ -91,6 +94,17 @@ def add_ids(group: argparse._ArgumentGroup, default: str) -> None:
         )
 
 
+def add_reader(group: argparse._ActionsContainer) -> None:
+    """Functions that read files of any other format."""
+    group.add_argument(
+        "--reader",
+        action="append",
+        metavar="MODULE:FUNCTION",
+        help="function of yours (path, what) -> array that reads files of the suffixes in its "
+        "attribute `suffixes`; may be given again",
+    )
+
+
 def add_labels(parser: argparse.ArgumentParser) -> None:
     """Where the true classes lie."""
     parser.add_argument(
@@ -98,7 +112,8 @@ def add_labels(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="true classes: ID.png, pixel values being class indices (palette or grey)",
+        help="true classes: ID.png, pixel values being class indices (palette or grey); in a "
+        "folder without PNGs ID.h5, .nii.gz, .tif or .npz",
     )
     add_label_map(parser, "they are classes")
 

@@ -17,8 +17,8 @@ from conformal_plugin.files import (
     FileState,
     StoreEntry,
     checksum,
-    image_size,
     photo_orientation,
+    photo_size,
     read_photo,
     take,
 )
@@ -89,7 +89,7 @@ class TakenPhotos:
         path = self.paths[name]
         try:
             if len(entry.source) != _SOURCE.size:
-                return image_size(path, follow_exif=self.follow_exif) == entry.shape[1:]
+                return photo_size(path, follow_exif=self.follow_exif) == entry.shape[1:]
             size, modified, pixels = _SOURCE.unpack(entry.source)
             if FileState.of(path) == FileState(size, modified):
                 return True

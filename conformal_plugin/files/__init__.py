@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         MadeLabel as MadeLabel,
         brightness_change as brightness_change,
         label_files as label_files,
+        label_suffixes as label_suffixes,
         read_label as read_label,
         read_made_label as read_made_label,
         read_origin as read_origin,
@@ -55,13 +56,25 @@ if TYPE_CHECKING:
     from conformal_plugin.files._naming import (
         Naming as Naming,
     )
+    from conformal_plugin.files._other_labels import (
+        label_size as label_size,
+        volume_suffix as volume_suffix,
+    )
     from conformal_plugin.files._palette import (
         voc_palette as voc_palette,
     )
     from conformal_plugin.files._photos import (
         PHOTO_SUFFIXES as PHOTO_SUFFIXES,
         photo_orientation as photo_orientation,
+        photo_size as photo_size,
+        photo_suffixes as photo_suffixes,
         read_photo as read_photo,
+    )
+    from conformal_plugin.files._readers import (
+        FileReader as FileReader,
+        RegisteredReader as RegisteredReader,
+        register_reader as register_reader,
+        suffixes as suffixes,
     )
     from conformal_plugin.files._resize import (
         require_size as require_size,
@@ -107,6 +120,7 @@ __getattr__, __dir__, __all__ = lazily(
             "MadeLabel",
             "brightness_change",
             "label_files",
+            "label_suffixes",
             "read_label",
             "read_made_label",
             "read_origin",
@@ -128,7 +142,19 @@ __getattr__, __dir__, __all__ = lazily(
         "_photos": (
             "PHOTO_SUFFIXES",
             "photo_orientation",
+            "photo_size",
+            "photo_suffixes",
             "read_photo",
+        ),
+        "_other_labels": (
+            "label_size",
+            "volume_suffix",
+        ),
+        "_readers": (
+            "FileReader",
+            "RegisteredReader",
+            "register_reader",
+            "suffixes",
         ),
         "_resize": (
             "require_size",

@@ -164,12 +164,9 @@ def ids_in_folder(
         SourceFileError: no such folder, or no such file in it.
     """
     root = _checked_folder(folder, what)
-    relative = (path.relative_to(root) for path in root.rglob("*") if path.suffix in suffixes)
-    ids = {
-        path.with_suffix("").as_posix()
-        for path in relative
-        if not any(part.startswith(".") for part in path.parts)
-    }
+    relative = (path.relative_to(root) for path in root.rglob("*"))
+    visible = (path for path in relative if not any(part.startswith(".") for part in path.parts))
+    ids = {name for name in (_without(path, suffixes) for path in visible) if name}
     if not ids:
         raise SourceFileError(
             f"there is no {what} ({', '.join(suffixes)}) in {folder}; check the folder"
@@ -302,6 +299,12 @@ class IdFolder:
                 )
             self._inside.add(path.parent)
         return path
+
+
+def _without(path: Path, suffixes: Sequence[str]) -> str | None:
+    """A path without the longest of the suffixes that fits; None where none does."""
+    fitting = [suffix for suffix in suffixes if path.name.endswith(suffix)]
+    return path.as_posix()[: -len(max(fitting, key=len))] if fitting else None
 
 
 def _listed(line: str) -> ListedImage:

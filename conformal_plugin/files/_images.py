@@ -70,7 +70,7 @@ def opened_photo(path: str | os.PathLike[str]) -> Iterator[Any]:
 
 
 def image_size(path: str | os.PathLike[str], *, follow_exif: bool = False) -> tuple[int, int]:
-    """``(H, W)`` of an image file, read from its header.
+    """``(H, W)`` of an image file that Pillow reads, by its header.
 
     Args:
         path: the file.

@@ -1,10 +1,11 @@
-"""Reading and writing label maps as PNG files, pixel values being class indices."""
+"""Reading label maps of every kind that is known, and writing them as PNG files."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,20 +18,32 @@ from conformal_plugin.errors import (
     ShapeError,
     SourceFileError,
 )
+from conformal_plugin.files._hdf5 import HDF5_SUFFIXES
 from conformal_plugin.files._ids import IdList, find_files
 from conformal_plugin.files._images import opened_label, pillow
 from conformal_plugin.files._label_colours import Palettes, warn_of_moved_colours
 from conformal_plugin.files._lazy import LazySequence
 from conformal_plugin.files._naming import Naming
+from conformal_plugin.files._nifti import NIFTI_SUFFIXES
+from conformal_plugin.files._other_labels import (
+    VOLUME_SUFFIX,
+    read_notes,
+    read_other_label,
+    write_volume,
+)
 from conformal_plugin.files._palette import voc_palette
+from conformal_plugin.files._readers import reader_of, suffixes_in
+from conformal_plugin.files._tiff import TIFF_SUFFIXES
 from conformal_plugin.scores import LabelMap
 
 __all__ = [
     "LABEL_SUFFIXES",
+    "OTHER_LABEL_SUFFIXES",
     "LabelReader",
     "MadeLabel",
     "brightness_change",
     "label_files",
+    "label_suffixes",
     "read_label",
     "read_made_label",
     "read_origin",
@@ -38,7 +51,10 @@ __all__ = [
 ]
 
 LABEL_SUFFIXES = (".png",)
-"""How the names of label maps end."""
+"""How the names of label maps of images end."""
+
+OTHER_LABEL_SUFFIXES = (*HDF5_SUFFIXES, *NIFTI_SUFFIXES, *TIFF_SUFFIXES, VOLUME_SUFFIX)
+"""How those end that are looked for in a folder without a PNG."""
 
 _ORIGIN = "conformal-plugin"
 _READ = "conformal-plugin-read"
@@ -79,7 +95,9 @@ class LabelReader:
         self._palettes = Palettes(ignore_index)
 
     def __call__(self, path: str | os.PathLike[str]) -> np.ndarray[Any, Any]:
-        """The classes ``(H, W)`` of a label file."""
+        """The classes ``(H, W)`` of a label file, or ``(D, H, W)`` of a volume's."""
+        if not _is_png(path):
+            return _other(path, self._label_map, self._ignore_index)
         with opened_label(path) as (image, bits):
             if self._label_map is not None:
                 return _mapped(path, image, bits, self._label_map, self._ignore_index)
@@ -109,8 +127,13 @@ def label_files(
         SourceFileError: at once, for ids without a label; later, as :func:`read_label`, or where an
             index has another colour than in an earlier file.
     """
-    paths = find_files(folder, ids, LABEL_SUFFIXES, "label", naming or Naming())
+    paths = find_files(folder, ids, label_suffixes(folder), "label", naming or Naming())
     return LazySequence(LabelReader(label_map, ignore_index), paths)
+
+
+def label_suffixes(folder: str | os.PathLike[str]) -> tuple[str, ...]:
+    """How the names of the labels in ``folder`` end: PNG, or where there is none any other kind."""
+    return suffixes_in(folder, LABEL_SUFFIXES, OTHER_LABEL_SUFFIXES)
 
 
 def read_label(
@@ -118,11 +141,13 @@ def read_label(
     label_map: LabelMap | None = None,
     ignore_index: int = 255,
 ) -> np.ndarray[Any, Any]:
-    """Read class indices ``(H, W)``: uint8, or int32 from a 16-bit file.
+    """Read class indices ``(H, W)``, or ``(D, H, W)`` of a volume: uint8, or int32 where larger.
 
-    Palette files (mode P) give their indices, and their colours where a label map asks for these;
-    grey ones of 1, 2, 4, 8 and 16 bits give their values. All checksums of the file are compared.
-    Palettes in which the colours of PASCAL VOC stand at other indices are warned of.
+    PNG: palette files (mode P) give their indices, and their colours where a label map asks for
+    these; grey ones of 1, 2, 4, 8 and 16 bits give their values. All checksums of the file are
+    compared. Palettes in which the colours of PASCAL VOC stand at other indices are warned of.
+    Also the array ``label`` of an ``.h5`` or ``.npz``, NIfTI with its axes reversed, and ``.tif``
+    of one band; these give numbers and no colours.
 
     Args:
         path: the file.
@@ -130,9 +155,14 @@ def read_label(
         ignore_index: what a label map's ignored pixels become.
 
     Raises:
-        SourceFileError: no PNG, damaged, or an image of colours without a label map for these.
+        SourceFileError: unreadable, damaged, an image of colours without a label map for these, or
+            not whole numbers.
         LabelError: a value or colour that the label map refuses; names the file.
+        OptionError: a label map of colours for a file of numbers.
+        ShapeError: neither an image nor a volume.
     """
+    if not _is_png(path):
+        return _other(path, label_map, ignore_index)
     with opened_label(path) as (image, bits):
         if label_map is not None:
             return _mapped(path, image, bits, label_map, ignore_index)
@@ -147,6 +177,8 @@ def read_made_label(path: str | os.PathLike[str]) -> MadeLabel:
     Raises:
         SourceFileError: as for :func:`read_label`.
     """
+    if Path(path).suffix not in LABEL_SUFFIXES:
+        return MadeLabel(read_other_label(Path(path)), *read_notes(Path(path)))
     with opened_label(path) as (image, bits):
         values = _values(path, image, bits)
         return MadeLabel(values, _text(image, _ORIGIN), _text(image, _READ))
@@ -179,28 +211,37 @@ def write_label(
     read: str = "",
     palette: bytes | None = None,
     grey: int | None = None,
+    like: str | os.PathLike[str] | None = None,
 ) -> None:
-    """Write class indices as a PNG, all of it or nothing.
+    """Write class indices as a PNG, those of a volume as an array, all of it or nothing.
 
     Args:
-        path: the file; its folder is made when missing.
-        labels: ``(H, W)`` integers. uint8 gives mode P with the VOC palette; a wider dtype, which
-            :func:`conformal_plugin.filter` returns for more than 255 classes, a 16-bit grey file.
+        path: the file; its folder is made when missing. A volume's ends in ``.npz`` and holds the
+            array ``label``, or in ``.nii.gz``.
+        labels: ``(H, W)`` or ``(D, H, W)`` integers. uint8 gives mode P with the VOC palette; a
+            wider dtype, which :func:`conformal_plugin.filter` returns for more than 255 classes, a
+            16-bit grey file.
         origin: what it was made with, a text that is stored in the file and that
             :func:`read_origin` gives back.
         read: what was read for it, a text that is stored, too.
-        palette: 256 RGB colours instead of VOC's, 768 bytes.
-        grey: 8 or 16, for a grey file of so many bits instead of one with a palette.
+        palette: 256 RGB colours of a PNG instead of VOC's, 768 bytes.
+        grey: 8 or 16, for a grey PNG of so many bits instead of one with a palette.
+        like: a NIfTI image, whose place in space that of a volume in NIfTI is.
 
     Raises:
         InputTypeError: not integers.
-        ShapeError: not two-dimensional, or without a pixel.
+        ShapeError: another number of dimensions, or without a pixel.
+        SourceFileError: a volume whose name ends in something else, or a NIfTI one without
+            ``like``.
         LabelError: values that 16 bits without a sign, or 8 where these are asked for, do not hold.
         OptionError: another number of bits.
     """
     values = np.asarray(labels)
     if values.dtype.kind not in "iu":
         raise InputTypeError(f"labels must be integers to be written as PNG, got {values.dtype}")
+    if values.ndim == 3 and values.size:
+        write_volume(Path(path), values, (origin, read), None if like is None else Path(like))
+        return
     if values.ndim != 2 or values.size == 0:
         raise ShapeError(f"labels must have shape (H, W) to be written as PNG, got {values.shape}")
     if grey not in (None, 8, 16):
@@ -231,8 +272,32 @@ def read_origin(path: str | os.PathLike[str]) -> str:
     Raises:
         SourceFileError: unreadable.
     """
+    if Path(path).suffix not in LABEL_SUFFIXES:
+        return read_notes(Path(path))[0]
     with opened_label(path) as (image, _):
         return _text(image, _ORIGIN)
+
+
+def _is_png(path: str | os.PathLike[str]) -> bool:
+    return Path(path).suffix.lower() in LABEL_SUFFIXES and reader_of(Path(path)) is None
+
+
+def _other(
+    path: str | os.PathLike[str], label_map: LabelMap | None, ignore_index: int
+) -> np.ndarray[Any, Any]:
+    """A label that is no PNG, whose numbers a label map may read."""
+    values = read_other_label(Path(path))
+    if label_map is None:
+        return values
+    if label_map.has_colours:
+        raise OptionError(
+            f"the label map {label_map} is of colours, and the label {path} holds numbers; pass "
+            f"one from these numbers to classes"
+        )
+    try:
+        return np.asarray(label_map(values, ignore_index))
+    except LabelError as error:
+        raise LabelError(f"the label {path}: {error}") from error
 
 
 def _mapped(

@@ -12,6 +12,7 @@ from conformal_plugin.files._lazy import LazySequence
 from conformal_plugin.files._maps import MAP_SUFFIXES, ScoreMap, read_any_map
 from conformal_plugin.files._memory import LARGEST_MAP_BYTES
 from conformal_plugin.files._naming import Naming
+from conformal_plugin.files._readers import suffixes
 from conformal_plugin.files._store import STORE_MANIFEST, STORE_SUFFIX, MapStore
 
 __all__ = ["MapReader", "map_files"]
@@ -47,11 +48,11 @@ class MapReader:
             self._annotator = MapStore.open(self._folder).digest
 
     def __call__(self, path: Path) -> ScoreMap:
-        """The scores ``(K, H, W)`` of a map file.
+        """The scores ``(K, H, W)`` or ``(K, D, H, W)`` of a map file.
 
         Raises:
             SourceFileError: as for ``read_map``, or the map is another annotator's.
-            ShapeError: not three-dimensional.
+            ShapeError: neither three-dimensional nor four-dimensional.
         """
         found = read_any_map(path, self._key, self._max_bytes)
         if path.suffix == STORE_SUFFIX:
@@ -86,7 +87,8 @@ def map_files(
         SourceFileError: at once, for ids without a map or with two; later, as
             :func:`conformal_plugin.files.read_map`, or for maps of two annotators.
     """
+    known, named = suffixes(MAP_SUFFIXES), naming or Naming()
     if isinstance(ids, IdList):
-        ids = ids.below(folder, MAP_SUFFIXES, "map", naming or Naming())
-    paths = find_files(folder, ids, MAP_SUFFIXES, "map", naming or Naming())
+        ids = ids.below(folder, known, "map", named)
+    paths = find_files(folder, ids, known, "map", named)
     return LazySequence(MapReader(folder, key, max_bytes), paths)

@@ -1,14 +1,13 @@
-"""Reading class-score maps, one file per image: .npz, .npy, .pt, .safetensors, .cpmap."""
+"""Reading class-score maps, one file per image or volume, of every kind that is known."""
 
 from __future__ import annotations
 
 import math
 import os
 import zipfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,22 +16,21 @@ import torch
 from torch import Tensor
 
 from conformal_plugin._extras import optional
-from conformal_plugin._messages import shortened, shown
 from conformal_plugin.errors import ShapeError, SourceFileError
+from conformal_plugin.files._choosing import DEFAULT_KEY, chosen
 from conformal_plugin.files._decoding import decoding
+from conformal_plugin.files._hdf5 import HDF5_SUFFIXES, hdf5_array
 from conformal_plugin.files._memory import LARGEST_MAP_BYTES, require_room
+from conformal_plugin.files._nifti import NIFTI_SUFFIXES, nifti_array
 from conformal_plugin.files._npy import ZIP_MAGIC, read_numpy
+from conformal_plugin.files._readers import reader_of, suffix_of, suffixes
 from conformal_plugin.files._store_codec import decode
+from conformal_plugin.files._tiff import TIFF_SUFFIXES, tiff_bands
 
-__all__ = ["DEFAULT_KEY", "MAP_SUFFIXES", "FoundMap", "ScoreMap", "read_any_map", "read_map"]
-
-DEFAULT_KEY = "probs"
-"""The array that is read of a map file that holds several, where no other is named."""
+__all__ = ["MAP_SUFFIXES", "FoundMap", "ScoreMap", "read_any_map", "read_map"]
 
 ScoreMap: TypeAlias = "np.ndarray[Any, Any] | Tensor"
-"""Class scores ``(K, H, W)``."""
-
-_SHOWN = 10
+"""Class scores ``(K, H, W)``, or ``(K, D, H, W)`` of a volume."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class FoundMap:
     """A map, and whose it is.
 
     Attributes:
-        scores: ``(K, H, W)``.
+        scores: ``(K, H, W)`` or ``(K, D, H, W)``.
         annotator: the digest of the annotator that a store's map carries; None for other files.
     """
 
@@ -51,15 +49,19 @@ class FoundMap:
 def read_map(
     path: str | os.PathLike[str], key: str | None = None, *, max_bytes: int = LARGEST_MAP_BYTES
 ) -> ScoreMap:
-    """Read class scores ``(K, H, W)``; nothing in the file is executed.
+    """Read class scores ``(K, H, W)``, or ``(K, D, H, W)`` of a volume.
+
+    Nothing in the file is executed.
 
     What comes back is a copy: nothing that happens to the file later changes it. Checksums are
-    compared where a format has them (``.npz``, ``.pt``, ``.cpmap``).
+    compared where a format has them (``.npz``, ``.pt``, ``.cpmap``, ``.nii.gz``).
 
     Args:
         path: ``.cpmap`` of a :class:`conformal_plugin.files.MapStore`, ``.npz`` or ``.npy`` (these
             give a NumPy array), ``.pt`` with a tensor or a dict of tensors, or ``.safetensors``
-            (both give a tensor on the CPU).
+            (both give a tensor on the CPU); ``.h5`` and ``.hdf5``; ``.nii`` and ``.nii.gz`` of four
+            axes, which are reversed; ``.tif`` and ``.tiff``, a band for each class; or what
+            :func:`register_reader` was told of.
         key: the array's name in a file of several; by default ``"probs"``, or the only one.
         max_bytes: the largest map that is read, in bytes of its scores.
 
@@ -68,25 +70,34 @@ def read_map(
 
     Raises:
         SourceFileError: unreadable, damaged, too large, of another kind, or without the key.
-        ShapeError: not three-dimensional.
-        MissingExtraError: ``.safetensors`` without that package.
+        ShapeError: neither three-dimensional nor four-dimensional.
+        MissingExtraError: the package that reads the format is not installed.
     """
     return read_any_map(Path(path), key, max_bytes).scores
 
 
 def read_any_map(path: Path, key: str | None, max_bytes: int) -> FoundMap:
     """As :func:`read_map`, with whose map it is."""
-    if path.suffix not in _READERS:
+    suffix = suffix_of(path, MAP_SUFFIXES)
+    if suffix is None:
         raise SourceFileError(
-            f"{path} is no map file: its name must end in {', '.join(MAP_SUFFIXES)}"
+            f"{path} is no map file: its name must end in {', '.join(suffixes(MAP_SUFFIXES))}; "
+            f"any other format is read by a reader of yours (--reader on the command line)"
         )
     with decoding(f"the map {path}", "write it again as plain arrays without pickled objects"):
-        found = _READERS[path.suffix](path, key, max_bytes)
-    if found.scores.ndim != 3:
+        read = reader_of(path)
+        found = FoundMap(read(path, "map")) if read else _READERS[suffix](path, key, max_bytes)
+    if not isinstance(found.scores, (np.ndarray, Tensor)):
+        raise SourceFileError(
+            f"the reader of {path} gave a {type(found.scores).__name__} for a map; it must return "
+            f"a NumPy array or a torch tensor"
+        )
+    if found.scores.ndim not in (3, 4):
         raise ShapeError(
             f"the map {path} has shape {tuple(found.scores.shape)}; a map file holds the class "
-            f"scores of one image, (K, H, W) with the classes first; of a foreground probability "
-            f"(H, W) make two with conformal_plugin.from_foreground"
+            f"scores of one image, (K, H, W) with the classes first, or of one volume, "
+            f"(K, D, H, W); of a foreground probability (H, W) make two with "
+            f"conformal_plugin.from_foreground"
         )
     return found
 
@@ -97,7 +108,7 @@ def _read_store(path: Path, key: str | None, max_bytes: int) -> FoundMap:
 
 
 def _read_numpy(path: Path, key: str | None, max_bytes: int) -> FoundMap:
-    return FoundMap(read_numpy(path, partial(_chosen, key=key, path=path), max_bytes))
+    return FoundMap(read_numpy(path, partial(chosen, key=key, path=path), max_bytes))
 
 
 def _read_torch(path: Path, key: str | None, max_bytes: int) -> FoundMap:
@@ -105,7 +116,7 @@ def _read_torch(path: Path, key: str | None, max_bytes: int) -> FoundMap:
     content = torch.load(path, map_location="cpu", weights_only=True)
     if isinstance(content, Mapping):
         tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
-        content = tensors[_chosen(tensors, key, path)]
+        content = tensors[chosen(tensors, key, path)]
     if not isinstance(content, Tensor):
         raise SourceFileError(
             f"the map {path} holds a {type(content).__name__}; save a tensor or a dict of tensors"
@@ -151,7 +162,19 @@ def _read_safetensors(path: Path, key: str | None, max_bytes: int) -> FoundMap:
     require_room(path.stat().st_size, path, max_bytes)
     # Not `safe_open`: its tensors are views of the file, which change and vanish with it.
     tensors: dict[str, Tensor] = library.load(path.read_bytes())
-    return FoundMap(tensors[_chosen(tensors, key, path)])
+    return FoundMap(tensors[chosen(tensors, key, path)])
+
+
+def _read_hdf5(path: Path, key: str | None, max_bytes: int) -> FoundMap:
+    return FoundMap(hdf5_array(path, key, DEFAULT_KEY, max_bytes))
+
+
+def _read_nifti(path: Path, key: str | None, max_bytes: int) -> FoundMap:
+    return FoundMap(nifti_array(path, max_bytes))
+
+
+def _read_tiff(path: Path, key: str | None, max_bytes: int) -> FoundMap:
+    return FoundMap(tiff_bands(path, max_bytes))
 
 
 _READERS: dict[str, Callable[[Path, str | None, int], FoundMap]] = {
@@ -160,19 +183,9 @@ _READERS: dict[str, Callable[[Path, str | None, int], FoundMap]] = {
     ".pt": _read_torch,
     ".safetensors": _read_safetensors,
     ".cpmap": _read_store,
+    **dict.fromkeys(HDF5_SUFFIXES, _read_hdf5),
+    **dict.fromkeys(NIFTI_SUFFIXES, _read_nifti),
+    **dict.fromkeys(TIFF_SUFFIXES, _read_tiff),
 }
 MAP_SUFFIXES = tuple(_READERS)
 """How the names of score maps end."""
-
-
-def _chosen(names: Collection[str], key: str | None, path: Path) -> str:
-    if key is None and len(names) == 1:
-        return next(iter(names))
-    wanted = DEFAULT_KEY if key is None else key
-    if wanted in names:
-        return wanted
-    held = shortened(", ".join(shown(name) for name in islice(names, _SHOWN)) or "none")
-    raise SourceFileError(
-        f"the map {path} has no array {wanted!r}; it holds {held}: name the right one with key "
-        f"(--key on the command line)"
-    )

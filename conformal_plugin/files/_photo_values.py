@@ -1,4 +1,4 @@
-"""From what Pillow read of a photo to red, green and blue of 8 bits, or a refusal."""
+"""From what was read of a photo to red, green and blue of 8 bits, or a refusal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from conformal_plugin.errors import SourceFileError
 from conformal_plugin.files._images import pillow
 
-__all__ = ["rgb"]
+__all__ = ["of_8_bits", "rgb", "turned"]
 
 _FEWEST: Final = 2**12
 """What a photo that uses its 16 bits reaches; 10 and 12 bits of a sensor or scanner do not."""
@@ -32,14 +32,28 @@ def rgb(image: Any, path: str | os.PathLike[str], follow_exif: bool) -> npt.NDAr
     if follow_exif:
         image = pillow("ImageOps").exif_transpose(image)
     if image.mode == "F" or image.mode.startswith("I"):
-        grey = _of_16_bits(np.asarray(image), path)
+        grey = of_8_bits(np.asarray(image), path)
         return np.repeat(grey[..., None], 3, axis=2)
     return np.array(image.convert("RGB"))
 
 
-def _of_16_bits(
-    values: np.ndarray[Any, Any], path: str | os.PathLike[str]
-) -> npt.NDArray[np.uint8]:
+def turned(photo: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:
+    """A photo turned as EXIF defines its orientations 1 ... 8."""
+    if orientation > 4:
+        photo = photo.swapaxes(0, 1)
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return np.ascontiguousarray(photo[::rows, ::columns])
+
+
+def of_8_bits(values: np.ndarray[Any, Any], path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
+    """Values of 8 bits as they are, of 16 without the lower half.
+
+    Raises:
+        SourceFileError: other values, or 16 bits of which few are used.
+    """
+    if values.dtype == np.uint8:
+        return values
     low, high = values.min(), values.max()
     whole = values.dtype.kind in "iu" and low >= 0 and high < 2**16
     if whole and (high == 0 or high >= _FEWEST):

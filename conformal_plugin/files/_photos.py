@@ -3,21 +3,51 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from conformal_plugin.files._images import opened_photo, orientation
-from conformal_plugin.files._photo_values import rgb
+from conformal_plugin.errors import ShapeError
+from conformal_plugin.files._decoding import decoding
+from conformal_plugin.files._hdf5 import HDF5_SUFFIXES, hdf5_array, hdf5_shape
+from conformal_plugin.files._images import image_size, opened_photo, orientation
+from conformal_plugin.files._memory import LARGEST_MAP_BYTES
+from conformal_plugin.files._nifti import NIFTI_SUFFIXES, nifti_shape
+from conformal_plugin.files._photo_values import of_8_bits, rgb, turned
+from conformal_plugin.files._readers import reader_of, suffixes_in
+from conformal_plugin.files._tiff import TIFF_SUFFIXES, tiff_bands, tiff_orientation, tiff_size
 
-__all__ = ["PHOTO_SUFFIXES", "photo_orientation", "read_photo"]
+__all__ = [
+    "OTHER_PHOTO_SUFFIXES",
+    "PHOTO_SUFFIXES",
+    "photo_orientation",
+    "photo_size",
+    "photo_suffixes",
+    "read_photo",
+]
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 """How the names of photos end."""
 
+OTHER_PHOTO_SUFFIXES = (*HDF5_SUFFIXES, *NIFTI_SUFFIXES, *TIFF_SUFFIXES)
+"""How those end that are looked for in a folder without one of these."""
+
+_IMAGE = "image"
+_REMEDY = "write it again, or take it off the id list"
+
+
+def photo_suffixes(folder: str | os.PathLike[str]) -> tuple[str, ...]:
+    """How the names of the photos in ``folder`` end: JPEG and PNG, else any other kind."""
+    return suffixes_in(folder, PHOTO_SUFFIXES, OTHER_PHOTO_SUFFIXES)
+
 
 def read_photo(path: str | os.PathLike[str], *, follow_exif: bool = False) -> npt.NDArray[np.uint8]:
     """Read ``(H, W, 3)`` uint8; grey and palette photos become RGB, 16 bits become 8.
+
+    Of an ``.h5`` the array ``image`` is read, whose floating-point values must lie in [0, 1]; of
+    ``.tif`` three bands, or one.
 
     Args:
         path: the file.
@@ -27,7 +57,18 @@ def read_photo(path: str | os.PathLike[str], *, follow_exif: bool = False) -> np
     Raises:
         SourceFileError: unreadable, cut off, a PNG whose checksums do not fit, or values that
             cannot be scaled to 8 bits without a guess.
+        ShapeError: a volume, or another number of bands.
     """
+    path = Path(path)
+    read = reader_of(path)
+    if read is not None:
+        with decoding(f"the image {path}", _REMEDY):
+            return _as_rgb(np.asarray(read(path, "photo")), path)
+    if path.name.endswith(HDF5_SUFFIXES):
+        return _as_rgb(hdf5_array(path, None, _IMAGE, LARGEST_MAP_BYTES), path)
+    if path.name.endswith(TIFF_SUFFIXES):
+        photo = _as_rgb(np.moveaxis(tiff_bands(path, LARGEST_MAP_BYTES), 0, -1), path)
+        return turned(photo, tiff_orientation(path)) if follow_exif else photo
     with opened_photo(path) as image:
         return rgb(image, path, follow_exif)
 
@@ -35,8 +76,57 @@ def read_photo(path: str | os.PathLike[str], *, follow_exif: bool = False) -> np
 def photo_orientation(path: str | os.PathLike[str]) -> int:
     """How a photo's EXIF says that it is to be turned: 1 for not at all, else 2 ... 8.
 
+    What a reader of the user's gives, and arrays of HDF5, are as they are meant.
+
     Raises:
         SourceFileError: unreadable.
     """
+    path = Path(path)
+    if reader_of(path) is not None or path.name.endswith(HDF5_SUFFIXES):
+        return 1
+    if path.name.endswith(TIFF_SUFFIXES):
+        return tiff_orientation(path)
     with opened_photo(path) as image:
         return orientation(image)
+
+
+def photo_size(path: str | os.PathLike[str], *, follow_exif: bool = False) -> tuple[int, ...]:
+    """``(H, W)``, or ``(D, H, W)`` of a volume, without reading it where its header says so.
+
+    Args:
+        path: the file.
+        follow_exif: that of the photo turned as its EXIF says.
+
+    Raises:
+        SourceFileError: unreadable.
+    """
+    path = Path(path)
+    read = reader_of(path)
+    if read is not None:
+        with decoding(f"the image {path}", _REMEDY):
+            shape = np.shape(read(path, "photo"))
+        return shape[:-1] if len(shape) == 3 and shape[-1] == 3 else shape
+    if path.name.endswith(HDF5_SUFFIXES):
+        return hdf5_shape(path, _IMAGE)
+    if path.name.endswith(NIFTI_SUFFIXES):
+        return nifti_shape(path)
+    if path.name.endswith(TIFF_SUFFIXES):
+        size = tiff_size(path)
+        return size[::-1] if follow_exif and tiff_orientation(path) > 4 else size
+    return image_size(path, follow_exif=follow_exif)
+
+
+def _as_rgb(values: np.ndarray[Any, Any], path: Path) -> npt.NDArray[np.uint8]:
+    if values.ndim == 3 and values.shape[-1] == 1:
+        values = values[..., 0]
+    if values.ndim == 2:
+        values = np.stack([values] * 3, axis=-1)
+    if values.ndim != 3 or values.shape[-1] != 3:
+        raise ShapeError(
+            f"the image {path} has shape {values.shape}; a photo is (H, W) or (H, W, 3): slices of "
+            f"a volume are annotated one by one, and which bands are red, green and blue a reader "
+            f"of yours can say (--reader on the command line)"
+        )
+    if values.dtype.kind == "f" and values.min() >= 0 and values.max() <= 1:
+        return np.asarray(np.rint(values * 255), dtype=np.uint8)
+    return np.ascontiguousarray(of_8_bits(values, path))
