@@ -27,6 +27,7 @@ from conformal_plugin.scores import (
     elsewhere,
     grid_of,
     read_true_scores,
+    require_whole,
     rereadable,
 )
 
@@ -87,6 +88,7 @@ class Images:
                     f"alpha is chosen per image, and scores of shape (N, K) are separate points, "
                     f"here {tuple(item.scores.T.shape)}; pass images (K, H, W)"
                 )
+            require_whole(item, "choose")
             yield item
 
 

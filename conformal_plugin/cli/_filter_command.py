@@ -22,6 +22,7 @@ from conformal_plugin.cli._inputs import (
     find_maps,
     find_photos,
     fitted_maps,
+    is_volume,
     listed_ids,
     naming,
     taken_maps,
@@ -242,7 +243,7 @@ class _Filtering:
     def _label_suffix(self) -> str:
         """How the names of the labels end: what images have, or volumes, by the first map."""
         first = self._read_or_error(0)
-        if isinstance(first, ConformalError) or first.scores.ndim < 5:
+        if isinstance(first, ConformalError) or not is_volume(first.scores):
             return LABEL_SUFFIXES[0]
         return volume_suffix(self._paths[0])
 

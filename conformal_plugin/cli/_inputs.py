@@ -38,6 +38,7 @@ from conformal_plugin.files import (
     suffixes,
     take,
 )
+from conformal_plugin.scores import ScoreParts
 
 __all__ = [
     "class_or_none",
@@ -47,6 +48,7 @@ __all__ = [
     "find_photos",
     "fitted_maps",
     "ids_of_list",
+    "is_volume",
     "listed_ids",
     "maps_and_labels",
     "naming",
@@ -114,15 +116,14 @@ def find_photos(arguments: argparse.Namespace, ids: IdList) -> list[Path]:
     return find_files(arguments.photos, ids, kinds, "photo", naming_of(arguments))
 
 
-def taken_maps(
-    arguments: argparse.Namespace, paths: Sequence[Path]
-) -> LazySequence[Taken[ScoreMap]]:
+def taken_maps(arguments: argparse.Namespace, paths: Sequence[Path]) -> LazySequence[Taken[Any]]:
     """The maps at ``paths``, as they are; volumes as a batch of one, ``(1, K, D, H, W)``."""
     reader = _reader(arguments)
 
-    def checked(path: Path) -> ScoreMap:
-        scores = reader(path)
-        require_classes_first(scores, path.stem)
+    def checked(path: Path) -> Any:
+        scores = reader.in_parts(path)
+        if not isinstance(scores, ScoreParts):
+            require_classes_first(scores, path.stem)
         return _as_batch(scores, 4)
 
     return LazySequence(lambda path: take(partial(checked, path), path), paths)
@@ -134,7 +135,9 @@ def fitted_maps(
     paths: Sequence[Path],
     images: Sequence[Path],
     what: str,
-) -> LazySequence[Taken[ScoreMap]]:
+    *,
+    whole: bool = False,
+) -> LazySequence[Taken[Any]]:
     """The maps at ``paths``, each of its image's size: resized with ``--resize``, else checked.
 
     Volumes come as a batch of one, ``(1, K, D, H, W)``, which nothing else can be taken for.
@@ -145,19 +148,23 @@ def fitted_maps(
         paths: the map files.
         images: the images whose sizes count.
         what: what these are, ``"label"`` or ``"photo"``.
+        whole: read large maps at once, too, where part by part is not enough.
     """
     reader = _reader(arguments)
+    read: Callable[[Path], Any] = reader if whole else reader.in_parts
     size: Callable[[Path], tuple[int, ...]] = label_size
     if what == "photo":
         size = partial(photo_size, follow_exif=arguments.follow_exif)
 
-    def resized(name: str, path: Path, image: Path) -> ScoreMap:
-        scores, wanted = reader(path), size(image)
+    def resized(name: str, path: Path, image: Path) -> Any:
+        scores, wanted = read(path), size(image)
+        if tuple(scores.shape[1:]) == tuple(wanted):
+            return scores
         require_axes(scores, wanted, name, what)
-        return resize_map(scores, wanted)
+        return resize_map(reader(path) if isinstance(scores, ScoreParts) else scores, wanted)
 
-    def checked(name: str, path: Path, image: Path) -> ScoreMap:
-        scores = reader(path)
+    def checked(name: str, path: Path, image: Path) -> Any:
+        scores = read(path)
         require_size(scores, size(image), name, what)
         return scores
 
@@ -175,10 +182,16 @@ def taken_labels(read: LabelReader, paths: Sequence[Path]) -> LazySequence[Taken
 
 
 def _as_batch(values: Any, of_volumes: int) -> Any:
-    return values[None] if values.ndim == of_volumes else values
+    single = values.ndim == of_volumes and not isinstance(values, ScoreParts)
+    return values[None] if single else values
 
 
-def classes_of(scores: ScoreMap) -> int:
+def is_volume(scores: Any) -> bool:
+    """Whether a map, as it is read here, is one of a volume."""
+    return bool(scores.ndim == (4 if isinstance(scores, ScoreParts) else 5))
+
+
+def classes_of(scores: Any) -> int:
     """K of a map, or of a batch of one volume."""
     return int(scores.shape[1 if scores.ndim == 5 else 0])
 
@@ -193,21 +206,25 @@ def maps_and_labels(
     ids: IdList,
     qhat: Any = None,
     doubts: LabelDoubts | None = None,
-) -> tuple[LazySequence[ScoreMap], LazySequence[Any]]:
+    *,
+    whole: bool = False,
+) -> tuple[LazySequence[Any], LazySequence[Any]]:
     """The maps of ``ids``, fitted to their labels, and these, in step.
 
     Args:
         arguments: of the command.
         ids: the images.
         qhat: the calibration, whose label map the labels are read by.
-        doubts: looks at every image when its map is read for the first time.
+        doubts: looks at every image when its map is read for the first time, but for those that
+            are read part by part.
+        whole: as for :func:`fitted_maps`.
 
     Raises:
         OptionError: ``--classes`` names one that the first map does not have.
         SourceFileError: a file is missing.
     """
     map_paths, label_paths = find_maps(arguments, ids), find_labels(arguments, ids)
-    maps = fitted_maps(arguments, ids, map_paths, label_paths, "label").then(value_of)
+    maps = fitted_maps(arguments, ids, map_paths, label_paths, "label", whole=whole).then(value_of)
     if arguments.classes is not None and len(maps):
         classes = range(classes_of(maps[0]))
         if not set(arguments.classes) <= set(classes):
@@ -219,9 +236,9 @@ def maps_and_labels(
     if doubts is None:
         return maps, labels
 
-    def looked_at(index: int) -> ScoreMap:
+    def looked_at(index: int) -> Any:
         scores = maps[index]
-        if not doubts.has_seen(ids.ids[index]):
+        if not isinstance(scores, ScoreParts) and not doubts.has_seen(ids.ids[index]):
             doubts.look(ids.ids[index], scores, labels[index])
         return scores
 

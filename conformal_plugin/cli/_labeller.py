@@ -10,6 +10,7 @@ from conformal_plugin.cli._report import warn
 from conformal_plugin.errors import UninformativeThresholdError
 from conformal_plugin.files import ScoreMap
 from conformal_plugin.labelling import filter as filter_masks, label_dtype, raw_labels
+from conformal_plugin.scores import ScoreParts
 
 __all__ = ["Labeller"]
 
@@ -34,12 +35,13 @@ class Labeller:
         self._ignore_index = ignore_index
         self._unsure: list[str] = []
 
-    def labels(self, name: str, scores: ScoreMap) -> np.ndarray[Any, Any]:
+    def labels(self, name: str, scores: ScoreMap | ScoreParts) -> np.ndarray[Any, Any]:
         """The label map ``(H, W)`` of the image called ``name``, or ``(D, H, W)`` of a volume.
 
         Args:
             name: the image's id.
-            scores: ``(K, H, W)``, or a batch of one volume ``(1, K, D, H, W)``.
+            scores: ``(K, H, W)``, or a batch of one volume ``(1, K, D, H, W)``; or what reads one
+                image or volume part by part.
         """
         if self._qhat is None:
             return self._raw(scores)
@@ -53,13 +55,16 @@ class Labeller:
             )
         except UninformativeThresholdError:  # of this one image: nothing can be learnt from it
             self._unsure.append(name)
-            one = scores[0] if scores.ndim == 5 else scores
-            dtype = str(label_dtype(len(one), self._ignore_index)).removeprefix("torch.")
-            return np.full(tuple(one.shape[1:]), self._ignore_index, dtype=dtype)
+            num_classes, *size = scores.shape[1:] if scores.ndim == 5 else scores.shape
+            dtype = str(label_dtype(num_classes, self._ignore_index)).removeprefix("torch.")
+            return np.full(size, self._ignore_index, dtype=dtype)
         return np.asarray(labels[0] if scores.ndim == 5 else labels)
 
-    def _raw(self, scores: ScoreMap) -> np.ndarray[Any, Any]:
+    def _raw(self, scores: ScoreMap | ScoreParts) -> np.ndarray[Any, Any]:
         """The most probable classes; the slices of a volume lie below each other meanwhile."""
+        if isinstance(scores, ScoreParts):
+            parts = (part[None] if part.ndim == 4 else part for part in scores.parts())
+            return np.concatenate([self._raw(part) for part in parts])
         if scores.ndim != 5:
             return np.asarray(raw_labels(scores, ignore_index=self._ignore_index))
         classes, *sides = scores.shape[1:]

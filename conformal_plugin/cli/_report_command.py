@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
     with_png = _with_png(arguments)
     ids = without_fitted(arguments, listed_ids(arguments))
     doubts = LabelDoubts(calibration.ignore_index)
-    maps, labels = maps_and_labels(arguments, ids, calibration, doubts)
+    maps, labels = maps_and_labels(arguments, ids, calibration, doubts, whole=True)
     photos = find_photos(arguments, ids) if arguments.photos is not None else []
     readings = Readings(maps, "report", quiet=arguments.quiet)
     evidence = gather(readings, labels, calibration, rule=rule)

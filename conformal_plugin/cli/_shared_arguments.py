@@ -78,6 +78,12 @@ def add_ids(group: argparse._ArgumentGroup, default: str) -> None:
         metavar="N",
         help="refuse maps that take more memory than this (default: %(default)s)",
     )
+    group.add_argument(
+        "--max-image-pixels",
+        type=int,
+        metavar="N",
+        help="refuse PNGs of more pixels than this (default: 178956970, as Pillow)",
+    )
     add_reader(group)
     group.add_argument(
         "--ids",

@@ -26,6 +26,7 @@ from conformal_plugin.labelling import (
 )
 from conformal_plugin.processes import all_reduce, in_parallel
 from conformal_plugin.scores import (
+    LabelledParts,
     LabelledScores,
     Patterns,
     ScoreGrid,
@@ -231,6 +232,16 @@ class Evaluator:
         self, item: LabelledScores
     ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], list[Any]]:
         """What an image adds to a tally; touches nothing here, so that threads can share it."""
+        if not isinstance(item, LabelledParts):
+            return self._measure_part(item)
+        confusions, by_size, counts = zip(*map(self._measure_part, item.parts()))
+        images = [image for part in counts for image in part]
+        of_all = [tuple(map(sum, zip(*images)))] if images else []
+        return np.sum(confusions, axis=0), np.sum(by_size, axis=0), of_all
+
+    def _measure_part(
+        self, item: LabelledScores
+    ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], list[Any]]:
         num_classes = item.scores.shape[0]
         grid = grid_of(item.scores, "masks")
         thresholds = class_thresholds(self.qhat, num_classes)

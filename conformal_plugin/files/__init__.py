@@ -21,7 +21,9 @@ if TYPE_CHECKING:
         read_ids as read_ids,
     )
     from conformal_plugin.files._images import (
+        LARGEST_IMAGE_PIXELS as LARGEST_IMAGE_PIXELS,
         image_size as image_size,
+        images_up_to as images_up_to,
     )
     from conformal_plugin.files._label_map_files import (
         read_label_map as read_label_map,
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
         read_made_label as read_made_label,
         read_origin as read_origin,
         write_label as write_label,
+    )
+    from conformal_plugin.files._large_maps import (
+        open_map as open_map,
     )
     from conformal_plugin.files._lazy import (
         LazySequence as LazySequence,
@@ -112,7 +117,11 @@ __getattr__, __dir__, __all__ = lazily(
             "photos_in_folder",
             "read_ids",
         ),
-        "_images": ("image_size",),
+        "_images": (
+            "LARGEST_IMAGE_PIXELS",
+            "image_size",
+            "images_up_to",
+        ),
         "_label_map_files": ("read_label_map",),
         "_labels": (
             "LABEL_SUFFIXES",
@@ -126,6 +135,7 @@ __getattr__, __dir__, __all__ = lazily(
             "read_origin",
             "write_label",
         ),
+        "_large_maps": ("open_map",),
         "_lazy": ("LazySequence",),
         "_map_reader": (
             "MapReader",

@@ -16,7 +16,7 @@ from conformal_plugin.files._choosing import chosen
 from conformal_plugin.files._decoding import decoding
 from conformal_plugin.files._memory import require_room
 
-__all__ = ["HDF5_SUFFIXES", "hdf5_array", "hdf5_shape"]
+__all__ = ["HDF5_SUFFIXES", "hdf5_array", "hdf5_dataset", "hdf5_shape"]
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
 
@@ -32,7 +32,7 @@ def hdf5_array(path: Path, key: str | None, default: str, max_bytes: int) -> np.
         SourceFileError: unreadable, without the array, or one that is not in the file itself.
         MissingExtraError: h5py is not installed.
     """
-    with _dataset(path, key, default) as dataset:
+    with hdf5_dataset(path, key, default) as dataset:
         require_room(prod(dataset.shape) * dataset.dtype.itemsize, path, max_bytes)
         return np.asarray(dataset[()])
 
@@ -43,12 +43,17 @@ def hdf5_shape(path: Path, default: str) -> tuple[int, ...]:
     Raises:
         SourceFileError, MissingExtraError: as :func:`hdf5_array`.
     """
-    with _dataset(path, None, default) as dataset:
+    with hdf5_dataset(path, None, default) as dataset:
         return tuple(int(size) for size in dataset.shape)
 
 
 @contextmanager
-def _dataset(path: Path, key: str | None, default: str) -> Iterator[Any]:
+def hdf5_dataset(path: Path, key: str | None, default: str) -> Iterator[Any]:
+    """The array, unread, as long as the block runs.
+
+    Raises:
+        SourceFileError, MissingExtraError: as :func:`hdf5_array`.
+    """
     h5py = optional("h5py", "h5py", f"reading {path}", "h5")
     with decoding(f"the file {path}", _REMEDY), h5py.File(path, "r") as file:
         # Not a link to another file, which would be opened by asking what it leads to.

@@ -7,14 +7,27 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Final
 
 from conformal_plugin._extras import optional
-from conformal_plugin.errors import SourceFileError
+from conformal_plugin.errors import OptionError, SourceFileError
 from conformal_plugin.files._decoding import decoding
 from conformal_plugin.files._png import PNG_SIGNATURE, check_png
 
-__all__ = ["image_size", "opened_label", "opened_photo", "orientation", "pillow"]
+__all__ = [
+    "LARGEST_IMAGE_PIXELS",
+    "image_size",
+    "images_up_to",
+    "opened_label",
+    "opened_photo",
+    "orientation",
+    "pillow",
+]
+
+LARGEST_IMAGE_PIXELS: Final = 2 * (2**30 // 4 // 3)
+"""The most pixels of a PNG that is read unless more is asked for, as Pillow has it: 178,956,970."""
+
+_most_pixels = LARGEST_IMAGE_PIXELS
 
 # Pillow tries every format that it knows on any name, and starts a program for some of them.
 _USUAL = ("PNG", "JPEG")
@@ -42,11 +55,10 @@ def opened_label(path: str | os.PathLike[str]) -> Iterator[tuple[Any, int]]:
     Raises:
         SourceFileError: unreadable, also while the block decodes it.
     """
-    library = pillow("Image")
     with decoding(f"the image {path}", _REMEDY):
         content = Path(path).read_bytes()
         bits = check_png(content)
-        with _not_too_large(path), library.open(io.BytesIO(content), formats=("PNG",)) as image:
+        with _png(io.BytesIO(content), path) as image:
             yield image, bits
 
 
@@ -60,12 +72,13 @@ def opened_photo(path: str | os.PathLike[str]) -> Iterator[Any]:
     library = pillow("Image")
     with decoding(f"the image {path}", _REMEDY):
         content = Path(path).read_bytes()
+        stream = io.BytesIO(content)
         if content.startswith(PNG_SIGNATURE):
             check_png(content)
-        with (
-            _not_too_large(path),
-            library.open(io.BytesIO(content), formats=_formats(path)) as image,
-        ):
+            opened = _png(stream, path)
+        else:
+            opened = _unpacked_by_pillow(stream, path)
+        with opened as image:
             yield image
 
 
@@ -80,22 +93,52 @@ def image_size(path: str | os.PathLike[str], *, follow_exif: bool = False) -> tu
         SourceFileError: unreadable.
     """
     library = pillow("Image")
-    with (
-        decoding(f"the image {path}", _REMEDY),
-        _not_too_large(path),
-        library.open(Path(path), formats=_formats(path)) as image,
-    ):
-        size = int(image.height), int(image.width)
-        # Of the eight orientations of EXIF the last four lie on their side.
-        return size[::-1] if follow_exif and orientation(image) > 4 else size
+    with decoding(f"the image {path}", _REMEDY), Path(path).open("rb") as file:
+        is_png = file.read(len(PNG_SIGNATURE)) == PNG_SIGNATURE
+        file.seek(0)
+        with _png(file, path) if is_png else _unpacked_by_pillow(file, path) as image:
+            size = int(image.height), int(image.width)
+            # Of the eight orientations of EXIF the last four lie on their side.
+            return size[::-1] if follow_exif and orientation(image) > 4 else size
 
 
 @contextmanager
-def _not_too_large(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Say what can be done where Pillow takes an image for an attack on the memory."""
-    library = pillow("Image")
+def images_up_to(pixels: int) -> Iterator[None]:
+    """Read PNGs of up to so many pixels in this process as long as the block runs.
+
+    Pillow warns above 89 million and refuses above twice that, as a small packed file can ask for
+    much memory; masks of large photos may be larger. On the command line: ``--max-image-pixels``.
+
+    Raises:
+        OptionError: below 1.
+    """
+    global _most_pixels
+    if pixels < 1:
+        raise OptionError(f"images must be allowed at least 1 pixel, got {pixels}")
+    before, _most_pixels = _most_pixels, pixels
     try:
         yield
+    finally:
+        _most_pixels = before
+
+
+def _png(file: BinaryIO, path: str | os.PathLike[str]) -> Any:
+    """A Pillow image of a PNG, by our limit and not by Pillow's, which is a global of its own."""
+    image = pillow("PngImagePlugin").PngImageFile(file)
+    if image.width * image.height > _most_pixels:
+        raise SourceFileError(
+            f"the image {path} has {image.width} x {image.height} pixels, and at most "
+            f"{_most_pixels} are read: is it damaged? If not, raise the limit with "
+            f"conformal_plugin.files.images_up_to (--max-image-pixels on the command line)"
+        )
+    return image
+
+
+def _unpacked_by_pillow(file: BinaryIO, path: str | os.PathLike[str]) -> Any:
+    """A Pillow image that is no PNG, by Pillow's limit."""
+    library = pillow("Image")
+    try:
+        return library.open(file, formats=_formats(path))
     except library.DecompressionBombError as error:
         raise SourceFileError(
             f"the image {path} has more pixels than Pillow opens unasked ({error}); if it is no "

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
-from conformal_plugin.errors import SourceFileError
+from conformal_plugin.errors import ShapeError, SourceFileError
 from conformal_plugin.files._ids import IdList, find_files
+from conformal_plugin.files._large_maps import open_map
 from conformal_plugin.files._lazy import LazySequence
 from conformal_plugin.files._maps import MAP_SUFFIXES, ScoreMap, read_any_map
 from conformal_plugin.files._memory import LARGEST_MAP_BYTES
 from conformal_plugin.files._naming import Naming
 from conformal_plugin.files._readers import suffixes
 from conformal_plugin.files._store import STORE_MANIFEST, STORE_SUFFIX, MapStore
+from conformal_plugin.scores import ScoreParts
 
-__all__ = ["MapReader", "map_files"]
+__all__ = ["LARGE_MAP_BYTES", "MapReader", "map_files"]
+
+LARGE_MAP_BYTES: Final = 2**28
+"""Size of a file from which on its map is read part by part, where that can be done."""
 
 
 class MapReader:
@@ -46,6 +53,17 @@ class MapReader:
         self._said_by = f"{self._folder / STORE_MANIFEST}"
         if (self._folder / STORE_MANIFEST).exists():
             self._annotator = MapStore.open(self._folder).digest
+
+    def in_parts(self, path: Path) -> ScoreMap | ScoreParts:
+        """The scores; of a large map whose file can be read part by part, a way to read it so.
+
+        Raises:
+            SourceFileError, ShapeError: as for a call.
+        """
+        if path.stat().st_size > LARGE_MAP_BYTES:
+            with suppress(SourceFileError, ShapeError):  # what cannot be read so is read whole
+                return open_map(path, self._key)
+        return self(path)
 
     def __call__(self, path: Path) -> ScoreMap:
         """The scores ``(K, H, W)`` or ``(K, D, H, W)`` of a map file.

@@ -61,7 +61,7 @@ def read_map(
             give a NumPy array), ``.pt`` with a tensor or a dict of tensors, or ``.safetensors``
             (both give a tensor on the CPU); ``.h5`` and ``.hdf5``; ``.nii`` and ``.nii.gz`` of four
             axes, which are reversed; ``.tif`` and ``.tiff``, a band for each class; or what
-            :func:`register_reader` was told of.
+            :func:`conformal_plugin.files.register_reader` was told of.
         key: the array's name in a file of several; by default ``"probs"``, or the only one.
         max_bytes: the largest map that is read, in bytes of its scores.
 

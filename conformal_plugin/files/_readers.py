@@ -76,12 +76,11 @@ def register_reader(read: FileReader, suffixes: Sequence[str] | None = None) -> 
 
     Example:
         >>> import numpy as np
-        >>> from conformal_plugin.files import read_label, register_reader
         >>> def from_text(path, what):
-        ...     return np.loadtxt(path, dtype=int)
-        >>> with register_reader(from_text, (".txt",)):
-        ...     Path("label.txt").write_text("0 1") and read_label("label.txt").tolist()
-        [[0, 1]]
+        ...     return np.loadtxt(path, dtype=int if what == "label" else float)
+        >>> with register_reader(from_text, (".txt",)) as reader:  # or without `with`
+        ...     reader.suffixes
+        ('.txt',)
     """
     if not callable(read):
         raise InputTypeError(

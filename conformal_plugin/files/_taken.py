@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from conformal_plugin.errors import SourceFileError
+from conformal_plugin.scores import ScoreParts
 
 __all__ = ["FileState", "Taken", "checksum", "take"]
 
@@ -83,11 +84,17 @@ def take(read: Callable[[], T], *paths: Path) -> Taken[T]:
     return Taken(value, tuple(state for state in before if state is not None))
 
 
-def checksum(values: np.ndarray[Any, Any] | Tensor) -> int:
+def checksum(values: np.ndarray[Any, Any] | Tensor | ScoreParts) -> int:
     """CRC-32 of the values of an array, for formats that have none.
 
-    It tells damage from what was written, not one careful forger from another.
+    It tells damage from what was written, not one careful forger from another. That of a map that
+    is read part by part is over its parts, one after the other.
     """
+    if isinstance(values, ScoreParts):
+        running = 0
+        for part in values.parts():
+            running = zlib.crc32(np.ascontiguousarray(part).data, running)
+        return running
     if isinstance(values, Tensor):
         # bfloat16 is no dtype of NumPy's.
         values = values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +14,14 @@ from conformal_plugin.errors import ShapeError, SourceFileError
 from conformal_plugin.files._decoding import decoding
 from conformal_plugin.files._memory import require_room
 
-__all__ = ["TIFF_SUFFIXES", "tiff_bands", "tiff_orientation", "tiff_size"]
+__all__ = [
+    "TIFF_SUFFIXES",
+    "tiff_bands",
+    "tiff_orientation",
+    "tiff_parts",
+    "tiff_shape",
+    "tiff_size",
+]
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 
@@ -54,6 +62,48 @@ def tiff_bands(path: Path, max_bytes: int) -> np.ndarray[Any, Any]:
         return np.stack([page.asarray() for page in pages])
 
 
+def tiff_shape(path: Path) -> tuple[tuple[int, int, int], np.dtype[Any]]:
+    """``(bands, H, W)`` and the dtype of an image whose bands lie together.
+
+    Raises:
+        SourceFileError, MissingExtraError: as :func:`tiff_bands`.
+        ShapeError: several images, or bands that lie apart.
+    """
+    library = optional("tifffile", "tifffile", f"reading {path}", "tif")
+    with decoding(f"the file {path}", _REMEDY), library.TiffFile(path, _multifile=False) as file:
+        page = _only(file, path)
+        height, width, bands = page.shape
+        return (bands, height, width), np.dtype(page.dtype)
+
+
+def tiff_parts(path: Path) -> Iterator[np.ndarray[Any, Any]]:
+    """``(bands, h, W)`` from top to bottom, h being the height of a tile or strip.
+
+    Raises:
+        SourceFileError, ShapeError, MissingExtraError: as :func:`tiff_shape`.
+    """
+    library = optional("tifffile", "tifffile", f"reading {path}", "tif")
+    with decoding(f"the file {path}", _REMEDY), library.TiffFile(path, _multifile=False) as file:
+        page = _only(file, path)
+        height, width, bands = page.shape
+        rows = page.tilelength if page.is_tiled else page.rowsperstrip
+        across = -(-width // page.tilewidth) if page.is_tiled else 1
+        segments = zip(page.dataoffsets, page.databytecounts)
+        for top in range(0, height, rows):
+            part = np.zeros((min(rows, height - top), width, bands), page.dtype)
+            for column in range(across):
+                offset, size = next(segments)
+                index = top // rows * across + column
+                file.filehandle.seek(offset)
+                packed = file.filehandle.read(size) if size else None
+                data, place, _ = page.decode(packed, index)
+                if data is not None:  # a piece that was left out holds nothing but zeros
+                    there = part[:, place[-2] : place[-2] + data.shape[2]]
+                    # Tiles at the edges reach beyond them.
+                    there[:] = data[0, : there.shape[0], : there.shape[1]]
+            yield np.moveaxis(part, -1, 0)
+
+
 def tiff_size(path: Path) -> tuple[int, int]:
     """``(H, W)``, read from the tags.
 
@@ -82,6 +132,18 @@ def tiff_orientation(path: Path) -> int:
 def _full(file: Any) -> list[Any]:
     """The images of a file without smaller copies of them."""
     return [page for page in file.pages if not page.is_reduced]
+
+
+def _only(file: Any, path: Path) -> Any:
+    pages = _full(file)
+    if len(pages) != 1 or pages[0].axes != "YXS" or np.dtype(pages[0].dtype).kind not in "uif":
+        raise ShapeError(
+            f"the file {path} has {len(pages)} images, the first with the axes {pages[0].axes}; "
+            f"one whose bands lie together (GDAL's INTERLEAVE=PIXEL) can be read in parts"
+        )
+    if pages[0].compression != _UNPACKED:
+        optional("imagecodecs", "imagecodecs", f"unpacking {path}", "tif")
+    return pages[0]
 
 
 def _bands_first(page: Any, path: Path) -> np.ndarray[Any, Any]:

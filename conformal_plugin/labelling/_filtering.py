@@ -30,6 +30,7 @@ from conformal_plugin.labelling._thresholds import (
 from conformal_plugin.scores import (
     Patterns,
     ScoreGrid,
+    ScoreParts,
     as_image,
     back_to_kind,
     check_ignore_index,
@@ -68,7 +69,8 @@ def filter(
 
     Args:
         masks: class scores in [0, 1], ``(K, H, W)`` or ``(N, K, H, W)``, or of volumes
-            ``(N, K, D, H, W)``; kinds and dtypes as in :func:`conformal_plugin.calibrate`.
+            ``(N, K, D, H, W)``; kinds and dtypes as in :func:`conformal_plugin.calibrate`. Or one
+            map that is read part by part, see :func:`conformal_plugin.files.open_map`.
         qhat: a :class:`conformal_plugin.Calibration`, a number, or one number per class.
         rule: one of the three above; None for the one that the calibration is for, where it is for
             one (:func:`conformal_plugin.calibrate_precision` and what ``choose`` proposes), else
@@ -93,14 +95,7 @@ def filter(
         >>> filter(masks, 0.65).tolist()
         [[1, 0, 255]]
     """
-    tensor = read_scores(masks, "masks", points=False)
-    batch = _as_batch(tensor)
-    num_classes = batch.shape[1]
-    grid = grid_of(batch, "masks")
     rule, background = promised_rule(qhat, rule, background)
-    check_rule(rule, background, num_classes)
-    check_ignore_index(ignore_index, num_classes)
-    thresholds = class_thresholds(qhat, num_classes)
     refuse_uninformative(qhat)
     options: dict[str, Any] = {
         "rule": rule,
@@ -108,8 +103,24 @@ def filter(
         "ignore_index": ignore_index,
     }
     cap = cap_of(qhat)
+    if isinstance(masks, ScoreParts):
+        if cap is None:
+            return _labels_of_parts(masks, qhat, options)
+        # Which pixels stay depends on all others of the image.
+        masks = np.concatenate(list(masks.parts()), axis=1)
+        if masks.ndim == 4:
+            return filter(masks[None], qhat, **options)[0]
+    tensor = read_scores(masks, "masks", points=False)
+    batch = _as_batch(tensor)
+    num_classes = batch.shape[1]
+    grid = grid_of(batch, "masks")
+    check_rule(rule, background, num_classes)
+    check_ignore_index(ignore_index, num_classes)
+    thresholds = class_thresholds(qhat, num_classes)
     if in_cpu_memory(batch):
-        out = _labels_on_cpu(batch, thresholds, grid, options, meant=_meant(qhat, rule))
+        out, informative = _labels_on_cpu(batch, thresholds, grid, options)
+        if not informative and out.numel() and not _meant(qhat, rule):
+            raise every_class_in_every_set(num_classes)
         out = out if cap is None else cap.applied(out, batch, **options)
     else:
         least = least_scores(qhat, grid, num_classes)
@@ -159,13 +170,9 @@ def _all_sets_full(batch: Tensor, least: Least, smallest: float) -> bool:
 
 
 def _labels_on_cpu(
-    batch: Tensor,
-    thresholds: list[float],
-    grid: ScoreGrid,
-    options: dict[str, Any],
-    *,
-    meant: bool,
-) -> Tensor:
+    batch: Tensor, thresholds: list[float], grid: ScoreGrid, options: dict[str, Any]
+) -> tuple[Tensor, bool]:
+    """The labels, and whether any class is outside of any set."""
     num_classes = len(thresholds)
     bounds = least_patterns(thresholds, grid)
     out = torch.empty(
@@ -179,7 +186,25 @@ def _labels_on_cpu(
         return label_part(part, bounds, labels, **options)
 
     fill_maps(work, batch, grid, out)
-    if not informative[0] and out.numel() and not meant:
+    return out, informative[0]
+
+
+def _labels_of_parts(masks: ScoreParts, qhat: Any, options: dict[str, Any]) -> np.ndarray[Any, Any]:
+    """The labels ``(H, W)`` or ``(D, H, W)`` of a map that is read part by part."""
+    num_classes, *size = masks.shape
+    check_rule(options["rule"], options["background"], num_classes)
+    check_ignore_index(options["ignore_index"], num_classes)
+    thresholds = class_thresholds(qhat, num_classes)
+    dtype = str(label_dtype(num_classes, options["ignore_index"])).removeprefix("torch.")
+    out, informative, top = np.empty(size, dtype), False, 0
+    for part in masks.parts():
+        tensor = read_scores(part[None] if part.ndim == 4 else part, "masks", points=False)
+        batch = _as_batch(tensor)
+        labels, some = _labels_on_cpu(batch, thresholds, grid_of(batch, "masks"), options)
+        below = top + part.shape[1]
+        out[top:below] = labels.numpy().reshape(part.shape[1:])
+        informative, top = informative or some, below
+    if not informative and not _meant(qhat, options["rule"]):
         raise every_class_in_every_set(num_classes)
     return out
 

@@ -18,6 +18,7 @@ from conformal_plugin.labelling import check_rule, score_of, unfiltered_labels
 from conformal_plugin.precision._capped_counts import capped_curves
 from conformal_plugin.precision._path import ThresholdPath
 from conformal_plugin.scores import (
+    LabelledParts,
     LabelledScores,
     ScoreGrid,
     check_ignore_index,
@@ -165,6 +166,13 @@ def count_image(
     grid = grid_of(scores)
     check_rule(rule, background, num_classes)
     check_ignore_index(ignore_index, num_classes)
+    if isinstance(item, LabelledParts):
+        options: dict[str, Any] = {
+            "rule": rule,
+            "background": background,
+            "ignore_index": ignore_index,
+        }
+        return _added_up([count_image(part, path, **options) for part in item.parts()], item)
     check_range(extremes(scores), scores, grid)
     truth = class_indices(item, ignore_index)
     used = truth < num_classes
@@ -179,6 +187,16 @@ def count_image(
         curves = _curves(changes, truth, used, len(path), background)
     kept, wrong, kept_foreground, wrong_foreground = curves
     return ImageCounts(kept, wrong, classes, truth.numel(), kept_foreground, wrong_foreground)
+
+
+def _added_up(parts: Sequence[ImageCounts | None], item: LabelledScores) -> ImageCounts | None:
+    """The counts of an image, from those of its parts."""
+    counted = [part for part in parts if part is not None]
+    if not counted:
+        return None
+    names = [field.name for field in fields(ImageCounts) if field.name != "area"]
+    sums = {name: np.sum([getattr(part, name) for part in counted], axis=0) for name in names}
+    return ImageCounts(**sums, area=item.labels.numel())
 
 
 _Change = tuple[Tensor, Tensor, Tensor]

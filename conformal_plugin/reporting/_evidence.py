@@ -14,7 +14,13 @@ from conformal_plugin.errors import EmptyCalibrationError
 from conformal_plugin.evaluation import Evaluation, Evaluator
 from conformal_plugin.labelling import cap_of, in_set, label_maps, least_scores
 from conformal_plugin.reporting._halves import Halves
-from conformal_plugin.scores import class_indices, grid_of, labelled_images, true_scores
+from conformal_plugin.scores import (
+    class_indices,
+    grid_of,
+    labelled_images,
+    require_whole,
+    true_scores,
+)
 
 __all__ = ["Evidence", "gather"]
 
@@ -65,6 +71,7 @@ def gather(
     right = []
     for item in labelled_images(scores, labels):
         with item.named():
+            require_whole(item, "a report")
             evaluator.update(*item.arrays)
             halves.add(item)
             kept, missed = _labels(item, calibration, evaluator)

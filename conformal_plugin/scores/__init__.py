@@ -21,12 +21,14 @@ from conformal_plugin.scores._in_step import (
     group_labels as group_labels,
 )
 from conformal_plugin.scores._inputs import (
+    LabelledParts as LabelledParts,
     LabelledScores as LabelledScores,
     check_ignore_index as check_ignore_index,
     class_indices as class_indices,
     elsewhere as elsewhere,
     labelled_images as labelled_images,
     read_scores as read_scores,
+    require_whole as require_whole,
     rereadable as rereadable,
     true_scores as true_scores,
 )
@@ -35,6 +37,10 @@ from conformal_plugin.scores._label_map import (
 )
 from conformal_plugin.scores._named_label_maps import (
     voc_colour as voc_colour,
+)
+from conformal_plugin.scores._parts import (
+    PART_BYTES as PART_BYTES,
+    ScoreParts as ScoreParts,
 )
 from conformal_plugin.scores._patterns import Patterns as Patterns, patterns_of as patterns_of
 from conformal_plugin.scores._repeats import (

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,9 +21,11 @@ from conformal_plugin.errors import (
 )
 from conformal_plugin.scores._arrays import in_cpu_memory, is_array, to_tensor
 from conformal_plugin.scores._grid import ScoreGrid, grid_of
+from conformal_plugin.scores._parts import ScoreParts
 from conformal_plugin.scores._volumes import as_image, refuse_a_volume
 
 __all__ = [
+    "LabelledParts",
     "LabelledScores",
     "check_ignore_index",
     "check_patterns",
@@ -30,6 +33,7 @@ __all__ = [
     "elsewhere",
     "labelled_images",
     "read_scores",
+    "require_whole",
     "rereadable",
     "score_message",
     "true_scores",
@@ -64,6 +68,10 @@ class LabelledScores:
     group: str | None = None
     name: str | None = None
 
+    def parts(self) -> Iterator[LabelledScores]:
+        """What can be held in memory, from first to last: here all at once."""
+        yield self
+
     @property
     def arrays(self) -> tuple[Tensor, Tensor]:
         """Scores and labels such that :func:`labelled_images` makes the same of them again."""
@@ -76,6 +84,47 @@ class LabelledScores:
         """Put the image's number before the message of an error that its content causes."""
         with _named(self.index):
             yield
+
+
+@dataclass(frozen=True)
+class LabelledParts(LabelledScores):
+    """Scores and labels of one image or volume whose scores are read part by part.
+
+    Its own ``scores`` are ``(K, 0, W)``, of the kind that the parts are of.
+
+    Attributes:
+        source: gives the parts.
+    """
+
+    source: ScoreParts | None = None
+
+    def parts(self) -> Iterator[LabelledScores]:
+        """The parts; none is kept."""
+        assert self.source is not None
+        top = 0
+        for part in self.source.parts():
+            scores = to_tensor(part, "scores")
+            scores = as_image(scores) if self.volume else scores
+            below = top + scores.shape[1]
+            yield LabelledScores(scores, self.labels[top:below], index=self.index)
+            top = below
+
+
+def require_whole(item: LabelledScores, what: str) -> None:
+    """Refuse an item whose scores are read part by part.
+
+    Args:
+        item: scores and labels.
+        what: what needs them all at once, for the message.
+
+    Raises:
+        InputTypeError: they are read part by part.
+    """
+    if isinstance(item, LabelledParts):
+        raise InputTypeError(
+            f"{what} needs all scores of an image at once, and these are read part by part; read "
+            f"the map with conformal_plugin.files.read_map, or take smaller images"
+        )
 
 
 def elsewhere(item: LabelledScores) -> bool:
@@ -130,7 +179,7 @@ def labelled_images(scores: Any, labels: Any) -> Iterator[LabelledScores]:
         ShapeError: shapes against the convention or each other, or iterables of unequal length.
         DeviceMismatchError: scores and labels on different devices.
     """
-    if is_array(scores):
+    if is_array(scores) or isinstance(scores, ScoreParts):
         yield from _from_arrays(scores, labels)
         return
     for name, value in (("scores", scores), ("labels", labels)):
@@ -164,12 +213,34 @@ def labelled_images(scores: Any, labels: Any) -> Iterator[LabelledScores]:
 def rereadable(scores: Any, labels: Any) -> bool:
     """Whether both can be read more than once: arrays, and iterables that are no iterators."""
     return all(
-        is_array(value) or (isinstance(value, Iterable) and iter(value) is not value)
+        isinstance(value, ScoreParts)
+        or is_array(value)
+        or (isinstance(value, Iterable) and iter(value) is not value)
         for value in (scores, labels)
     )
 
 
+def _in_parts(scores: ScoreParts, labels: Tensor) -> LabelledParts:
+    volume = scores.ndim == 4
+    if volume and labels.ndim == 4 and len(labels) == 1:  # a batch of one, as its labels may be
+        labels = labels[0]
+    if tuple(labels.shape) != scores.shape[1:]:
+        raise ShapeError(
+            f"labels must have shape {scores.shape[1:]} to go with scores of shape {scores.shape}, "
+            f"got {tuple(labels.shape)}; resize one of them, or check the order of the axes"
+        )
+    kind = np.empty((scores.shape[0], 0, scores.shape[-1]), scores.dtype)
+    return LabelledParts(
+        to_tensor(kind, "scores"),
+        as_image(labels) if volume else labels,
+        volume=volume,
+        source=scores,
+    )
+
+
 def _from_arrays(scores: Any, labels: Any) -> list[LabelledScores]:
+    if isinstance(scores, ScoreParts):
+        return [_in_parts(scores, _read_labels(labels))]
     score_tensor = read_scores(scores, "scores", points=True)
     label_tensor = _read_labels(labels)
     shape = score_tensor.shape

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from conformal_plugin.scores._arrays import as_tensor, in_cpu_memory
 from conformal_plugin.scores._grid import ScoreGrid
 from conformal_plugin.scores._inputs import (
+    LabelledParts,
     LabelledScores,
     check_patterns,
     class_indices,
@@ -82,6 +84,8 @@ def read_true_scores(item: LabelledScores, ignore_index: int, grid: ScoreGrid) -
         LabelError: a label that is neither a class nor ``ignore_index``.
         ScoreError: NaN, or a score outside [0, 1], among those that are not ignored.
     """
+    if isinstance(item, LabelledParts):
+        return _joined([read_true_scores(part, ignore_index, grid) for part in item.parts()])
     num_classes = item.scores.shape[0]
     if in_cpu_memory(item.scores) and num_classes < _LARGEST_SMALL:
         loops = loops_for("reading", item.scores.numel())
@@ -106,6 +110,22 @@ def read_true_scores(item: LabelledScores, ignore_index: int, grid: ScoreGrid) -
     pixels = torch.bincount(classes, minlength=num_classes + 1)[:num_classes]
     patterns = patterns.masked_fill(~used, grid.beyond).flatten()
     return TrueScores(patterns, classes, pixels.cpu().numpy(), item.points, item.group, item.name)
+
+
+def _joined(parts: Sequence[TrueScores]) -> TrueScores:
+    """What was read of the parts of one image."""
+    pixels = np.sum([part.pixels for part in parts], axis=0)
+    patterns, classes = (
+        _concatenated([getattr(part, name) for part in parts]) for name in ("patterns", "classes")
+    )
+    return TrueScores(patterns, classes, pixels, points=False)
+
+
+def _concatenated(columns: Sequence[Any]) -> Any:
+    if all(isinstance(column, np.ndarray) for column in columns):
+        return np.concatenate(columns)
+    # Odd labels in some part have that part read by torch.
+    return torch.cat([as_tensor(column).long() for column in columns])
 
 
 def _small_labels(

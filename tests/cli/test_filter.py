@@ -126,7 +126,7 @@ def test_labels_of_others_are_not_overwritten(data, run):
     into_labels = ("filter", "--maps", data.maps, "--out", data.labels, "--qhat", 0.4)
     done = run(*into_labels)
     assert done.code == 2
-    assert "holds 12 PNGs of these ids that this command did not make" in done.err
+    assert "holds 12 labels of these ids that this command did not make" in done.err
     assert (data.labels / "im0000.png").read_bytes() == before
     assert run(*into_labels, "--overwrite").code == 0
     assert (data.labels / "im0000.png").read_bytes() != before

@@ -9,18 +9,22 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from conformal_plugin._extras import optional
+from conformal_plugin.cli import main
 from conformal_plugin.errors import (
     InputTypeError,
     LabelError,
     MissingExtraError,
+    OptionError,
     ShapeError,
     SourceFileError,
 )
 from conformal_plugin.files import (
     image_size,
+    images_up_to,
     label_files,
     read_label,
     read_origin,
+    read_photo,
     voc_palette,
     write_label,
 )
@@ -101,8 +105,8 @@ def test_damaged_labels_are_named(tmp_path):
 def test_what_no_png_can_hold(tmp_path):
     with pytest.raises(InputTypeError, match="must be integers .*float32"):
         write_label(tmp_path / "a.png", np.zeros((2, 2), np.float32))
-    with pytest.raises(ShapeError, match=r"shape \(H, W\).*\(1, 2, 2\)"):
-        write_label(tmp_path / "a.png", np.zeros((1, 2, 2), np.uint8))
+    with pytest.raises(ShapeError, match=r"shape \(H, W\).*\(1, 1, 2, 2\)"):
+        write_label(tmp_path / "a.png", np.zeros((1, 1, 2, 2), np.uint8))
     with pytest.raises(
         LabelError, match=r"0 \.\.\. 65535, got -1 \.\.\. 4; choose an ignore_index"
     ):
@@ -127,3 +131,30 @@ def test_label_files_can_be_read_again(tmp_path):
 def test_a_missing_package_says_how_to_get_it():
     with pytest.raises(MissingExtraError, match=r'pip install "conformal-plugin\[cli\]"'):
         optional("a_package_that_is_not_there", "it", "a test")
+
+
+def test_images_above_the_limit_of_pixels(tmp_path):
+    write_label(tmp_path / "a.png", np.zeros((3, 4), np.uint8))
+    with images_up_to(11):
+        for read in (read_label, image_size, read_photo):
+            with pytest.raises(SourceFileError, match="4 x 3 pixels, and at most 11 are read"):
+                read(tmp_path / "a.png")
+    assert read_label(tmp_path / "a.png").shape == (3, 4)
+    with pytest.raises(OptionError, match="at least 1 pixel"), images_up_to(0):
+        pass
+
+
+def test_a_mask_above_pillows_own_limit(tmp_path, monkeypatch):
+    write_label(tmp_path / "a.png", np.zeros((3, 4), np.uint8))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
+    assert read_label(tmp_path / "a.png").shape == (3, 4)
+    assert image_size(tmp_path / "a.png") == (3, 4)
+
+
+def test_the_option_of_the_command(tmp_path, capsys):
+    np.save(tmp_path / "a.npy", np.full((2, 3, 4), 0.5, np.float32))
+    write_label(tmp_path / "a.png", np.zeros((3, 4), np.uint8))
+    folders = ["--maps", str(tmp_path), "--labels", str(tmp_path), "-o", str(tmp_path / "c.json")]
+    assert main(["calibrate", *folders, "--max-image-pixels", "11"]) == 2
+    assert "--max-image-pixels" in capsys.readouterr().err
+    assert main(["calibrate", *folders, "--max-image-pixels", "12"]) == 0

@@ -10,9 +10,10 @@ from hypothesis.extra import numpy as hnp
 from safetensors.torch import save_file
 
 from conformal_plugin.errors import ShapeError, SourceFileError
-from conformal_plugin.files import MAP_SUFFIXES, map_files, read_map
+from conformal_plugin.files import map_files, read_map
 
-ARRAY_FILES = tuple(suffix for suffix in MAP_SUFFIXES if suffix != ".cpmap")  # that: tests/store
+# .cpmap: tests/store; .h5, .nii, .tif: test_other_formats.py
+ARRAY_FILES = (".npz", ".npy", ".pt", ".safetensors")
 
 
 def save(path, scores, key="probs"):
@@ -95,11 +96,11 @@ def test_pickles_are_never_run(tmp_path):
 
 
 def test_shape_and_extension(tmp_path):
-    np.save(tmp_path / "a.npy", np.zeros((1, 2, 3, 4)))
-    with pytest.raises(ShapeError, match=r"has shape \(1, 2, 3, 4\).*\(K, H, W\)"):
+    np.save(tmp_path / "a.npy", np.zeros((1, 2, 3, 4, 5)))
+    with pytest.raises(ShapeError, match=r"has shape \(1, 2, 3, 4, 5\).*\(K, H, W\)"):
         read_map(tmp_path / "a.npy")
     with pytest.raises(SourceFileError, match=r"must end in \.npz, \.npy, \.pt, \.safetensors"):
-        read_map(tmp_path / "a.tif")
+        read_map(tmp_path / "a.bmp")
 
 
 def test_map_files_are_lazy_and_can_be_read_again(tmp_path):
