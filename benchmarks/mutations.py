@@ -10,6 +10,7 @@ and the JSON of label maps; there the checksum of what was read tells, see ``fil
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import tempfile
 import warnings
@@ -19,7 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
+import nibabel
 import numpy as np
+import tifffile
 import torch
 from safetensors.torch import save_file
 
@@ -75,6 +79,7 @@ def changed(whole: bytes, number: int, seed: int = 0) -> Iterator[bytes]:
 _SCORES = np.ascontiguousarray(
     np.random.default_rng(0).dirichlet(np.ones(3), (5, 4)).transpose(2, 0, 1), dtype=np.float16
 )
+_BANDS = np.ascontiguousarray(np.moveaxis(_SCORES, 0, -1))
 _LABELS = np.random.default_rng(1).integers(0, 3, (5, 4)).astype(np.uint8)
 
 
@@ -91,6 +96,16 @@ def _label(path: Path) -> tuple[Any, ...]:
 
 def _old_torch(path: Path) -> None:
     torch.save({"probs": torch.from_numpy(_SCORES)}, path, _use_new_zipfile_serialization=False)
+
+
+def _write_hdf5(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("probs", data=_SCORES, compression="gzip")
+
+
+def _write_nifti(path: Path) -> None:
+    values = _SCORES[:, None].astype(np.float32).transpose()
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
 
 
 def _calibration(path: Path) -> None:
@@ -132,6 +147,10 @@ KINDS = (
         False,
     ),
     Kind("a.cpmap", lambda path: path.write_bytes(encode(_SCORES, source=b"photo")), _map, True),
+    Kind("a.h5", _write_hdf5, _map, False),
+    Kind("a.nii", _write_nifti, _map, False),
+    Kind("a.nii.gz", _write_nifti, _map, True),
+    Kind("a.tif", lambda path: tifffile.imwrite(path, _BANDS, photometric="rgb"), _map, False),
     Kind("c.json", _calibration, lambda path: Calibration.load(path).to_json(), True),
     Kind("c.partial.npz", _write_checkpoint, _counts, True),
 )
@@ -168,6 +187,7 @@ def main() -> int:
     parser.add_argument("--each", type=int, default=3000, help="damaged versions of each file")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    logging.disable()  # libraries log what they are about to refuse, too
     well = True
     print(f"{'file':<15} {'refused':>8} {'equal':>6} {'other values':>13}  anything else")
     for kind in KINDS:

@@ -215,8 +215,7 @@ def maps_and_labels(
         arguments: of the command.
         ids: the images.
         qhat: the calibration, whose label map the labels are read by.
-        doubts: looks at every image when its map is read for the first time, but for those that
-            are read part by part.
+        doubts: looks at every image when its map is read for the first time.
         whole: as for :func:`fitted_maps`.
 
     Raises:
@@ -238,7 +237,7 @@ def maps_and_labels(
 
     def looked_at(index: int) -> Any:
         scores = maps[index]
-        if not isinstance(scores, ScoreParts) and not doubts.has_seen(ids.ids[index]):
+        if not doubts.has_seen(ids.ids[index]):
             doubts.look(ids.ids[index], scores, labels[index])
         return scores
 

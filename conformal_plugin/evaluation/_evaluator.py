@@ -234,6 +234,8 @@ class Evaluator:
         """What an image adds to a tally; touches nothing here, so that threads can share it."""
         if not isinstance(item, LabelledParts):
             return self._measure_part(item)
+        if cap_of(self.qhat) is not None:  # which pixels keep their label depends on all others
+            return self._measure_part(item.whole())
         confusions, by_size, counts = zip(*map(self._measure_part, item.parts()))
         images = [image for part in counts for image in part]
         of_all = [tuple(map(sum, zip(*images)))] if images else []

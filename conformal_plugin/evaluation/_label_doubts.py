@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from conformal_plugin.scores import LabelMap, to_tensor
+from conformal_plugin.scores import LabelMap, ScoreParts, to_tensor
 
 __all__ = ["LabelDoubts"]
 
@@ -46,9 +46,11 @@ class LabelDoubts:
 
         Args:
             name: its id.
-            scores: ``(K, H, W)``; volumes are passed over.
+            scores: ``(K, H, W)``; volumes, and what is read part by part, are passed over.
             labels: ``(H, W)``.
         """
+        if isinstance(scores, ScoreParts):
+            return
         truth, maps = np.asarray(labels), to_tensor(scores, "scores")
         if self.has_seen(name) or maps.ndim != 3 or truth.shape != tuple(maps.shape[1:]):
             return

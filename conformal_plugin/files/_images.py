@@ -69,7 +69,6 @@ def opened_photo(path: str | os.PathLike[str]) -> Iterator[Any]:
     Raises:
         SourceFileError: unreadable, also while the block decodes it.
     """
-    library = pillow("Image")
     with decoding(f"the image {path}", _REMEDY):
         content = Path(path).read_bytes()
         stream = io.BytesIO(content)
@@ -92,7 +91,6 @@ def image_size(path: str | os.PathLike[str], *, follow_exif: bool = False) -> tu
     Raises:
         SourceFileError: unreadable.
     """
-    library = pillow("Image")
     with decoding(f"the image {path}", _REMEDY), Path(path).open("rb") as file:
         is_png = file.read(len(PNG_SIGNATURE)) == PNG_SIGNATURE
         file.seek(0)

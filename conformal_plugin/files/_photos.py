@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from conformal_plugin.errors import ShapeError
+from conformal_plugin.errors import ShapeError, SourceFileError
 from conformal_plugin.files._decoding import decoding
 from conformal_plugin.files._hdf5 import HDF5_SUFFIXES, hdf5_array, hdf5_shape
 from conformal_plugin.files._images import image_size, opened_photo, orientation
@@ -17,7 +17,13 @@ from conformal_plugin.files._memory import LARGEST_MAP_BYTES
 from conformal_plugin.files._nifti import NIFTI_SUFFIXES, nifti_shape
 from conformal_plugin.files._photo_values import of_8_bits, rgb, turned
 from conformal_plugin.files._readers import reader_of, suffixes_in
-from conformal_plugin.files._tiff import TIFF_SUFFIXES, tiff_bands, tiff_orientation, tiff_size
+from conformal_plugin.files._tiff import (
+    TIFF_SUFFIXES,
+    tiff_bands,
+    tiff_images,
+    tiff_orientation,
+    tiff_size,
+)
 
 __all__ = [
     "OTHER_PHOTO_SUFFIXES",
@@ -67,8 +73,7 @@ def read_photo(path: str | os.PathLike[str], *, follow_exif: bool = False) -> np
     if path.name.endswith(HDF5_SUFFIXES):
         return _as_rgb(hdf5_array(path, None, _IMAGE, LARGEST_MAP_BYTES), path)
     if path.name.endswith(TIFF_SUFFIXES):
-        photo = _as_rgb(np.moveaxis(tiff_bands(path, LARGEST_MAP_BYTES), 0, -1), path)
-        return turned(photo, tiff_orientation(path)) if follow_exif else photo
+        return _tiff_photo(path, follow_exif)
     with opened_photo(path) as image:
         return rgb(image, path, follow_exif)
 
@@ -114,6 +119,19 @@ def photo_size(path: str | os.PathLike[str], *, follow_exif: bool = False) -> tu
         size = tiff_size(path)
         return size[::-1] if follow_exif and tiff_orientation(path) > 4 else size
     return image_size(path, follow_exif=follow_exif)
+
+
+def _tiff_photo(path: Path, follow_exif: bool) -> npt.NDArray[np.uint8]:
+    if (images := tiff_images(path)) > 1:
+        raise SourceFileError(
+            f"the photo {path} holds {images} images; save the one that is meant, or the bands "
+            f"that are red, green and blue"
+        )
+    bands = tiff_bands(path, LARGEST_MAP_BYTES)
+    if bands.dtype.kind == "f":  # which value is white no tag says: refused
+        of_8_bits(bands, path)
+    photo = _as_rgb(np.moveaxis(bands, 0, -1), path)
+    return turned(photo, tiff_orientation(path)) if follow_exif else photo
 
 
 def _as_rgb(values: np.ndarray[Any, Any], path: Path) -> npt.NDArray[np.uint8]:

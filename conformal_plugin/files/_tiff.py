@@ -17,6 +17,7 @@ from conformal_plugin.files._memory import require_room
 __all__ = [
     "TIFF_SUFFIXES",
     "tiff_bands",
+    "tiff_images",
     "tiff_orientation",
     "tiff_parts",
     "tiff_shape",
@@ -114,6 +115,17 @@ def tiff_size(path: Path) -> tuple[int, int]:
     with decoding(f"the file {path}", _REMEDY), library.TiffFile(path, _multifile=False) as file:
         first = _full(file)[0]
         return int(first.imagelength), int(first.imagewidth)
+
+
+def tiff_images(path: Path) -> int:
+    """How many images a file holds, without smaller copies of them.
+
+    Raises:
+        SourceFileError, MissingExtraError: as :func:`tiff_bands`.
+    """
+    library = optional("tifffile", "tifffile", f"reading {path}", "tif")
+    with decoding(f"the file {path}", _REMEDY), library.TiffFile(path, _multifile=False) as file:
+        return len(_full(file))
 
 
 def tiff_orientation(path: Path) -> int:

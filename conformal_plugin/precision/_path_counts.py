@@ -167,12 +167,17 @@ def count_image(
     check_rule(rule, background, num_classes)
     check_ignore_index(ignore_index, num_classes)
     if isinstance(item, LabelledParts):
-        options: dict[str, Any] = {
-            "rule": rule,
-            "background": background,
-            "ignore_index": ignore_index,
-        }
-        return _added_up([count_image(part, path, **options) for part in item.parts()], item)
+        one = partial(
+            count_image,
+            path=path,
+            rule=rule,
+            background=background,
+            ignore_index=ignore_index,
+            of=of,
+        )
+        if path.capped:  # which pixels keep their label depends on all others of the image
+            return one(item.whole())
+        return _added_up([one(part) for part in item.parts()], item)
     check_range(extremes(scores), scores, grid)
     truth = class_indices(item, ignore_index)
     used = truth < num_classes

@@ -109,6 +109,11 @@ class LabelledParts(LabelledScores):
             yield LabelledScores(scores, self.labels[top:below], index=self.index)
             top = below
 
+    def whole(self) -> LabelledScores:
+        """All scores at once, where what is asked of a pixel depends on all others."""
+        scores = torch.cat([part.scores for part in self.parts()], dim=1)
+        return LabelledScores(scores, self.labels, index=self.index, volume=self.volume)
+
 
 def require_whole(item: LabelledScores, what: str) -> None:
     """Refuse an item whose scores are read part by part.

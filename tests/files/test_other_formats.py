@@ -147,7 +147,7 @@ def test_photos(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "arrays", "message"),
     [
-        ("a.h5", {"image": np.full((5, 4), 300, np.int16)}, "holds int16 from 300 to 300"),
+        ("a.h5", {"image": np.full((5, 4), 300, np.int16)}, "holds 16-bit values from 300 to 300"),
         ("a.h5", {"image": np.full((5, 4), 1.5)}, "from 1.5 to 1.5"),
         ("a.h5", {"image": np.full((5, 4), np.nan)}, "holds float64"),
         ("a.h5", {"image": np.zeros((2, 5, 4))}, "slices of a volume"),

@@ -84,7 +84,7 @@ def test_a_photo_without_exif(tmp_path):
 
 
 def test_a_photo_beyond_what_pillow_opens_unasked(tmp_path, monkeypatch):
-    path = saved(tmp_path / "x.png", np.zeros((20, 20), np.uint8))
+    path = saved(tmp_path / "x.jpg", np.zeros((20, 20), np.uint8))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     for read in (read_photo, image_size):
         with pytest.raises(SourceFileError, match=r"400 pixels.*MAX_IMAGE_PIXELS"):

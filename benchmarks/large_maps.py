@@ -1,0 +1,106 @@
+"""Time and peak memory of large maps, read whole and part by part: a tile and a volume.
+
+    python benchmarks/large_maps.py
+
+Each line is a process of its own, whose peak is what the system says less what it had once
+everything was imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from conformal_plugin import Calibrator, evaluate, filter as filter_masks
+from conformal_plugin.files import open_map, read_map
+
+ALPHA, QHAT = 0.05, 0.6
+
+
+def write(path: Path, shape: tuple[int, ...], dtype: str) -> None:
+    """Scores that favour one class of each row, and that class as label, without holding all."""
+    classes, rows, *row = shape
+    rng = np.random.default_rng(0)
+    scores = np.lib.format.open_memmap(path, "w+", np.dtype(dtype), shape)
+    labels = np.lib.format.open_memmap(path.with_suffix(".label.npy"), "w+", np.uint8, shape[1:])
+    noise = rng.random((classes, *row), dtype=np.float32)
+    for y in range(rows):
+        labels[y] = y % classes
+        row_scores = np.roll(noise, y, axis=-1)
+        row_scores[y % classes] += 1
+        scores[:, y] = row_scores / row_scores.sum(0)
+    scores.flush()
+    labels.flush()
+
+
+def measure(path: Path, way: str, what: str) -> None:
+    """Print the seconds and MiB of one piece of work."""
+    labels = np.load(path.with_suffix(".label.npy"))
+    before = peak()
+    start = time.perf_counter()
+    scores = open_map(path) if way == "parts" else read_map(path, max_bytes=2**33)
+    if way == "whole" and scores.ndim == 4:
+        scores, labels = scores[None], labels[None]
+    if what == "filter":
+        filter_masks(scores, QHAT)
+    elif what == "calibrate":
+        counting = Calibrator()
+        counting.update(scores, labels)
+        counting.result(ALPHA)
+    else:
+        evaluate(scores, labels, QHAT)
+    print(f"{time.perf_counter() - start:8.2f} s {peak() - before:9.2f} MiB")
+
+
+def peak() -> float:
+    """The most memory that this process had, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if MAC else 2**10)
+
+
+MAC = sys.platform == "darwin"
+
+
+def one(path: Path, way: str, what: str, *more: str) -> str:
+    """What a process of its own prints."""
+    command = [sys.executable, __file__, "--one", str(path), way, what, *more]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="time and memory of large maps")
+    parser.add_argument("--tile", type=int, nargs=3, default=(20, 5000, 5000))
+    parser.add_argument("--volume", type=int, nargs=4, default=(14, 160, 512, 512))
+    parser.add_argument("--folder", type=Path, help="where the maps are written, some GB")
+    parser.add_argument("--one", nargs=3, metavar=("FILE", "WAY", "WORK"), help=argparse.SUPPRESS)
+    parser.add_argument("--shape", type=int, nargs="+", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        path, way, what = options.one
+        if way == "write":
+            write(Path(path), tuple(options.shape), what)
+        else:
+            measure(Path(path), way, what)
+        return
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        cases = (("tile", options.tile, "float32"), ("volume", options.volume, "float16"))
+        for name, shape, dtype in cases:
+            path = Path(folder) / f"{name}.npy"
+            # In a process of its own: on Linux a child's peak begins with its parent's.
+            one(path, "write", dtype, "--shape", *map(str, shape))
+            size = path.stat().st_size / 2**20
+            print(f"{name} {'x'.join(map(str, shape))} {dtype}, {size:.2f} MiB")
+            for what in ("filter", "calibrate", "evaluate"):
+                for way in ("parts", "whole"):
+                    print(f"  {what:<10} {way:<6} {one(path, way, what)}")
+            path.unlink()
+
+
+if __name__ == "__main__":
+    main()
