@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,21 @@ def test_they_run(
     monkeypatch.setattr(compiled, "_LEFT_TO_NUMPY", compiled._LEFT_TO_NUMPY)
     run_script(ROOT / "benchmarks" / script, *SMALL[script])
     assert len(re.findall(r"\d\.\d{2}", capsys.readouterr().out)) > 5
+
+
+def test_loss_classes_of_libraries_that_are_missing(
+    run_script: RunScript, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("segmentation_models_pytorch", "monai"):
+        monkeypatch.setitem(sys.modules, name, None)
+        monkeypatch.delitem(sys.modules, f"{name}.losses", raising=False)
+    run_script(ROOT / "benchmarks" / "loss_classes.py")
+    smp, monai, entropy, *others = capsys.readouterr().out.splitlines()
+    assert "smp is not here" in smp
+    assert "monai is not here" in monai
+    cut, found = re.findall(r"\d\.\d{6}", entropy)
+    assert cut == found
+    assert all("OptionError" in line for line in others)
 
 
 def test_the_background_figure_has_a_row_a_photo(
