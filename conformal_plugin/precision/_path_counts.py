@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -167,7 +167,7 @@ def count_image(
     check_rule(rule, background, num_classes)
     check_ignore_index(ignore_index, num_classes)
     if isinstance(item, LabelledParts):
-        one = partial(
+        one: Callable[[LabelledScores], ImageCounts | None] = partial(
             count_image,
             path=path,
             rule=rule,
