@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 LARGEST_IMAGE_PIXELS: Final = 2 * (2**30 // 4 // 3)
-"""The most pixels of a PNG that is read unless more is asked for, as Pillow has it: 178,956,970."""
+"""The most pixels of a PNG that is read unless more is asked for, 178,956,970 as Pillow has it."""
 
 _most_pixels = LARGEST_IMAGE_PIXELS
 
@@ -33,7 +33,8 @@ _most_pixels = LARGEST_IMAGE_PIXELS
 _USUAL = ("PNG", "JPEG")
 _BY_SUFFIX = {".tif": ("TIFF",), ".tiff": ("TIFF",), ".bmp": ("BMP",), ".webp": ("WEBP",)}
 
-_ORIENTATION = 0x0112  # of EXIF
+_WIDTH, _LENGTH = 256, 257  # tags of TIFF
+_ORIENTATION = 0x0112  # of EXIF, and a tag of TIFF
 _AS_STORED = 1
 
 _REMEDY = "write it again, or take it off the id list"
@@ -86,7 +87,7 @@ def image_size(path: str | os.PathLike[str], *, follow_exif: bool = False) -> tu
 
     Args:
         path: the file.
-        follow_exif: that of the photo turned as its EXIF says.
+        follow_exif: that of the photo turned as its EXIF says; a TIFF is turned in any case.
 
     Raises:
         SourceFileError: unreadable.
@@ -96,6 +97,9 @@ def image_size(path: str | os.PathLike[str], *, follow_exif: bool = False) -> tu
         file.seek(0)
         with _png(file, path) if is_png else _unpacked_by_pillow(file, path) as image:
             size = int(image.height), int(image.width)
+            if image.format == "TIFF":  # which some releases of Pillow have turned by now
+                size = int(image.tag_v2[_LENGTH]), int(image.tag_v2[_WIDTH])
+                follow_exif = True
             # Of the eight orientations of EXIF the last four lie on their side.
             return size[::-1] if follow_exif and orientation(image) > 4 else size
 

@@ -13,6 +13,7 @@ from conformal_plugin.files._images import pillow
 
 __all__ = ["of_8_bits", "rgb", "turned"]
 
+_SAMPLES, _PHOTOMETRIC, _RGB = 277, 262, 2  # tags of TIFF
 _FEWEST: Final = 2**12
 """What a photo that uses its 16 bits reaches; 10 and 12 bits of a sensor or scanner do not."""
 
@@ -21,20 +22,34 @@ def rgb(image: Any, path: str | os.PathLike[str], follow_exif: bool) -> npt.NDAr
     """``(H, W, 3)`` of an image, grey of 16 bits scaled to 8.
 
     Raises:
-        SourceFileError: floating-point or 32-bit values, 16 bits of which few are used, or several
-            images in one file.
+        SourceFileError: floating-point or 32-bit values, 16 bits of which few are used, several
+            images in one file, or bands that are no colours.
     """
-    if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
-        raise SourceFileError(
-            f"the photo {path} holds {image.n_frames} images; save the one that is meant, or the "
-            f"bands that are red, green and blue"
-        )
+    if image.format == "TIFF":
+        _refuse_bands(image, path)
+        follow_exif = True  # as releases of Pillow do anyhow, but for old ones
     if follow_exif:
         image = pillow("ImageOps").exif_transpose(image)
     if image.mode == "F" or image.mode.startswith("I"):
         grey = of_8_bits(np.asarray(image), path)
         return np.repeat(grey[..., None], 3, axis=2)
     return np.array(image.convert("RGB"))
+
+
+def _refuse_bands(image: Any, path: str | os.PathLike[str]) -> None:
+    """Refuse a TIFF of which Pillow would take the first image, or the first band, alone."""
+    if getattr(image, "n_frames", 1) > 1:
+        raise SourceFileError(
+            f"the photo {path} holds {image.n_frames} images; save the one that is meant, or the "
+            f"bands that are red, green and blue"
+        )
+    samples = image.tag_v2.get(_SAMPLES, 1)
+    if samples > len(image.getbands()) and image.tag_v2.get(_PHOTOMETRIC) != _RGB:
+        raise SourceFileError(
+            f"the photo {path} has {samples} bands, and no tag says that the first three are red, "
+            f"green and blue; save these, or have a reader of yours choose them (--reader on the "
+            f"command line)"
+        )
 
 
 def turned(photo: npt.NDArray[np.uint8], orientation: int) -> npt.NDArray[np.uint8]:

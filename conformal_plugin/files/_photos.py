@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from conformal_plugin.errors import ShapeError, SourceFileError
+from conformal_plugin.errors import MissingExtraError, ShapeError, SourceFileError
 from conformal_plugin.files._decoding import decoding
 from conformal_plugin.files._hdf5 import HDF5_SUFFIXES, hdf5_array, hdf5_shape
 from conformal_plugin.files._images import image_size, opened_photo, orientation
@@ -40,7 +41,10 @@ PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 OTHER_PHOTO_SUFFIXES = (*HDF5_SUFFIXES, *NIFTI_SUFFIXES, *TIFF_SUFFIXES)
 """How those end that are looked for in a folder without one of these."""
 
+T = TypeVar("T")
+
 _IMAGE = "image"
+_AS_STORED = 1
 _REMEDY = "write it again, or take it off the id list"
 
 
@@ -53,7 +57,7 @@ def read_photo(path: str | os.PathLike[str], *, follow_exif: bool = False) -> np
     """Read ``(H, W, 3)`` uint8; grey and palette photos become RGB, 16 bits become 8.
 
     Of an ``.h5`` the array ``image`` is read, whose floating-point values must lie in [0, 1]; of
-    ``.tif`` three bands, or one.
+    ``.tif`` three bands, or one, turned as its tags say, which Pillow does anyhow.
 
     Args:
         path: the file.
@@ -73,24 +77,21 @@ def read_photo(path: str | os.PathLike[str], *, follow_exif: bool = False) -> np
     if path.name.endswith(HDF5_SUFFIXES):
         return _as_rgb(hdf5_array(path, None, _IMAGE, LARGEST_MAP_BYTES), path)
     if path.name.endswith(TIFF_SUFFIXES):
-        return _tiff_photo(path, follow_exif)
-    with opened_photo(path) as image:
-        return rgb(image, path, follow_exif)
+        return _by_either(lambda: _usual(path, follow_exif), lambda: _tiff_photo(path))
+    return _usual(path, follow_exif)
 
 
 def photo_orientation(path: str | os.PathLike[str]) -> int:
     """How a photo's EXIF says that it is to be turned: 1 for not at all, else 2 ... 8.
 
-    What a reader of the user's gives, and arrays of HDF5, are as they are meant.
+    What a reader of the user's gives, arrays of HDF5, and TIFF are as they are meant.
 
     Raises:
         SourceFileError: unreadable.
     """
     path = Path(path)
-    if reader_of(path) is not None or path.name.endswith(HDF5_SUFFIXES):
-        return 1
-    if path.name.endswith(TIFF_SUFFIXES):
-        return tiff_orientation(path)
+    if reader_of(path) is not None or path.name.endswith((*HDF5_SUFFIXES, *TIFF_SUFFIXES)):
+        return _AS_STORED
     with opened_photo(path) as image:
         return orientation(image)
 
@@ -116,12 +117,32 @@ def photo_size(path: str | os.PathLike[str], *, follow_exif: bool = False) -> tu
     if path.name.endswith(NIFTI_SUFFIXES):
         return nifti_shape(path)
     if path.name.endswith(TIFF_SUFFIXES):
-        size = tiff_size(path)
-        return size[::-1] if follow_exif and tiff_orientation(path) > 4 else size
+        return _by_either(lambda: image_size(path), lambda: _tiff_photo_size(path))
     return image_size(path, follow_exif=follow_exif)
 
 
-def _tiff_photo(path: Path, follow_exif: bool) -> npt.NDArray[np.uint8]:
+def _usual(path: Path, follow_exif: bool) -> npt.NDArray[np.uint8]:
+    with opened_photo(path) as image:
+        return rgb(image, path, follow_exif)
+
+
+def _by_either(by_pillow: Callable[[], T], by_tifffile: Callable[[], T]) -> T:
+    """What is read of a TIFF photo: by Pillow, which knows what its tags say of colours.
+
+    Where Pillow cannot unpack it, by tifffile.
+    """
+    try:
+        return by_pillow()
+    except SourceFileError as error:
+        if error.__cause__ is None:  # it was read, and is refused
+            raise
+        try:
+            return by_tifffile()
+        except MissingExtraError as missing:
+            raise SourceFileError(f"{error}. Or, where the file is whole: {missing}") from error
+
+
+def _tiff_photo(path: Path) -> npt.NDArray[np.uint8]:
     if (images := tiff_images(path)) > 1:
         raise SourceFileError(
             f"the photo {path} holds {images} images; save the one that is meant, or the bands "
@@ -130,8 +151,12 @@ def _tiff_photo(path: Path, follow_exif: bool) -> npt.NDArray[np.uint8]:
     bands = tiff_bands(path, LARGEST_MAP_BYTES)
     if bands.dtype.kind == "f":  # which value is white no tag says: refused
         of_8_bits(bands, path)
-    photo = _as_rgb(np.moveaxis(bands, 0, -1), path)
-    return turned(photo, tiff_orientation(path)) if follow_exif else photo
+    return turned(_as_rgb(np.moveaxis(bands, 0, -1), path), tiff_orientation(path))
+
+
+def _tiff_photo_size(path: Path) -> tuple[int, int]:
+    height, width = tiff_size(path)
+    return (width, height) if tiff_orientation(path) > 4 else (height, width)
 
 
 def _as_rgb(values: np.ndarray[Any, Any], path: Path) -> npt.NDArray[np.uint8]:

@@ -24,7 +24,7 @@ __all__ = [
     "tiff_size",
 ]
 
-TIFF_SUFFIXES = (".tif", ".tiff")
+TIFF_SUFFIXES = (".tif", ".tiff", ".TIF", ".TIFF")
 
 _AS_STORED: Final = 1
 _UNPACKED: Final = 1

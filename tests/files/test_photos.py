@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from conformal_plugin.errors import SourceFileError
-from conformal_plugin.files import image_size, photo_orientation, read_photo
+from conformal_plugin.errors import ShapeError, SourceFileError
+from conformal_plugin.files import image_size, photo_orientation, photo_size, read_photo
 
 RAMP = np.tile(np.linspace(0, 65535, 256), (8, 1))
 
@@ -57,10 +59,8 @@ def test_other_modes_become_colours(tmp_path, mode):
 @pytest.mark.parametrize("tag", range(1, 9))
 def test_a_photo_is_turned_as_its_exif_says_where_that_is_asked_for(tmp_path, tag):
     stored = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
-    exif = Image.Exif()
-    exif[0x0112] = tag
     path = tmp_path / "x.png"
-    Image.fromarray(stored).save(path, exif=exif)
+    Image.fromarray(stored).save(path, exif=_turned_by(tag))
     assert photo_orientation(path) == tag
     assert np.array_equal(read_photo(path), stored)
     assert image_size(path) == (4, 6)
@@ -77,6 +77,61 @@ def test_a_photo_is_turned_as_its_exif_says_where_that_is_asked_for(tmp_path, ta
     photo = read_photo(path, follow_exif=True)
     assert image_size(path, follow_exif=True) == photo.shape[:2]
     assert np.array_equal(photo, turned[tag])
+
+
+@pytest.mark.parametrize("tag", range(1, 9))
+def test_a_tiff_is_turned_as_its_tag_says_by_any_release_of_pillow(tmp_path, tag):
+    stored = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    Image.fromarray(stored).save(tmp_path / "x.tif", tiffinfo={0x0112: tag})
+    Image.fromarray(stored).save(tmp_path / "x.png", exif=_turned_by(tag))
+    expected = read_photo(tmp_path / "x.png", follow_exif=True)
+    for follow in (False, True):
+        photo = read_photo(tmp_path / "x.tif", follow_exif=follow)
+        assert np.array_equal(photo, expected)
+        assert photo_size(tmp_path / "x.tif", follow_exif=follow) == expected.shape[:2]
+    assert photo_orientation(tmp_path / "x.tif") == 1
+
+
+def _turned_by(tag):
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    return exif
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".TIF", ".tiff"])
+def test_a_tiff_of_colours_or_a_palette(tmp_path, suffix):
+    colours = Image.fromarray(np.full((3, 4, 3), (1, 50, 200), np.uint8))
+    colours.save(tmp_path / f"x{suffix}", format="TIFF")
+    assert np.array_equal(read_photo(tmp_path / f"x{suffix}"), np.asarray(colours))
+    colours.convert("P").save(tmp_path / f"x{suffix}", format="TIFF")
+    assert np.ptp(read_photo(tmp_path / f"x{suffix}")[0, 0].astype(int)) > 100
+
+
+def test_what_pillow_cannot_unpack_names_the_extra_or_is_read_with_it(tmp_path, monkeypatch):
+    tifffile = pytest.importorskip("tifffile", reason="needs the extra tif")
+    values = np.full((3, 4, 3), (1, 50, 200), np.uint8)
+    path = tmp_path / "x.tif"
+    tag = [(0x0112, "H", 1, 6, True)]
+    tifffile.imwrite(path, values, photometric="minisblack", planarconfig="contig", extratags=tag)
+    assert np.array_equal(read_photo(path), np.rot90(values, -1))
+    assert photo_size(path) == (4, 3)
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    for read in (read_photo, photo_size):
+        with pytest.raises(SourceFileError, match=r"cannot read.*whole.*conformal-plugin\[tif\]"):
+            read(path)
+
+
+def test_the_first_of_several_bands_is_no_photo(tmp_path):
+    tifffile = pytest.importorskip("tifffile", reason="needs the extra tif")
+    for bands in (2, 5):
+        values = np.zeros((5, 4, bands), np.uint8)
+        options = {"photometric": "minisblack", "planarconfig": "contig"}
+        tifffile.imwrite(tmp_path / "x.tif", values, **options)
+        with pytest.raises((SourceFileError, ShapeError), match="bands.*--reader"):
+            read_photo(tmp_path / "x.tif")
+    infrared = np.dstack([np.full((5, 4), shade, np.uint8) for shade in (1, 2, 3, 99)])
+    tifffile.imwrite(tmp_path / "x.tif", infrared, photometric="rgb", extrasamples=["unspecified"])
+    assert np.array_equal(read_photo(tmp_path / "x.tif"), infrared[..., :3])
 
 
 def test_a_photo_without_exif(tmp_path):
