@@ -12,7 +12,14 @@ import torch
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.errors import UninformativeThresholdError
 from conformal_plugin.labelling import filter as labels_of, unfiltered_labels
-from conformal_plugin.scores import LabelledScores, as_tensor, to_tensor
+from conformal_plugin.scores import (
+    LabelledParts,
+    LabelledScores,
+    ScoreParts,
+    as_image,
+    as_tensor,
+    to_tensor,
+)
 
 __all__ = ["ENOUGH", "LabelSigns", "signs_of"]
 
@@ -43,16 +50,17 @@ class LabelSigns:
         """Count one image.
 
         Args:
-            scores: ``(K, H, W)``.
-            labels: ``(H, W)``, made of them.
-            truth: true classes ``(H, W)``; pixels with the ignore index are left out. None where
-                they are not known.
+            scores: ``(K, H, W)``, or one volume ``(1, K, D, H, W)``; or what reads one image or
+                volume part by part.
+            labels: ``(H, W)`` or ``(D, H, W)``, made of them.
+            truth: true classes of as many pixels in the same order; those with the ignore index are
+                left out. None where they are not known.
         """
         given = np.asarray(as_tensor(labels).cpu())
-        best = unfiltered_labels(to_tensor(scores, "scores"), "most-probable", 0).cpu().numpy()
+        best = _most_probable(scores).reshape(given.shape)
         valid = np.ones(given.shape, dtype=bool)
         if truth is not None:
-            true = np.asarray(as_tensor(truth).cpu())
+            true = np.asarray(as_tensor(truth).cpu()).reshape(given.shape)
             valid = true != self._ignore_index
             self._truth_known = True
         self._pixels += int(valid.sum())
@@ -136,12 +144,25 @@ def signs_of(images: Iterable[LabelledScores], calibration: Calibration) -> Labe
     """The labels that a calibration gives the first images, beside their truth."""
     signs = LabelSigns(calibration.background, calibration.ignore_index)
     for item in islice(images, ENOUGH):
+        scores = item.source if isinstance(item, LabelledParts) else item.scores
         try:
-            labels = labels_of(item.scores, calibration, ignore_index=calibration.ignore_index)
+            labels = labels_of(scores, calibration, ignore_index=calibration.ignore_index)
         except UninformativeThresholdError:
             labels = torch.full_like(item.labels, calibration.ignore_index)
-        signs.add(item.scores, labels, item.labels)
+        signs.add(scores, labels, item.labels)
     return signs
+
+
+def _most_probable(scores: Any) -> _Array:
+    """The most probable classes of all pixels, one after the other."""
+    if isinstance(scores, ScoreParts):
+        return np.concatenate([_most_probable(part) for part in scores.parts()])
+    tensor = to_tensor(scores, "scores")
+    if tensor.ndim == 5:  # a batch of one volume
+        tensor = tensor[0]
+    image = as_image(tensor) if tensor.ndim == 4 else tensor
+    found: _Array = unfiltered_labels(image, "most-probable", 0).cpu().numpy().ravel()
+    return found
 
 
 def _no_background(true: _Array, background: int | None) -> str:

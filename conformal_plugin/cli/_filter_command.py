@@ -326,10 +326,10 @@ def _settings(arguments: argparse.Namespace, qhat: Any, dropped: int) -> dict[st
 
 
 def _as_json(qhat: Any) -> Any:
-    """Thresholds, of which JSON has no infinite ones: these as text."""
+    """Thresholds, of which JSON has no infinite ones: these as text; None of raw labels."""
     if isinstance(qhat, list):
         return [_as_json(threshold) for threshold in qhat]
-    return qhat if math.isfinite(qhat) else str(qhat)
+    return qhat if qhat is None or math.isfinite(qhat) else str(qhat)
 
 
 def _same_classes(count: int, num_classes: int | None) -> int:

@@ -55,7 +55,7 @@ class LabelledScores:
         labels: ``(H, W)`` or ``(N,)``, integers.
         points: whether the pixels are separate points, each counted as an image of its own.
         index: which image of a batch or an iterable this is; None where there is one alone.
-        volume: whether it is a volume.
+        depth: of a volume; None of an image.
         group: the group that the image, or all these points, belong to; None without groups.
         name: the image's id, as text; None without ids.
     """
@@ -64,9 +64,14 @@ class LabelledScores:
     labels: Tensor
     points: bool = False
     index: int | None = None
-    volume: bool = False
+    depth: int | None = None
     group: str | None = None
     name: str | None = None
+
+    @property
+    def volume(self) -> bool:
+        """Whether it is a volume."""
+        return self.depth is not None
 
     def parts(self) -> Iterator[LabelledScores]:
         """What can be held in memory, from first to last: here all at once."""
@@ -75,8 +80,10 @@ class LabelledScores:
     @property
     def arrays(self) -> tuple[Tensor, Tensor]:
         """Scores and labels such that :func:`labelled_images` makes the same of them again."""
-        if self.volume:
-            return self.scores[None, :, None], self.labels[None, None]
+        if self.depth is not None:
+            classes, rows, width = self.scores.shape
+            size = (self.depth, rows // self.depth, width)
+            return self.scores.view(1, classes, *size), self.labels.view(1, *size)
         return (self.scores.T if self.points else self.scores), self.labels
 
     @contextmanager
@@ -106,13 +113,15 @@ class LabelledParts(LabelledScores):
             scores = to_tensor(part, "scores")
             scores = as_image(scores) if self.volume else scores
             below = top + scores.shape[1]
-            yield LabelledScores(scores, self.labels[top:below], index=self.index)
+            yield LabelledScores(scores, self.labels[top:below], index=self.index, group=self.group)
             top = below
 
     def whole(self) -> LabelledScores:
         """All scores at once, where what is asked of a pixel depends on all others."""
         scores = torch.cat([part.scores for part in self.parts()], dim=1)
-        return LabelledScores(scores, self.labels, index=self.index, volume=self.volume)
+        return LabelledScores(
+            scores, self.labels, index=self.index, depth=self.depth, group=self.group
+        )
 
 
 def require_whole(item: LabelledScores, what: str) -> None:
@@ -238,7 +247,7 @@ def _in_parts(scores: ScoreParts, labels: Tensor) -> LabelledParts:
     return LabelledParts(
         to_tensor(kind, "scores"),
         as_image(labels) if volume else labels,
-        volume=volume,
+        depth=scores.shape[1] if volume else None,
         source=scores,
     )
 
@@ -273,7 +282,7 @@ def _from_arrays(scores: Any, labels: Any) -> list[LabelledScores]:
             as_image(image) if volume else image,
             as_image(label) if volume else label,
             index=i,
-            volume=volume,
+            depth=shape[2] if volume else None,
         )
         for i, (image, label) in enumerate(zip(score_tensor, label_tensor))
     ]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import conformal_plugin as cp
+from conformal_plugin.choosing import signs_of
 from conformal_plugin.errors import (
     ConformalError,
     InputTypeError,
@@ -27,6 +28,7 @@ from conformal_plugin.files import (
     read_map,
     register_reader,
 )
+from conformal_plugin.scores import labelled_images
 
 Array = Any
 
@@ -38,9 +40,9 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(large_maps, "PART_BYTES", 5 * CLASSES * WIDTH * 4)
 
 
-def annotated(dtype: str = "float32", *size: int) -> tuple[Array, Array]:
+def annotated(dtype: str = "float32", *size: int, seed: int = 0) -> tuple[Array, Array]:
     size = size or (HEIGHT, WIDTH)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     labels = rng.integers(0, CLASSES, size)
     scores = 0.5 * np.eye(CLASSES)[labels] + 0.5 * rng.dirichlet(np.ones(CLASSES), size)
     labels[rng.random(labels.shape) < 0.1] = 255
@@ -125,6 +127,35 @@ def test_calibrations(tmp_path: Path, dtype: str, calibrate: Any) -> None:
     assert found == calibrate([scores] * 3, [labels] * 3, 0.4, ids=["a", "b", "c"])
     single = calibrate(open_map(path), labels, 0.4)
     assert single == calibrate(scores, labels, 0.4)
+
+
+@pytest.mark.parametrize(
+    "calibrate", [cp.calibrate, cp.calibrate_image_level, cp.calibrate_precision]
+)
+def test_groups(tmp_path: Path, calibrate: Any) -> None:
+    opened, whole, labels = [], [], []
+    for number in range(6):
+        scores, truth = annotated(seed=number)
+        opened.append(open_map(write_npy(tmp_path / f"{number}.npy", scores)))
+        whole.append(scores)
+        labels.append(truth)
+    groups = ["a", "a", "b", "b", "c", "c"]
+    found = calibrate(opened, labels, 0.4, groups=groups)
+    assert found == calibrate(whole, labels, 0.4, groups=groups)
+    assert found.n_groups == 3
+
+
+@pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (9, 6, WIDTH)])
+def test_what_labels_give_away(tmp_path: Path, size: tuple[int, ...]) -> None:
+    scores, labels = annotated("float32", *size)
+    opened = open_map(write_npy(tmp_path / "a.npy", scores))
+    batch, truth = (scores, labels) if len(size) == 2 else (scores[None], labels[None])
+    calibration = cp.calibrate(batch, truth, 0.3)
+    found = [
+        signs_of(labelled_images(maps, truth), calibration).remarks(np.array([1, 1, 98]), 0)
+        for maps in (opened, batch)
+    ]
+    assert found[0] == found[1] != []
 
 
 def test_measuring(tmp_path: Path) -> None:
