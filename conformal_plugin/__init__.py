@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         Evaluation as Evaluation,
         Evaluator as Evaluator,
         evaluate as evaluate,
+        label_doubts as label_doubts,
     )
     from conformal_plugin.labelling import (
         filter as filter,
@@ -94,6 +95,7 @@ __getattr__, __dir__, __all__ = lazily(
             "Evaluation",
             "Evaluator",
             "evaluate",
+            "label_doubts",
         ),
         "labelling": (
             "filter",

@@ -8,6 +8,7 @@ from conformal_plugin.evaluation._evaluator import (
 )
 from conformal_plugin.evaluation._label_doubts import (
     LabelDoubts as LabelDoubts,
+    label_doubts as label_doubts,
 )
 from conformal_plugin.evaluation._map_measures import (
     MapMeasures as MapMeasures,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 
-from conformal_plugin.scores import LabelMap, ScoreParts, to_tensor
+from conformal_plugin.scores import (
+    LabelledParts,
+    LabelMap,
+    ScoreParts,
+    labelled_images,
+    to_tensor,
+)
 
-__all__ = ["LabelDoubts"]
+__all__ = ["LabelDoubts", "label_doubts"]
 
 _PIXELS_AN_IMAGE: Final = 4096
 """As many are compared; the doubts are about whole images."""
@@ -33,6 +38,7 @@ class LabelDoubts:
         self._ignore_index = ignore_index
         self._held: dict[int, int] = {}
         self._turned: list[str] = []
+        self._volumes = False
         self._images: set[str] = set()
         # Most probable class by true label; the last row is for labels one above the classes.
         self._fit: np.ndarray[Any, Any] | None = None
@@ -46,15 +52,22 @@ class LabelDoubts:
 
         Args:
             name: its id.
-            scores: ``(K, H, W)``; volumes, and what is read part by part, are passed over.
-            labels: ``(H, W)``.
+            scores: ``(K, H, W)``, or one volume ``(1, K, D, H, W)``; or what reads one image or
+                volume part by part.
+            labels: ``(H, W)``, or ``(D, H, W)`` or a batch of one of these.
         """
-        if isinstance(scores, ScoreParts):
+        if self.has_seen(name):
             return
-        truth, maps = np.asarray(labels), to_tensor(scores, "scores")
-        if self.has_seen(name) or maps.ndim != 3 or truth.shape != tuple(maps.shape[1:]):
-            return
+        truth = to_tensor(labels, "labels").cpu().numpy()
+        truth = truth[0] if truth.ndim == 4 else truth
+        if not isinstance(scores, ScoreParts):
+            scores = to_tensor(scores, "scores")
+            scores = scores[0] if scores.ndim == 5 else scores
+        num_classes, *size = scores.shape
+        if truth.ndim not in (2, 3) or truth.shape != tuple(size):
+            return  # another step says so
         self._images.add(name)
+        self._volumes |= truth.ndim == 3
         if truth.dtype == np.uint8:  # many times as fast as sorting
             counts = np.bincount(truth.ravel())
             values = np.flatnonzero(counts)
@@ -63,9 +76,9 @@ class LabelDoubts:
             values, counts = np.unique(truth, return_counts=True)
         for value, count in zip(values.tolist(), counts.tolist()):
             self._held[value] = self._held.get(value, 0) + count
-        step = max(1, math.isqrt(truth.size // _PIXELS_AN_IMAGE))
-        likely = maps[:, ::step, ::step].float().argmax(0).cpu().numpy()
-        self._compare(likely, truth[::step, ::step], len(maps))
+        step = max(1, int((truth.size / _PIXELS_AN_IMAGE) ** (1 / truth.ndim)))
+        likely = _most_probable(scores, step)
+        self._compare(likely, truth[_each(step, truth.ndim)], num_classes)
         self._compare_turned(name, likely, truth, step)
 
     @classmethod
@@ -76,6 +89,7 @@ class LabelDoubts:
             for value, count in part._held.items():
                 total._held[value] = total._held.get(value, 0) + count
             total._turned += part._turned
+            total._volumes |= part._volumes
             total._images |= part._images
             if part._fit is not None:
                 total._fit = part._fit if total._fit is None else total._fit + part._fit
@@ -97,10 +111,10 @@ class LabelDoubts:
         self._fit += np.bincount(places, minlength=self._fit.size).reshape(self._fit.shape)
 
     def _compare_turned(self, name: str, likely: Any, truth: Any, step: int) -> None:
-        turns = (0, 1, 2, 3) if truth.shape[0] == truth.shape[1] else (0, 2)
+        turns = (0, 1, 2, 3) if truth.shape[-2] == truth.shape[-1] else (0, 2)
         fits = []
         for turn in turns:
-            turned = np.rot90(truth, turn)[::step, ::step]
+            turned = np.rot90(truth, turn, axes=(-2, -1))[_each(step, truth.ndim)]
             known = turned != self._ignore_index
             if not known.any():
                 return
@@ -122,7 +136,7 @@ class LabelDoubts:
         return (
             f"the true labels hold {only} and {self._ignore_index} alone, and {self._ignore_index} "
             f"is ignored: one class is left, and nothing measured here says anything. If "
-            f"{self._ignore_index} is a class, as in masks of 0 and 255, pass --label-map binary"
+            f"{self._ignore_index} is a class, as in masks of 0 and 255, {_pass('binary')}"
         )
 
     def _renumbered(self) -> str:
@@ -160,12 +174,82 @@ class LabelDoubts:
         if not self._turned:
             return ""
         shown = ", ".join(self._turned[:_SHOWN]) + (", ..." if len(self._turned) > _SHOWN else "")
+        why = (
+            "A photo's EXIF may say that it is to be turned: masks are then drawn on the turned "
+            "photo, and maps made of the pixels as stored; annotate with --follow-exif, or turn "
+            "these masks"
+        )
+        if self._volumes:
+            why = (
+                "Two axes of one may run the other way, as between LPS and RAS: bring maps and "
+                "labels into one orientation"
+            )
         return (
             f"{len(self._turned)} of {len(self._images)} labels fit their map far better when they "
-            f"are turned: {shown}. A photo's EXIF may say that it is to be turned: masks are then "
-            f"drawn on the turned photo, and maps made of the pixels as stored; annotate with "
-            f"--follow-exif, or turn these masks"
+            f"are turned: {shown}. {why}"
         )
+
+
+def label_doubts(
+    scores: Any, labels: Any, *, ids: Sequence[str] | None = None, ignore_index: int = 255
+) -> list[str]:
+    """Ask whether true labels look as if they were read wrongly, by how scores fit them.
+
+    What ``calibrate``, ``evaluate``, ``choose`` and ``report`` warn of on the command line: labels
+    of one class alone, as masks of 0 and 255 are; labels that fit far better one less, one more, or
+    as ids of Cityscapes; and labels that fit far better turned.
+
+    Args:
+        scores: class scores as in :func:`conformal_plugin.calibrate`.
+        labels: true classes.
+        ids: the images' names, for what is said; None for their numbers.
+        ignore_index: the label of pixels without a class.
+
+    Returns:
+        What looks wrong, a few sentences each, with what mends it; nothing where all is well.
+
+    Raises:
+        InputTypeError, ShapeError: bad scores or labels.
+
+    Example:
+        >>> import numpy as np
+        >>> scores = np.full((4, 2, 8, 8), 0.5, dtype=np.float32)
+        >>> masks = np.full((4, 8, 8), 255, dtype=np.uint8)
+        >>> masks[:, :4] = 0
+        >>> [doubt[:43] for doubt in label_doubts(scores, masks)]
+        ['the true labels hold 0 and 255 alone, and 2']
+    """
+    doubts = LabelDoubts(ignore_index)
+    for number, item in enumerate(labelled_images(scores, labels)):
+        if item.points:  # which are no image
+            continue
+        name = str(number) if ids is None else ids[number]
+        if isinstance(item, LabelledParts) and item.source is not None:
+            doubts.look(name, item.source, item.labels.reshape(item.source.shape[1:]))
+        else:
+            doubts.look(name, *item.arrays)
+    return doubts.found()
+
+
+def _most_probable(scores: Any, step: int) -> np.ndarray[Any, Any]:
+    """The most probable class of each ``step``-th pixel along each axis."""
+    parts = scores.parts() if isinstance(scores, ScoreParts) else (scores,)
+    found, top = [], 0
+    for part in parts:
+        places = (slice(None), *_each(step, part.ndim - 1, top))
+        some = to_tensor(part, "scores")[places]
+        found.append(some.float().argmax(0).cpu().numpy())
+        top += part.shape[1]
+    return np.concatenate(found)
+
+
+def _each(step: int, axes: int, top: int = 0) -> tuple[slice, ...]:
+    """Each ``step``-th place along each axis, where ``top`` lie before along the first."""
+    return (slice(-top % step, None, step), *[slice(None, None, step)] * (axes - 1))
+
+
+def _pass(label_map: str) -> str:
+    return f'pass --label-map {label_map} (in Python LabelMap.of("{label_map}"))'
 
 
 def _renumbering(name: str, before: float, after: float) -> str:
@@ -176,5 +260,5 @@ def _renumbering(name: str, before: float, after: float) -> str:
     return (
         f"the true labels fit the maps far better if they are {how}: the most probable class is "
         f"then right for {100 * after:.0f} % of a class's pixels on average, and for "
-        f"{100 * before:.0f} % as they were read; if so pass --label-map {name}"
+        f"{100 * before:.0f} % as they were read; if so {_pass(name)}"
     )

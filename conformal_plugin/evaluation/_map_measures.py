@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from conformal_plugin.scores import check_range, extremes, grid_of, read_scores
+from conformal_plugin.scores import as_image, check_range, extremes, grid_of, read_scores
 
 __all__ = ["MapMeasures", "measure_map"]
 
@@ -45,12 +45,14 @@ class MapMeasures:
 
 
 def measure_map(scores: Any) -> MapMeasures:
-    """Measure one map ``(K, H, W)`` of any kind and dtype that ``calibrate`` takes.
+    """Measure one map ``(K, H, W)``, or one volume ``(1, K, D, H, W)``, as ``calibrate`` takes it.
 
     Raises:
         InputTypeError, ShapeError, ScoreError: bad input.
     """
     maps = read_scores(scores, "maps", points=False)
+    if maps.ndim == 5:
+        maps = as_image(maps[0])
     grid = grid_of(maps, "maps")
     check_range(extremes(maps), maps, grid)
     classes, height, width = maps.shape[-3:]

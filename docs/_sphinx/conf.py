@@ -61,7 +61,7 @@ nitpick_ignore = [
 ]
 nitpick_ignore_regex = [
     # Other projects' names: the site is built without a network to look them up.
-    ("py:.*", r"(abc|collections|hypothesis|np|numpy|os|pathlib|_pytest|torch)\..*|Tensor"),
+    ("py:.*", r"(abc|collections|hypothesis|np|numpy|os|pathlib|_pytest|torch)\..*|Tensor|Path"),
     # Type variables: their own names say as much as there is to say.
     ("py:(class|obj)", r"conformal_plugin\..*\.(_Counted|_Counter|Losses|T|U)"),
 ]

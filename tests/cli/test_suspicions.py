@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conformal_plugin import LabelMap
+from conformal_plugin import LabelMap, label_doubts
 from conformal_plugin.evaluation import LabelDoubts
-from conformal_plugin.files import write_label
+from conformal_plugin.errors import ShapeError
+from conformal_plugin.files import _map_reader, open_map, write_label
 
 
 def made(root, classes, images=6, size=(24, 32), encode=lambda labels: labels, right=0.8):
@@ -126,6 +127,63 @@ def test_a_mask_that_was_drawn_on_a_turned_photo(turn):
     assert text.startswith("1 of 8 labels")
     assert "im5" in text
     assert "--follow-exif" in text
+
+
+def volumes(encode, turn=0):
+    """Four volumes of three classes in blocks, and what is read of their labels."""
+    rng = np.random.default_rng(2)
+    for _ in range(4):
+        blocks = rng.integers(0, 4, (3, 4, 5))
+        labels = blocks.repeat(2, 0).repeat(7, 1).repeat(6, 2)
+        scores = 0.7 * np.eye(5, dtype=np.float32)[labels] + np.float32(0.06)
+        yield np.moveaxis(scores, -1, 0)[None], np.rot90(encode(labels), turn, (1, 2))[None]
+
+
+MISREAD = {
+    "binary": (lambda labels: np.where(labels > 1, 255, 0), 0, "--label-map binary"),
+    "counted from 1": (lambda labels: labels + 1, 0, "--label-map reduce-zero-label"),
+    "turned": (lambda labels: labels, 2, "between LPS and RAS"),
+    "right": (lambda labels: labels, 0, ""),
+}
+
+
+@pytest.mark.parametrize("kind", MISREAD)
+def test_labels_of_volumes(tmp_path, kind):
+    encode, turn, told = MISREAD[kind]
+    pairs = list(volumes(encode, turn))
+    found = label_doubts([scores for scores, _ in pairs], [labels for _, labels in pairs])
+    assert len(found) == bool(told)
+    assert told in "".join(found)
+    batch = tuple(np.concatenate(arrays) for arrays in zip(*pairs))
+    assert label_doubts(*batch) == found
+    opened = []
+    for number, (scores, _) in enumerate(pairs):
+        np.save(tmp_path / f"{number}.npy", scores[0])
+        opened.append(open_map(tmp_path / f"{number}.npy"))
+    assert label_doubts(opened, [labels[0] for _, labels in pairs]) == found
+
+
+def test_labels_of_images_in_python():
+    rng = np.random.default_rng(3)
+    labels = np.kron(rng.integers(0, 2, (4, 5)), np.ones((5, 5), int))
+    scores = np.stack([labels == 0, labels == 1]).astype(np.float32)
+    assert label_doubts(scores, labels) == []
+    (text,) = label_doubts(scores, 255 * labels)
+    assert 'LabelMap.of("binary")' in text
+    turned = np.rot90(labels, 2).copy()
+    (text,) = label_doubts([scores] * 2, [labels, turned], ids=["upright", "upside down"])
+    assert "1 of 2 labels fit" in text
+    assert "turned: upside down." in text
+    assert label_doubts(scores.reshape(2, -1).T, 255 * labels.ravel()) == []  # of no image
+    with pytest.raises(ShapeError):
+        label_doubts(scores, labels[:-1])
+
+
+@pytest.mark.parametrize("command", ["calibrate", "evaluate", "choose"])
+def test_labels_of_maps_that_are_read_part_by_part(run, tmp_path, monkeypatch, command):
+    monkeypatch.setattr(_map_reader, "LARGE_MAP_BYTES", 1000)
+    data = made(tmp_path, 2, encode=lambda labels: 255 * labels)
+    assert "--label-map binary" in said(run, data, command=command)
 
 
 def test_doubts_of_ranks_are_those_of_one():
