@@ -20,7 +20,6 @@ from conformal_plugin.cli._sharding import Ranks, sharing
 from conformal_plugin.combining import Combination, fit_pick, fit_stack, mean_of
 from conformal_plugin.errors import OptionError
 from conformal_plugin.files import (
-    LABEL_SUFFIXES,
     MAP_SUFFIXES,
     STORE_MANIFEST,
     FileState,
@@ -30,7 +29,9 @@ from conformal_plugin.files import (
     ScoreMap,
     find_files,
     ids_in_folder,
+    label_suffixes,
     read_ids,
+    suffixes,
     take,
 )
 
@@ -70,7 +71,11 @@ class _Combining:
         self._fit_paths = self._found(self._fit_ids)
         self._label_paths = (
             find_files(
-                arguments.labels, self._fit_ids, LABEL_SUFFIXES, "label", naming_of(arguments)
+                arguments.labels,
+                self._fit_ids,
+                label_suffixes(arguments.labels),
+                "label",
+                naming_of(arguments),
             )
             if len(self._fit_ids)
             else []
@@ -161,9 +166,8 @@ class _Combining:
     def _found(self, ids: IdList) -> list[tuple[Path, ...]]:
         """For each id its map of every annotator."""
         naming = naming_of(self._arguments)
-        columns = (
-            find_files(folder, ids, MAP_SUFFIXES, "map", naming) for folder in self._arguments.maps
-        )
+        known = suffixes(MAP_SUFFIXES)
+        columns = (find_files(folder, ids, known, "map", naming) for folder in self._arguments.maps)
         return list(zip(*columns))
 
     def _read(self, paths: Sequence[Path]) -> list[ScoreMap]:
@@ -195,13 +199,14 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _ids(arguments: argparse.Namespace) -> IdList:
     if arguments.ids is None:
-        return ids_in_folder(arguments.maps[0], MAP_SUFFIXES, "map")
+        return ids_in_folder(arguments.maps[0], suffixes(MAP_SUFFIXES), "map")
     return _below_first(arguments, arguments.ids)
 
 
 def _below_first(arguments: argparse.Namespace, path: Path) -> IdList:
     """The images of a list, as their maps in the first folder are called."""
-    return read_ids(path).below(arguments.maps[0], MAP_SUFFIXES, "map", naming_of(arguments))
+    known = suffixes(MAP_SUFFIXES)
+    return read_ids(path).below(arguments.maps[0], known, "map", naming_of(arguments))
 
 
 def _annotators(folders: Sequence[Path]) -> tuple[list[Mapping[str, Any]], tuple[str, ...] | None]:

@@ -116,12 +116,21 @@ def find_photos(arguments: argparse.Namespace, ids: IdList) -> list[Path]:
     return find_files(arguments.photos, ids, kinds, "photo", naming_of(arguments))
 
 
-def taken_maps(arguments: argparse.Namespace, paths: Sequence[Path]) -> LazySequence[Taken[Any]]:
-    """The maps at ``paths``, as they are; volumes as a batch of one, ``(1, K, D, H, W)``."""
+def taken_maps(
+    arguments: argparse.Namespace, paths: Sequence[Path], *, whole: bool = False
+) -> LazySequence[Taken[Any]]:
+    """The maps at ``paths``, as they are; volumes as a batch of one, ``(1, K, D, H, W)``.
+
+    Args:
+        arguments: with ``maps``, ``key`` and ``max_map_bytes``.
+        paths: the map files.
+        whole: as for :func:`fitted_maps`.
+    """
     reader = _reader(arguments)
+    read: Callable[[Path], Any] = reader if whole else reader.in_parts
 
     def checked(path: Path) -> Any:
-        scores = reader.in_parts(path)
+        scores = read(path)
         if not isinstance(scores, ScoreParts):
             require_classes_first(scores, path.stem)
         return _as_batch(scores, 4)
@@ -254,7 +263,7 @@ def own_maps(arguments: argparse.Namespace, ids: IdList) -> LazySequence[ScoreMa
         return None
     of_own = argparse.Namespace(**{**vars(arguments), "maps": arguments.own_maps})
     paths, labels = find_maps(of_own, ids), find_labels(arguments, ids)
-    return fitted_maps(of_own, ids, paths, labels, "label").then(value_of)
+    return fitted_maps(of_own, ids, paths, labels, "label", whole=True).then(value_of)
 
 
 def class_or_none(given: int | str | None) -> int | None:

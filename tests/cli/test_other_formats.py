@@ -173,7 +173,7 @@ def test_a_volume_and_a_label_of_another_depth(tmp_path: Path, run: Callable[...
     write_nifti(tmp_path / "labels" / "a.nii.gz", annotated(0, DEPTH + 1, HEIGHT, WIDTH)[1])
     command = (
         "calibrate", "--maps", tmp_path / "probs", "--labels", tmp_path / "labels",
-        "-o", tmp_path / "c.json",
+        "--alpha", 0.5, "-o", tmp_path / "c.json",
     )  # fmt: skip
     done = run(*command)
     assert done.code == 2

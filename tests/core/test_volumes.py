@@ -12,6 +12,7 @@ import torch
 
 import conformal_plugin as cp
 from conformal_plugin import errors
+from conformal_plugin.evaluation import measure_map
 
 Array = Any
 
@@ -197,3 +198,12 @@ def test_shapes_of_volumes() -> None:
         cp.calibrate(scores, labels[:, 0], 0.2)
     with pytest.raises(errors.ShapeError, match="at least two classes"):
         cp.filter(scores[:, :1], 0.5)
+
+
+def test_maps_of_volumes_are_measured_as_one_image_of_their_slices() -> None:
+    scores, labels = volumes()
+    image, _ = tall(scores, labels)
+    for one, other in zip(scores[:3], image):
+        of_volume, of_image = measure_map(one[None]), measure_map(other)
+        assert np.array_equal(of_volume.general, of_image.general)
+        assert np.array_equal(of_volume.shares, of_image.shares)

@@ -154,7 +154,8 @@ def test_a_mask_above_pillows_own_limit(tmp_path, monkeypatch):
 def test_the_option_of_the_command(tmp_path, capsys):
     np.save(tmp_path / "a.npy", np.full((2, 3, 4), 0.5, np.float32))
     write_label(tmp_path / "a.png", np.zeros((3, 4), np.uint8))
-    folders = ["--maps", str(tmp_path), "--labels", str(tmp_path), "-o", str(tmp_path / "c.json")]
-    assert main(["calibrate", *folders, "--max-image-pixels", "11"]) == 2
+    paths = ["--maps", str(tmp_path), "--labels", str(tmp_path), "-o", str(tmp_path / "c.json")]
+    command = ["calibrate", *paths, "--alpha", "0.5", "--max-image-pixels"]
+    assert main([*command, "11"]) == 2
     assert "--max-image-pixels" in capsys.readouterr().err
-    assert main(["calibrate", *folders, "--max-image-pixels", "12"]) == 0
+    assert main([*command, "12"]) == 0
