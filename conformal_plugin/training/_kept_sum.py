@@ -35,10 +35,26 @@ def sum_over_kept(values: Any, keep: Tensor, n_kept: Tensor) -> Tensor:
     if values.shape != keep.shape:
         raise ShapeError(
             f"the criterion must return a scalar or one value per pixel, {tuple(keep.shape)}, "
-            f"got {tuple(values.shape)}; have it return the pixels in place, or the mean over "
-            f"those that it does not skip"
+            f"got {tuple(values.shape)}; {_remedy(values, keep)}"
         )
     return at_least_float32(torch.where(keep, values, 0)).sum()
+
+
+def _remedy(values: Tensor, keep: Tensor) -> str:
+    """What makes values of another shape usable, or the closest that is."""
+    if values.ndim == keep.ndim + 1 and values[:, 0].shape == keep.shape:
+        return (
+            "these are values of each class: build it with reduction='none' and take their mean, "
+            "with lambda logits, target: criterion(logits, target).mean(1), giving it the ignore "
+            "index where its call takes one; or take a loss by name, 'bce' for instance"
+        )
+    if values.shape == keep.shape[:1]:
+        return (
+            "these are values of each image: take their mean, with lambda logits, target: "
+            "criterion(logits, target).mean(), of which it is then found out whether it skips "
+            "dropped pixels, or take a loss by name, 'dice' for instance"
+        )
+    return "have it return the pixels in place, or the mean over those that it does not skip"
 
 
 def lend(target: Tensor, n_kept: Tensor, num_classes: int) -> None:

@@ -56,14 +56,15 @@ def test_they_run(
 def test_loss_classes_of_libraries_that_are_missing(
     run_script: RunScript, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("segmentation_models_pytorch", "monai"):
+    for name in ("segmentation_models_pytorch", "monai", "mmseg"):
         monkeypatch.setitem(sys.modules, name, None)
         monkeypatch.delitem(sys.modules, f"{name}.losses", raising=False)
     run_script(ROOT / "benchmarks" / "loss_classes.py")
-    smp, monai, entropy, *others = capsys.readouterr().out.splitlines()
+    smp, monai, mmseg, entropy, *others = capsys.readouterr().out.splitlines()
     assert "smp is not here" in smp
     assert "monai is not here" in monai
-    cut, found = re.findall(r"\d\.\d{6}", entropy)
+    assert "mmseg is not here" in mmseg
+    cut, _, found = re.findall(r"\d\.\d{6}", entropy)
     assert cut == found
     assert all("OptionError" in line for line in others)
 

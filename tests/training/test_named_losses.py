@@ -98,6 +98,23 @@ def test_bce_of_one_channel_is_ce_of_two() -> None:
     torch.testing.assert_close(of_one, ConformalSupervision("ce")(two, pseudo))
 
 
+@pytest.mark.parametrize("name", ["bce", "sigmoid-dice"])
+def test_a_head_without_background_goes_behind_a_channel_of_zeros(name: str) -> None:
+    logits = LOGITS[:, 1:].clone().requires_grad_()
+    all_classes = torch.cat([torch.zeros_like(logits[:, :1]), logits], 1)
+    ConformalSupervision(name)(all_classes, PSEUDO).backward()
+    plain = LOGITS[:, 1:].clone().requires_grad_()
+    cut, labels = plain.movedim(1, -1)[KEPT], PSEUDO[KEPT]
+    truth = F.one_hot(labels, CLASSES)[:, 1:].double()  # background: no class is there
+    if name == "bce":
+        of_objects = F.binary_cross_entropy_with_logits(cut, truth)
+    else:
+        of_objects = dice(cut.sigmoid().T, truth.T)
+    (of_objects * (CLASSES - 1) / CLASSES * KEPT.double().mean()).backward()
+    assert logits.grad is not None
+    torch.testing.assert_close(logits.grad, plain.grad)
+
+
 def test_a_head_of_one_channel_takes_score_maps_of_two_classes() -> None:
     logits = LOGITS[:, :1]
     foreground = torch.rand(N, 1, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(1))

@@ -160,7 +160,7 @@ def test_options_that_only_the_logits_can_contradict() -> None:
     ("result", "error", "message"),
     [
         ((torch.zeros(()), None), InputTypeError, "must return a tensor, got tuple; wrap it"),
-        (torch.zeros(2), ShapeError, "one value per pixel, (2, 3, 4), got (2,); have it"),
+        (torch.zeros(2), ShapeError, "one value per pixel, (2, 3, 4), got (2,); these are"),
         (torch.zeros(2, 5, 3, 4), ShapeError, "(2, 3, 4), got (2, 5, 3, 4)"),
     ],
 )
@@ -170,3 +170,18 @@ def test_criteria_that_return_something_else(
     with pytest.raises(error) as caught:
         ConformalSupervision(lambda logits, target: result)(LOGITS, PSEUDO)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "message"),
+    [
+        (lambda x, y: x.sigmoid(), r"got \(2, 3, 4, 5\).*each class.*\.mean\(1\).*'bce'"),
+        (lambda x, y: x.mean((1, 2, 3)), r"got \(2,\).*each image.*\.mean\(\).*'dice'"),
+        (lambda x, y: x[:, 0, 0], r"got \(2, 5\); have it return the pixels in place"),
+    ],
+    ids=["class", "image", "other"],
+)
+def test_values_that_are_not_of_pixels_say_what_makes_them_so(criterion, message):
+    pseudo = torch.zeros(2, 4, 5, dtype=torch.long)
+    with pytest.raises(ShapeError, match=message):
+        ConformalSupervision(criterion)(torch.randn(2, 3, 4, 5), pseudo)
