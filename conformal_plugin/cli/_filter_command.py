@@ -245,7 +245,7 @@ class _Filtering:
         first = self._read_or_error(0)
         if isinstance(first, ConformalError) or not is_volume(first.scores):
             return LABEL_SUFFIXES[0]
-        return volume_suffix(self._paths[0])
+        return volume_suffix(self._sources(0))
 
     def _sources(self, index: int) -> list[Path]:
         """The files that a label is made from."""

@@ -15,7 +15,7 @@ from conformal_plugin.cli._done_record import RECORD, DoneLabel, DoneRecord, Fil
 from conformal_plugin.cli._label_style import LabelStyle
 from conformal_plugin.cli._label_summary import label_counts
 from conformal_plugin.errors import OptionError, SourceFileError
-from conformal_plugin.files import FileState, IdFolder, read_made_label, write_label
+from conformal_plugin.files import FileState, IdFolder, nifti_of, read_made_label, write_label
 
 __all__ = ["MANIFEST", "LabelFolder"]
 
@@ -144,7 +144,7 @@ class LabelFolder:
             read=noted,
             palette=style.palette,
             grey=style.grey,
-            like=sources[0],
+            like=nifti_of(sources),
         )
         done = DoneLabel(label_counts(labels), num_classes, checksum)
         self._record.add(name, FileTimes.of(path), origin, done)

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     )
     from conformal_plugin.files._other_labels import (
         label_size as label_size,
+        nifti_of as nifti_of,
         volume_suffix as volume_suffix,
     )
     from conformal_plugin.files._palette import (
@@ -158,6 +159,7 @@ __getattr__, __dir__, __all__ = lazily(
         ),
         "_other_labels": (
             "label_size",
+            "nifti_of",
             "volume_suffix",
         ),
         "_readers": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +32,7 @@ from conformal_plugin.files._tiff import TIFF_SUFFIXES, tiff_bands, tiff_size
 __all__ = [
     "VOLUME_SUFFIX",
     "label_size",
+    "nifti_of",
     "read_notes",
     "read_other_label",
     "volume_suffix",
@@ -46,9 +48,19 @@ _TEXTS: Final = "conformal-plugin: "
 _REMEDY: Final = "write it again, or take it off the id list"
 
 
-def volume_suffix(map_path: str | os.PathLike[str]) -> str:
-    """How the name of a volume's labels ends: as NIfTI's where the map is NIfTI, else ``.npz``."""
-    return NIFTI_SUFFIXES[0] if Path(map_path).name.endswith(NIFTI_SUFFIXES) else VOLUME_SUFFIX
+def volume_suffix(sources: Iterable[str | os.PathLike[str]]) -> str:
+    """How the name of a volume's labels ends: as NIfTI's where a source is NIfTI, else ``.npz``.
+
+    Args:
+        sources: the files that it is made from, the map and perhaps the image.
+    """
+    return VOLUME_SUFFIX if nifti_of(sources) is None else NIFTI_SUFFIXES[0]
+
+
+def nifti_of(sources: Iterable[str | os.PathLike[str]]) -> Path | None:
+    """The first of some files that is NIfTI, whose place in space labels take."""
+    paths = map(Path, sources)
+    return next((path for path in paths if path.name.endswith(NIFTI_SUFFIXES)), None)
 
 
 def read_other_label(path: Path) -> np.ndarray[Any, Any]:

@@ -68,7 +68,7 @@ def register_reader(read: FileReader, suffixes: Sequence[str] | None = None) -> 
             attribute ``suffixes``.
 
     Returns:
-        What takes it out of use again: ``with register_reader(...):`` or ``.forget()``.
+        What takes it out of use again, at the end of a ``with`` or by ``.forget()``.
 
     Raises:
         InputTypeError: not callable.

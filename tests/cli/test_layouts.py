@@ -73,12 +73,7 @@ class Folder:
 
     def add(self, photo: str, mask: str, encode=lambda labels: labels, mode=None) -> str:
         """A photo and its mask, which holds ``encode(classes)``; gives the line of the list."""
-        coarse = self.rng.integers(0, self.classes, (4, 5))
-        labels = np.kron(coarse, np.ones((6, 6), int)).astype(np.uint8)
-        pixels = self.rng.integers(0, 256, (*labels.shape, 3), dtype=np.uint8)
-        pixels[..., 0] = 20 * labels + self.rng.integers(0, 20, labels.shape)
-        wrong = self.rng.random(labels.shape) < 0.03
-        pixels[..., 0][wrong] = self.rng.integers(0, 20 * self.classes, int(wrong.sum()))
+        pixels, labels = self.drawn()
         for path in (photo, mask):
             (self.root / path).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(self.root / photo, quality=100, subsampling=0)
@@ -88,6 +83,16 @@ class Folder:
         image.save(self.root / mask)
         self.truth[photo] = labels
         return f"{photo} {mask}"
+
+    def drawn(self) -> tuple[np.ndarray, np.ndarray]:
+        """The pixels of a photo, and their classes."""
+        coarse = self.rng.integers(0, self.classes, (4, 5))
+        labels = np.kron(coarse, np.ones((6, 6), int)).astype(np.uint8)
+        pixels = self.rng.integers(0, 256, (*labels.shape, 3), dtype=np.uint8)
+        pixels[..., 0] = 20 * labels + self.rng.integers(0, 20, labels.shape)
+        wrong = self.rng.random(labels.shape) < 0.03
+        pixels[..., 0][wrong] = self.rng.integers(0, 20 * self.classes, int(wrong.sum()))
+        return pixels, labels
 
     def lists(self, lines: list[str], labelled: int) -> None:
         for name, some in (
@@ -293,3 +298,102 @@ def test_coco_stuff(run, work):
     assert measured["precision"] > 0.9
     assert (folder.root / "pseudo" / "val2017" / "000000000003.png").is_file()
     trained_on(folder, "unlabelled.txt")
+
+
+def right_of_kept(path: Path, truth: np.ndarray) -> float:
+    """The share of the kept pixels of a pseudo-label that are right."""
+    found = read_label(path)
+    assert found.shape == truth.shape
+    kept = found != 255
+    assert kept.any()
+    return float((found == truth)[kept].mean())
+
+
+def test_slices_as_ssl4mis_has_them(run, work):
+    h5py = pytest.importorskip("h5py", reason="needs the extra h5")
+    folder = work(4)
+    names, truth = [], {}
+    (folder.root / "data" / "slices").mkdir(parents=True)
+    for patient in range(1, 13):
+        for number in (1, 2):
+            name = f"patient{patient:03}_frame01_slice_{number}"
+            pixels, truth[name] = folder.drawn()
+            with h5py.File(folder.root / "data" / "slices" / f"{name}.h5", "w") as file:
+                image = pixels[..., 0].astype(np.float32) / 255
+                file.create_dataset("image", data=image, compression="gzip")
+                file.create_dataset("label", data=truth[name], compression="gzip")
+            names.append(name)
+    folder.lists(names, 16)
+    measured = follow(run, "SSL4MIS slices")
+    assert measured["precision"] > 0.9
+    assert Calibration.load("calibration.json").n_groups == 8
+    assert all(right_of_kept(Path("pseudo") / f"{name}.png", truth[name]) > 0.9
+               for name in names[16:])  # fmt: skip
+    line = f"data/slices/{names[16]}.h5 pseudo/{names[16]}.png"
+    assert Path("pairs.txt").read_text().splitlines()[0] == line
+
+
+def test_nifti_volumes(run, work):
+    nibabel = pytest.importorskip("nibabel", reason="needs the extra nifti")
+    folder = work(3)
+    for name in ("imagesTr", "labelsTr", "maps"):
+        (folder.root / name).mkdir()
+    names, truth, affine = [], {}, np.diag([1.5, 1.5, 4, 1])
+    for number in range(12):
+        name = f"case_{number:02}"
+        slices = [folder.drawn() for _ in range(3 + number % 2)]
+        image, labels = (np.stack([pair[one] for pair in slices]) for one in (0, 1))
+        for where, values in (("imagesTr", image[..., 0]), ("labelsTr", labels)):
+            path = folder.root / where / f"{name}.nii.gz"
+            nibabel.save(nibabel.Nifti1Image(values.astype(np.int16).transpose(), affine), path)
+        seen = np.minimum(image[..., 0] // 20, folder.classes - 1)
+        scores = np.moveaxis(0.6 * np.eye(folder.classes)[seen] + 0.4 / folder.classes, -1, 0)
+        probs = scores.astype(np.float16)
+        np.savez_compressed(folder.root / "maps" / f"{name}.npz", probs=probs)
+        names.append(name)
+        truth[name] = labels
+    folder.lists(names, 8)
+    measured = follow(run, "NIfTI volumes")
+    assert measured["precision"] > 0.9
+    assert measured["n_images"] == 4
+    for name in names[8:]:
+        path = Path("pseudo") / f"{name}.nii.gz"
+        assert right_of_kept(path, truth[name]) > 0.9
+        assert np.array_equal(nibabel.load(path).affine, affine)
+    line = f"imagesTr/{names[8]}.nii.gz pseudo/{names[8]}.nii.gz"
+    assert Path("pairs.txt").read_text().splitlines()[0] == line
+
+
+GEO_TAGS = [
+    (33550, "d", 3, (10.0, 10.0, 0.0), True),  # the size of a pixel
+    (33922, "d", 6, (0.0, 0.0, 0.0, 4e5, 5e6, 0.0), True),  # where the first one lies
+    (34735, "H", 4, (1, 1, 0, 0), True),
+]
+
+
+def test_a_set_of_geotiff_tiles(run, work):
+    tifffile = pytest.importorskip("tifffile", reason="needs the extra tif")
+    pytest.importorskip("imagecodecs", reason="needs the extra tif")
+    folder = work(5)
+    lines = []
+    for scene in range(1, 13):
+        for column in (0, 1):
+            name = f"scene{scene}_0_{column}"
+            pixels, labels = folder.drawn()
+            for where, values in (("images", pixels), ("masks", labels)):
+                (folder.root / where).mkdir(exist_ok=True)
+                tifffile.imwrite(
+                    folder.root / where / f"{name}.tif",
+                    values,
+                    photometric="rgb" if values.ndim == 3 else "minisblack",
+                    compression="deflate",
+                    tile=(16, 16),
+                    extratags=GEO_TAGS,
+                )
+            folder.truth[f"images/{name}.tif"] = labels
+            lines.append(f"images/{name}.tif masks/{name}.tif")
+    folder.lists(lines, 16)
+    measured = follow(run, "GeoTIFF tiles")
+    assert measured["precision"] > 0.9
+    assert Calibration.load("calibration.json").n_groups == 8
+    trained_on(folder, "pairs.txt")

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from conformal_plugin import LabelMap, label_doubts
-from conformal_plugin.evaluation import LabelDoubts
 from conformal_plugin.errors import ShapeError
+from conformal_plugin.evaluation import LabelDoubts
 from conformal_plugin.files import _map_reader, open_map, write_label
 
 
