@@ -27,8 +27,8 @@ def rgb(image: Any, path: str | os.PathLike[str], follow_exif: bool) -> npt.NDAr
     """
     if image.format == "TIFF":
         _refuse_bands(image, path)
-        follow_exif = True  # as releases of Pillow do anyhow, but for old ones
-    if follow_exif:
+        image.load()  # which has turned it; old releases keep the tag
+    elif follow_exif:
         image = pillow("ImageOps").exif_transpose(image)
     if image.mode == "F" or image.mode.startswith("I"):
         grey = of_8_bits(np.asarray(image), path)
