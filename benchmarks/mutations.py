@@ -10,6 +10,7 @@ and the JSON of label maps; there the checksum of what was read tells, see ``fil
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import logging
 import sys
 import tempfile
@@ -20,10 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
-import nibabel
 import numpy as np
-import tifffile
 import torch
 from safetensors.torch import save_file
 
@@ -44,12 +42,19 @@ class Kind:
         read: gives what can be compared.
         checked: whether the format has a checksum over all that it says; where it has none, what
             was read can be other values, and nothing but a digest tells.
+        needs: the package that reads it, of an extra.
     """
 
     name: str
     write: Callable[[Path], Any]
     read: Callable[[Path], Any]
     checked: bool
+    needs: str = "numpy"
+
+    @property
+    def is_read(self) -> bool:
+        """Whether that package is installed."""
+        return importlib.util.find_spec(self.needs) is not None
 
 
 def changed(whole: bytes, number: int, seed: int = 0) -> Iterator[bytes]:
@@ -99,13 +104,23 @@ def _old_torch(path: Path) -> None:
 
 
 def _write_hdf5(path: Path) -> None:
+    import h5py
+
     with h5py.File(path, "w") as file:
         file.create_dataset("probs", data=_SCORES, compression="gzip")
 
 
 def _write_nifti(path: Path) -> None:
+    import nibabel
+
     values = _SCORES[:, None].astype(np.float32).transpose()
     nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
+
+
+def _write_tiff(path: Path) -> None:
+    import tifffile
+
+    tifffile.imwrite(path, _BANDS, photometric="rgb")
 
 
 def _calibration(path: Path) -> None:
@@ -147,10 +162,10 @@ KINDS = (
         False,
     ),
     Kind("a.cpmap", lambda path: path.write_bytes(encode(_SCORES, source=b"photo")), _map, True),
-    Kind("a.h5", _write_hdf5, _map, False),
-    Kind("a.nii", _write_nifti, _map, False),
-    Kind("a.nii.gz", _write_nifti, _map, True),
-    Kind("a.tif", lambda path: tifffile.imwrite(path, _BANDS, photometric="rgb"), _map, False),
+    Kind("a.h5", _write_hdf5, _map, False, "h5py"),
+    Kind("a.nii", _write_nifti, _map, False, "nibabel"),
+    Kind("a.nii.gz", _write_nifti, _map, True, "nibabel"),
+    Kind("a.tif", _write_tiff, _map, False, "tifffile"),
     Kind("c.json", _calibration, lambda path: Calibration.load(path).to_json(), True),
     Kind("c.partial.npz", _write_checkpoint, _counts, True),
 )
@@ -191,6 +206,9 @@ def main() -> int:
     well = True
     print(f"{'file':<15} {'refused':>8} {'equal':>6} {'other values':>13}  anything else")
     for kind in KINDS:
+        if not kind.is_read:
+            print(f"{kind.name:<15} {kind.needs} is not installed")
+            continue
         with tempfile.TemporaryDirectory() as folder:
             found = outcomes(kind, Path(folder), options.each, options.seed)
         columns = [found.pop(name, 0) for name in ("refused", "equal", "other values")]

@@ -14,6 +14,8 @@ KINDS = SURVEY["KINDS"]
 
 @pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
 def test_a_damaged_file(tmp_path: Path, kind) -> None:
+    if not kind.is_read:
+        pytest.skip(f"needs the extra formats ({kind.needs})")
     found = SURVEY["outcomes"](kind, tmp_path, EACH)
     assert SURVEY["is_well"](kind, found), found
     assert found["refused"] > 0
