@@ -96,7 +96,6 @@ def filter(
         [[1, 0, 255]]
     """
     rule, background = promised_rule(qhat, rule, background)
-    refuse_uninformative(qhat)
     options: dict[str, Any] = {
         "rule": rule,
         "background": background,
@@ -117,6 +116,7 @@ def filter(
     check_rule(rule, background, num_classes)
     check_ignore_index(ignore_index, num_classes)
     thresholds = class_thresholds(qhat, num_classes)
+    refuse_uninformative(qhat)
     if in_cpu_memory(batch):
         out, informative = _labels_on_cpu(batch, thresholds, grid, options)
         if not informative and out.numel() and not _meant(qhat, rule):
@@ -195,6 +195,7 @@ def _labels_of_parts(masks: ScoreParts, qhat: Any, options: dict[str, Any]) -> n
     check_rule(options["rule"], options["background"], num_classes)
     check_ignore_index(options["ignore_index"], num_classes)
     thresholds = class_thresholds(qhat, num_classes)
+    refuse_uninformative(qhat)
     dtype = str(label_dtype(num_classes, options["ignore_index"])).removeprefix("torch.")
     out, informative, top = np.empty(size, dtype), False, 0
     for part in masks.parts():
