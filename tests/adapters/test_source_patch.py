@@ -142,7 +142,7 @@ def test_ways_to_write_the_same(old, new, expected) -> None:
         ({"conf_u_w = pred_u_w.detach().softmax(dim=1).max(dim=1)[0]": "conf_u_w = ones",
           "conf_mix, mask_mix = pred_u_w_mix.softmax(dim=1).max(dim=1)":
           "mask_mix = pred_u_w_mix.argmax(dim=1)"},
-         "`mask_mix` (line 58): no confidence is made of the same prediction beside it"),
+         "`mask_mix` (line 61): no confidence is made of the same prediction beside it"),
         ({"paste_(img_u_s1, img_u_s1_mix, box1)": "paste_(img_u_w, img_u_w_mix, box1)"},
          "the photos were pasted into each other before the model labelled them"),
         ({"mask_u_w = pred_u_w.detach().argmax(dim=1)": "mask_u_w = helper(pred_u_w)",

@@ -73,7 +73,7 @@ def test_the_citation_is_that_of_the_package(metadata, citation) -> None:
 
 def test_the_pythons_that_are_named_are_those_of_the_matrix(metadata, root) -> None:
     named = re.findall(r"Python :: (3\.\d+)$", metadata["metadata"]["classifiers"], re.M)
-    matrix = set(re.findall(r'Row\("([\d.]+)"', (root / ".ci" / "matrix").read_text("utf-8")))
+    matrix = set(re.findall(r'Row\(\s*"([\d.]+)"', (root / ".ci" / "matrix").read_text("utf-8")))
     assert set(named) == matrix
     assert metadata["options"]["python_requires"] == f">={named[0]}"
 
