@@ -84,3 +84,13 @@ def test_the_page_names_what_there_is(root) -> None:
     assert len(paths) >= 5
     for path in [*paths, "CITATION.cff", "CHANGELOG.md"]:
         assert (root / path).exists(), path
+
+
+def test_every_folder_of_the_package_is_installed(metadata, root) -> None:
+    folders = [
+        *((root / "conformal_plugin").rglob("__init__.py")),
+        *((root / "adapters").rglob("__init__.py")),
+    ]
+    names = [".".join(path.parent.relative_to(root).parts) for path in folders]
+    there = {name if name[0] == "c" else f"conformal_plugin.{name}" for name in names}
+    assert set(metadata["options"]["packages"].split()) == there
