@@ -102,8 +102,9 @@ def _seed() -> None:
 
 
 _BEFORE = pytest.StashKey[State]()
-# pytest's own, and torch's word for where it keeps what it compiles, said when it first does.
-_SET_BY_LIBRARIES = {"PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR"}
+# pytest's own; torch's word for where it keeps what it compiles, said when it first does; that of
+# OpenCV, which MONAI loads, for where its libraries are.
+_SET_BY_LIBRARIES = {"PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR", "LD_LIBRARY_PATH"}
 # What has been read so far, which each test begins with at nothing.
 _COUNTED = {"_seen"}
 
