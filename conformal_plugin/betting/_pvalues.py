@@ -107,21 +107,13 @@ def betting_pvalue(
     if planned is not None and not (whole and planned >= 1):
         raise OptionError(f"planned must be a number of images from 1, got {planned!r}")
     horizon = n if planned is None else int(planned)
-    target = -np.log(_aims(aim, hypotheses))
-    cap = _LARGEST_BET / (1.0 - epsilon)
-    capital = np.zeros(hypotheses)  # logarithms: a capital may exceed any float
+    bets = _Bets(epsilon, _aims(aim, hypotheses), _LARGEST_BET / (1.0 - epsilon))
     highest = np.zeros(hypotheses)
-    squares = np.full(hypotheses, _PRIOR_IMAGES * epsilon * (1.0 - epsilon))
     for t, loss in enumerate(rows):
         if t == horizon:
             horizon *= 2
-        variance = squares / (_PRIOR_IMAGES + t)
-        bet = np.minimum(cap, np.sqrt(2.0 * (target - capital) / ((horizon - t) * variance)))
-        gain = epsilon - loss
-        capital += np.log1p(bet * gain)
-        highest = np.maximum(highest, capital)
-        squares += gain**2
-        target = np.where(capital >= target, capital + math.log(10.0), target)
+        bets.place(horizon - t, loss)
+        highest = np.maximum(highest, bets.capital)
     return _like(losses, np.exp(-highest))
 
 
@@ -155,22 +147,46 @@ def betting_pvalue_without_replacement(
     epsilon = check_share(epsilon, "epsilon")
     rows = _observations(losses)
     n, hypotheses = rows.shape
-    target = -np.log(_aims(aim, hypotheses))
+    # They look at their own capital: as if they were against the mean epsilon throughout.
+    bets = _Bets(epsilon, _aims(aim, hypotheses), _LARGEST_BET)
     left = unlabelled * epsilon + rows[::-1].cumsum(axis=0)[::-1]
-    # What the bets look at: the capital of a bet against the mean epsilon throughout.
-    seen, capital = np.zeros(hypotheses), np.zeros(hypotheses)
-    highest = np.zeros(hypotheses)
-    squares = np.full(hypotheses, _PRIOR_IMAGES * epsilon * (1.0 - epsilon))
+    capital, highest = np.zeros(hypotheses), np.zeros(hypotheses)
     for t, loss in enumerate(rows):
-        variance = squares / (_PRIOR_IMAGES + t)
-        bet = np.minimum(_LARGEST_BET, np.sqrt(2.0 * (target - seen) / ((n - t) * variance)))
+        bet = bets.place(n - t, loss)
         capital += np.log1p(bet * (left[t] / (n + unlabelled - t) - loss))
         highest = np.maximum(highest, capital)
-        gain = epsilon - loss
-        seen += np.log1p(bet * gain)
-        squares += gain**2
-        target = np.where(seen >= target, seen + math.log(10.0), target)
     return _like(losses, np.exp(-highest))
+
+
+class _Bets:
+    """Bets against a mean of ``epsilon``, each made of the losses before it.
+
+    Attributes:
+        capital: its logarithm, for each hypothesis; a capital may exceed any float.
+    """
+
+    def __init__(self, epsilon: float, aims: np.ndarray[Any, Any], cap: float) -> None:
+        self.capital = np.zeros(len(aims))
+        self._epsilon, self._cap = epsilon, cap
+        self._target = -np.log(aims)
+        self._squares = np.full(len(aims), _PRIOR_IMAGES * epsilon * (1.0 - epsilon))
+        self._images = 0
+
+    def place(self, to_come: int, loss: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """The bet on a loss that is the first of ``to_come``; only then is the loss looked at."""
+        variance = self._squares / (_PRIOR_IMAGES + self._images)
+        missing = self._target - self.capital
+        bet: np.ndarray[Any, Any] = np.minimum(
+            self._cap, np.sqrt(2.0 * missing / (to_come * variance))
+        )
+        gain = self._epsilon - loss
+        self.capital += np.log1p(bet * gain)
+        self._squares += gain**2
+        self._target = np.where(
+            self.capital >= self._target, self.capital + math.log(10.0), self._target
+        )
+        self._images += 1
+        return bet
 
 
 def check_share(value: Any, name: str) -> float:
