@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
@@ -86,8 +87,9 @@ class _Parts(ScoreParts):
                 f"did something write to it meanwhile?"
             )
 
+    @abstractmethod
     def _read(self) -> Iterator[np.ndarray[Any, Any]]:
-        raise NotImplementedError
+        """The parts as the file has them."""
 
     def _slices(self, whole: int = 1) -> Iterator[slice]:
         """Rows for each part, in multiples of ``whole``."""
