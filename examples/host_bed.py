@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from PIL import Image
 from score_forms import seem_like
 from tqdm import tqdm
+from voc_like import read_ids
 
 from conformal_plugin._atomic import atomic_open, atomic_write_text
-from conformal_plugin.files import read_ids, read_label, read_map, write_label
+from conformal_plugin.files import read_label, read_map, write_label
 
 __all__ = ["FORMS", "PHOTOS", "lay_out"]
 
@@ -43,8 +44,7 @@ def lay_out(bed: Path, folder: Path, side: int, labelled: int | None, forms: lis
         forms: of the scores, of :data:`FORMS`.
     """
     for split, name in SPLITS.items():
-        (listed,) = (bed / "splits").glob(f"{split}_*.txt")
-        ids = list(read_ids(listed).ids)[: labelled if split == "labeled" else None]
+        ids = read_ids(bed, split)[: labelled if split == "labeled" else None]
         for one in tqdm(ids, desc=f"{split} photos", unit="photo", leave=False):
             size = _photo_and_mask(bed, folder, one, side)
             if split != "test":
