@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from conformal_plugin._extras import optional
+from conformal_plugin.adapters.labels._host_call import HostCall, is_picture
 from conformal_plugin.adapters.labels._streams import RandomStreams
 from conformal_plugin.errors import InputTypeError, OptionError, ShapeError, SourceFileError
 
@@ -33,8 +34,7 @@ _LEAST_FIT = 0.999
 class _Alone:
     """A call with the photo alone, which the same call with the mask alone may follow."""
 
-    function: Callable[..., Any]
-    other: tuple[Any, ...]
+    call: HostCall
     given: Any
     result: Any
     drew: bool
@@ -68,20 +68,18 @@ class LabelInFlight:
 
         @functools.wraps(function)
         def both(*args: Any, **kwargs: Any) -> Any:
-            slots = _pictures(args, kwargs)
-            if not slots:
-                return function(*args, **kwargs)
-            if self._mask is None and len(slots) > 1:
-                self._start([_at(slot, args, kwargs) for slot in slots], _name(function))
-            elif self._mask is None and self._follows_photo(function, slots, args, kwargs):
-                given = [self._alone[-1].given, _at(slots[0], args, kwargs)]
-                self._start(given, _name(function))
-            where = [slot for slot in slots if _at(slot, args, kwargs) is self._mask]
-            if not where:
-                return self._photo_alone(function, slots, args, kwargs)
-            if len(slots) == 1:
-                return self._mask_alone(function, slots, args, kwargs)
-            return self._together(function, slots, slots.index(where[0]), args, kwargs)
+            call = HostCall(function, args, kwargs)
+            given = [call.at(slot) for slot in call.slots()]
+            if not given:
+                return call.make()
+            if self._mask is None and len(given) > 1:
+                self._start(given, call.name)
+            elif self._mask is None and self._follows_photo(call, given[0]):
+                self._start([self._alone[-1].given, given[0]], call.name)
+            at = next((at for at, one in enumerate(given) if one is self._mask), None)
+            if at is None:
+                return self._photo_alone(call, given[0])
+            return self._mask_alone(call) if len(given) == 1 else self._together(call, at)
 
         return both
 
@@ -150,24 +148,17 @@ class LabelInFlight:
                 "Make the pseudo-label at the photo's size"
             )
 
-    def _together(
-        self,
-        function: Callable[..., Any],
-        slots: Sequence[int | str],
-        mask_at: int,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
+    def _together(self, call: HostCall, mask_at: int) -> Any:
+        """A call with photos and the mask, which is picture number ``mask_at`` of it."""
+        slots = call.slots()
         before = RandomStreams.capture()
-        result = function(*args, **kwargs)
+        result = call.make()
         after = RandomStreams.capture()
         theirs = _returned(result, len(slots))
         if theirs is None:  # it makes tensors of them, or an answer: check_views has the last word
             return result
-        again, drawn = self._replayed(
-            function, *_with(slots[mask_at], self._labels, args, kwargs), before, after
-        )
-        name = _name(function)
+        again, drawn = _replayed(call.having(slots[mask_at], self._labels), before, after)
+        name = call.name
         if drawn != after:
             raise OptionError(
                 f"the host's {name!r} drew other random numbers for the pseudo-label of "
@@ -189,70 +180,35 @@ class LabelInFlight:
         self._take(label, name)
         return result
 
-    def _photo_alone(
-        self,
-        function: Callable[..., Any],
-        slots: Sequence[int | str],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
+    def _photo_alone(self, call: HostCall, given: Any) -> Any:
         before = RandomStreams.capture()
-        given = _at(slots[0], args, kwargs)
-        result = function(*args, **kwargs)
+        result = call.make()
         its_own = self._mask is None or any(given is photo for photo in self._photos)
-        if len(self._photos) < 2 and _is_picture(result) and its_own:
+        if len(self._photos) < 2 and is_picture(result) and its_own:
             drew = RandomStreams.capture() != before
-            self._alone.append(_Alone(function, _other(slots, args, kwargs), given, result, drew))
+            self._alone.append(_Alone(call, given, result, drew))
         return result
 
-    def _follows_photo(
-        self,
-        function: Callable[..., Any],
-        slots: Sequence[int | str],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> bool:
+    def _follows_photo(self, call: HostCall, given: Any) -> bool:
         """Whether this is the call just before once more, with what may be the mask."""
         if not self._alone:
             return False
-        last, given = self._alone[-1], _at(slots[0], args, kwargs)
-        again = last.function is function and last.other == _other(slots, args, kwargs)
-        return again and not last.drew and given is not last.given and _may_be_mask(given)
+        last = self._alone[-1]
+        again = call.like(last.call) and given is not last.given
+        return again and not last.drew and _may_be_mask(given)
 
-    def _mask_alone(
-        self,
-        function: Callable[..., Any],
-        slots: Sequence[int | str],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
+    def _mask_alone(self, call: HostCall) -> Any:
         """The same call as one before with the photo alone: the label goes along with both."""
-        result = function(*args, **kwargs)
-        if not _is_picture(result):
+        result = call.make()
+        if not is_picture(result):
             return result
-        for call in self._alone[::-1]:
-            same = call.function is function and call.other == _other(slots, args, kwargs)
-            if same and not call.drew and _size(call.result) == _size(result):
-                args, kwargs = _with(slots[0], self._labels, args, kwargs)
-                self._mask, self._photos = result, [call.result]
-                self._take(function(*args, **kwargs), _name(function))
+        for before in self._alone[::-1]:
+            again = call.like(before.call) and not before.drew
+            if again and _size(before.result) == _size(result):
+                self._mask, self._photos = result, [before.result]
+                self._take(call.having(call.slots()[0], self._labels).make(), call.name)
                 break
         return result
-
-    def _replayed(
-        self,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        before: RandomStreams,
-        after: RandomStreams,
-    ) -> tuple[Any, RandomStreams]:
-        before.restore()
-        try:
-            result = function(*args, **kwargs)
-            return result, RandomStreams.capture()
-        finally:
-            after.restore()
 
     def _take(self, label: Any, name: str) -> None:
         mode = getattr(label, "mode", "I")
@@ -272,8 +228,16 @@ class LabelInFlight:
             )
 
 
-def _is_picture(value: Any) -> bool:
-    return isinstance(value, Image.Image) or (isinstance(value, np.ndarray) and value.ndim >= 2)
+def _replayed(
+    call: HostCall, before: RandomStreams, after: RandomStreams
+) -> tuple[Any, RandomStreams]:
+    """What a call gives with the random draws that followed ``before``, and where those end."""
+    before.restore()
+    try:
+        result = call.make()
+        return result, RandomStreams.capture()
+    finally:
+        after.restore()
 
 
 def _may_be_mask(picture: Any) -> bool:
@@ -283,38 +247,11 @@ def _may_be_mask(picture: Any) -> bool:
     return picture.mode in ("1", "L", "P", "I", "I;16")
 
 
-def _pictures(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[int | str]:
-    """Where pictures stand among the arguments, in their order."""
-    given: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
-    return [slot for slot, value in given if _is_picture(value)]
-
-
-def _at(slot: int | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return args[slot] if isinstance(slot, int) else kwargs[slot]
-
-
-def _with(
-    slot: int | str, value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments with another value in one place."""
-    if isinstance(slot, int):
-        return (*args[:slot], value, *args[slot + 1 :]), kwargs
-    return args, kwargs | {slot: value}
-
-
-def _other(
-    slots: Sequence[int | str], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Any, ...]:
-    """The arguments that are no pictures, to be compared."""
-    plain = tuple(repr(value) for number, value in enumerate(args) if number not in slots)
-    return (*plain, *sorted((key, repr(kwargs[key])) for key in kwargs if key not in slots))
-
-
 def _returned(result: Any, count: int) -> list[Any] | None:
     """The pictures that a function gave back, in the order in which it was given them."""
     if not isinstance(result, (tuple, list)):
         return None
-    pictures = [one for one in result if _is_picture(one)]
+    pictures = [one for one in result if is_picture(one)]
     return pictures[:count] if len(pictures) >= count else None
 
 
@@ -322,10 +259,6 @@ def _same(one: Any, other: Any) -> bool:
     return one is other or (
         type(one) is type(other) and np.array_equal(np.asarray(one), np.asarray(other))
     )
-
-
-def _name(function: Callable[..., Any]) -> str:
-    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def _size(picture: Any) -> tuple[int, int]:
