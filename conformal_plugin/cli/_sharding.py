@@ -114,6 +114,9 @@ def _meet(rank: Rank) -> None:
     try:
         with _a_word_of_waiting(rank):
             store, number, world = next(rendezvous("env://", timeout=_TO_MEET))
+            # Before the group, in which torch 2.1 waits for the others as long as for a step.
+            store.set(f"here/{number}", "")
+            store.wait([f"here/{other}" for other in range(world)], _TO_MEET)
             dist.init_process_group(
                 "gloo", store=store, rank=number, world_size=world, timeout=_PATIENCE
             )
