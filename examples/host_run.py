@@ -56,19 +56,11 @@ class HostRun:
                 arguments are put behind it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        config = self.folder / "config.yaml"
-        atomic_write_text(config, yaml.safe_dump(self.config, sort_keys=False))
-        values = {"host": self.host, "script": self.script, "seed": self.seed}
-        command = [part.format(**values) for part in shlex.split(runner)]
-        command += ["--config", config, "--save-path", self.folder / "saved"]
-        command += ["--labeled-id-path", self.lists[0], "--unlabeled-id-path", self.lists[1]]
-        (self.folder / "saved").mkdir(exist_ok=True)
+        command = self.command(runner, self.folder)
         log = self.folder / "log.txt"
         began = time.monotonic()
         with log.open("ab") as said:
-            done = subprocess.Popen(
-                [str(part) for part in command], cwd=self.host, stdout=said, stderr=said
-            )
+            done = subprocess.Popen(command, cwd=self.host, stdout=said, stderr=said)
             seconds = _processor_seconds(done)
         if done.returncode == 0:
             found = {
@@ -78,6 +70,22 @@ class HostRun:
             }
             atomic_write_text(self.folder / "result.json", json.dumps(found, indent=1))
         return done.returncode
+
+    def command(self, runner: str, folder: Path) -> list[str]:
+        """The script with all its arguments, and its config written.
+
+        Args:
+            runner: as for :meth:`go`.
+            folder: takes ``config.yaml`` and ``saved/``.
+        """
+        config = folder / "config.yaml"
+        atomic_write_text(config, yaml.safe_dump(self.config, sort_keys=False))
+        (folder / "saved").mkdir(exist_ok=True)
+        values = {"host": self.host, "script": self.script, "seed": self.seed}
+        command = [part.format(**values) for part in shlex.split(runner)]
+        command += ["--config", str(config), "--save-path", str(folder / "saved")]
+        labelled, unlabelled = map(str, self.lists)
+        return [*command, "--labeled-id-path", labelled, "--unlabeled-id-path", unlabelled]
 
 
 def epochs_of(log: str) -> dict[str, dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
 import io
 import shutil
 import statistics
@@ -12,20 +11,22 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 from host_bed import FORMS, lay_out
+from host_rows import LABELS, ROWS, TRUTH
 from host_run import HostRun
+from host_steps import step_times, steps_table
+from host_table import Line, table, write_csv
 from run_options import exit_code
 
 from conformal_plugin._atomic import atomic_write_text
 from conformal_plugin.cli import main as conformal_plugin
 from conformal_plugin.errors import ConformalError
 
-__all__ = ["ROWS", "Row", "main", "summary", "table"]
+__all__ = ["main"]
 
 EXAMPLES = """\
 example:
@@ -34,50 +35,13 @@ example:
       a clone of the host, a folder with images/, labels/, probs/ and splits/, the host's own recipe
   python examples/host_study.py --host UniMatch --data ../voc-animals --table
       what is known so far
+  python examples/host_study.py --host UniMatch --data ../voc-animals --rows host default \\
+      --steps 60 --runner "torchrun --standalone --nproc_per_node 1 {host}/{script}"
+      what a step of each row takes of the processor, beside one of the first row
 
 A run that was stopped goes on, at the host's last checkpoint, when the command is started again.
 Runs are seeded where the command makes use of {seed}.
 """
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table.
-
-    Attributes:
-        title: in words.
-        labels: of :data:`LABELS`; None where the host is not patched.
-        script: in the place of the one that was asked for.
-        stage1: share of the epochs in stage I.
-        mode: of the patch.
-    """
-
-    title: str
-    labels: str | None = None
-    script: str | None = None
-    stage1: float = 2 / 3
-    mode: str = "replace"
-
-
-LABELS: dict[str, tuple[list[str] | None, list[str]]] = {
-    "default": ([], []),
-    "paper": (["--preset", "paper"], []),
-    "raw": (None, ["--raw"]),
-    "precision": (["--guarantee", "precision", "--epsilon", "0.05"], []),
-}
-"""Options of ``calibrate``, which is left out where they are None, and of ``filter``."""
-TRUTH = "truth"
-ROWS = {
-    "supervised": Row("labels only", script="supervised.py"),
-    "host": Row("the host alone"),
-    "default": Row("+ conformal labels", "default"),
-    "default-to-the-end": Row("+ conformal labels, no stage II", "default", stage1=1.0),
-    "default-added": Row("+ conformal labels beside its own", "default", mode="add"),
-    "paper": Row("+ the paper's preset", "paper"),
-    "raw": Row("+ raw labels", "raw"),
-    "precision": Row("+ labels at most 5 % wrong, certified", "precision"),
-    "ceiling": Row("+ true masks", TRUTH),
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,28 +56,38 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     recipe = yaml.safe_load(options.config.read_text(encoding="utf-8"))
     study = _Study(options, recipe)
-    failed = 0
-    if not options.table:
+    if options.steps is not None:
         study.prepare()
-        runs = [study.run(row, seed) for seed in range(options.seeds) for row in study.usable()]
-        due = [run for run in runs if run.result() is None]
-        deadline = None if options.minutes is None else time.monotonic() + 60 * options.minutes
-
-        def go(run: HostRun) -> int:
-            if deadline is not None and time.monotonic() > deadline:
-                return 0
-            code = run.go(options.runner)
-            said = "done" if code == 0 else f"exit {code}, see {run.folder / 'log.txt'}"
-            print(f"{run.folder.name}: {said}", file=sys.stderr, flush=True)
-            study.write_csv()
-            return code
-
-        with ThreadPoolExecutor(options.jobs) as pool:
-            failed = sum(code != 0 for code in pool.map(go, due))
-    print(table(study.read(), options.last))
+        runs = {row: study.run(row, 0) for row in study.usable()}
+        times = step_times(runs, options.runner, options.steps)
+        print(steps_table(times, {row: ROWS[row].title for row in runs}))
+        return 0
+    failed = 0 if options.table else _runs_that_fail(study, options)
+    lines = study.write_csv()
+    print(table(lines, options.last))
     for way, words in study.refused().items():
         print(f"\nLabels '{way}' are refused: {words}")
     return 1 if failed else 0
+
+
+def _runs_that_fail(study: _Study, options: argparse.Namespace) -> int:
+    """Run what is missing; how many runs ended badly."""
+    study.prepare()
+    runs = [study.run(row, seed) for seed in range(options.seeds) for row in study.usable()]
+    due = [run for run in runs if run.result() is None]
+    deadline = None if options.minutes is None else time.monotonic() + 60 * options.minutes
+
+    def go(run: HostRun) -> int:
+        if deadline is not None and time.monotonic() > deadline:
+            return 0
+        code = run.go(options.runner)
+        said = "done" if code == 0 else f"exit {code}, see {run.folder / 'log.txt'}"
+        print(f"{run.folder.name}: {said}", file=sys.stderr, flush=True)
+        study.write_csv()
+        return code
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        return sum(code != 0 for code in pool.map(go, due))
 
 
 class _Study:
@@ -196,70 +170,37 @@ class _Study:
             seed=seed,
         )
 
-    def read(self) -> list[dict[str, Any]]:
-        """A dict per row, seed and epoch: ``row``, ``seed``, ``epoch``, ``miou``, ``mask_ratio``.
-
-        And ``processor_seconds`` of the run, the same in each of its epochs.
-        """
+    def read(self) -> list[Line]:
+        """A line for each epoch of each run, see :data:`host_table.COLUMNS`."""
+        options = self.options
         found = []
         for row in ROWS:
-            for seed in range(self.options.seeds):
+            for seed in range(options.seeds):
                 result = self.run(row, seed).result()
                 for number, epoch in {} if result is None else result["epochs"].items():
-                    classes = self.options.classes or list(map(int, epoch["iou"]))
+                    classes = options.classes or list(map(int, epoch["iou"]))
                     found.append(
-                        {
-                            "row": row,
-                            "seed": seed,
-                            "epoch": int(number),
-                            "miou": statistics.fmean(epoch["iou"][str(one)] for one in classes),
-                            "mask_ratio": epoch.get("mask_ratio"),
-                            "processor_seconds": result["processor_seconds"],
-                        }
+                        Line(
+                            bed=options.data.name,
+                            labelled=options.labelled or "all",
+                            scores=options.scores,
+                            script=options.script,
+                            row=row,
+                            seed=seed,
+                            epoch=int(number),
+                            miou=statistics.fmean(epoch["iou"][str(one)] for one in classes),
+                            mask_ratio=epoch.get("mask_ratio"),
+                            processor_seconds=result["processor_seconds"],
+                        )
                     )
         return found
 
-    def write_csv(self) -> None:
-        """All that is known, to ``results.csv``."""
+    def write_csv(self) -> list[Line]:
+        """All that is known, also to ``results.csv``."""
         lines = self.read()
         if lines:
-            text = io.StringIO()
-            writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(lines)
-            atomic_write_text(self.place / "results.csv", text.getvalue())
-
-
-def summary(lines: Sequence[dict[str, Any]], last: int) -> dict[str, dict[int, float]]:
-    """The mean over the last epochs of each run, by row and seed."""
-    runs: dict[str, dict[int, list[tuple[int, float]]]] = {}
-    for line in lines:
-        epochs = runs.setdefault(line["row"], {}).setdefault(line["seed"], [])
-        epochs.append((line["epoch"], line["miou"]))
-    return {
-        row: {
-            seed: statistics.fmean(value for _, value in sorted(epochs)[-last:])
-            for seed, epochs in seeds.items()
-        }
-        for row, seeds in runs.items()
-    }
-
-
-def table(lines: Sequence[dict[str, Any]], last: int) -> str:
-    """Rows by mIoU, and how far above the host alone with the same seeds, as Markdown."""
-    found = summary(lines, last)
-    alone = found.get("host", {})
-    text = [f"| | seeds | mIoU, last {last} epochs | above the host alone |", "| --- " * 4 + "|"]
-    for row, seeds in found.items():
-        above = [value - alone[seed] for seed, value in seeds.items() if seed in alone]
-        gain = f"{_spread(above, '+')}" if above and row != "host" else "-"
-        text.append(f"| {ROWS[row].title} | {len(seeds)} | {_spread([*seeds.values()])} | {gain} |")
-    return "\n".join(text)
-
-
-def _spread(values: Sequence[float], sign: str = "") -> str:
-    mean = f"{statistics.fmean(values):{sign}.1f}"
-    return f"{mean} ± {statistics.stdev(values):.1f}" if len(values) > 1 else mean
+            write_csv(lines, self.place / "results.csv")
+        return lines
 
 
 def _command(*words: object) -> None:
@@ -311,6 +252,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time")
     parser.add_argument("--minutes", type=float, metavar="M", help="begin no run after that")
     parser.add_argument("--table", action="store_true", help="print what is known, run nothing")
+    parser.add_argument(
+        "--steps", type=int, metavar="N", help="time N steps of each row in turn, train nothing"
+    )
     return parser
 
 

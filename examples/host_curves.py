@@ -1,0 +1,96 @@
+"""The figure of the host study: mIoU by epoch, a panel a study, a line a row."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from conformal_plugin.reporting._svg import STYLE
+
+__all__ = ["Curve", "curves_figure"]
+
+PANEL, HEIGHT, GAP, LEFT, TOP = 330, 190, 56, 44, 28
+COLUMNS = 2
+DASHES = ("2 3", "6 4", "", "8 3 2 3")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A row of a study.
+
+    Attributes:
+        title: in words.
+        epochs: the values of its seeds, epoch by epoch, in percent.
+    """
+
+    title: str
+    epochs: Sequence[Sequence[float]]
+
+
+def curves_figure(panels: Mapping[str, Sequence[Curve]]) -> str:
+    """An SVG file: the mean over the seeds as a line, from the lowest to the highest as a band."""
+    parts: list[str] = []
+    titles = list(dict.fromkeys(curve.title for curves in panels.values() for curve in curves))
+    for number, (title, curves) in enumerate(panels.items()):
+        left = LEFT + (number % COLUMNS) * (PANEL + GAP)
+        top = TOP + (number // COLUMNS) * (HEIGHT + 2 * GAP)
+        parts += _panel(title, curves, titles, left, top)
+    bottom = TOP + math.ceil(len(panels) / COLUMNS) * (HEIGHT + 2 * GAP) - GAP
+    for number, title in enumerate(titles):
+        at = LEFT + 190 * number
+        parts.append(
+            f'<line x1="{at}" x2="{at + 26}" y1="{bottom + 14}" y2="{bottom + 14}" '
+            f'{_stroke(number)}/><text x="{at + 32}" y="{bottom + 18}">{escape(title)}</text>'
+        )
+    what = "mIoU on the test photos by epoch, in percent"
+    width = LEFT + COLUMNS * (PANEL + GAP)
+    return (
+        f'<svg class="cp" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {bottom + 30}" '
+        f'role="img" aria-label="{what}"><style>{STYLE}svg{{background:var(--paper)}}</style>'
+        f"<title>{what}</title>{''.join(parts)}</svg>\n"
+    )
+
+
+def _panel(
+    title: str, curves: Sequence[Curve], titles: Sequence[str], left: float, top: float
+) -> list[str]:
+    values = [value for curve in curves for epoch in curve.epochs for value in epoch]
+    low, high = 10 * math.floor(min(values) / 10), 10 * math.ceil(max(values) / 10)
+    epochs = max(len(curve.epochs) for curve in curves)
+
+    def x(epoch: int) -> float:
+        return round(left + PANEL * epoch / max(epochs - 1, 1), 1)
+
+    def y(value: float) -> float:
+        return round(top + HEIGHT * (high - value) / max(high - low, 10), 1)
+
+    parts = [f'<text x="{left}" y="{top - 12}" font-weight="bold">{escape(title)}</text>']
+    for tick in range(low, high + 1, 10):
+        parts.append(
+            f'<line class="grid" x1="{left}" x2="{left + PANEL}" y1="{y(tick)}" y2="{y(tick)}"/>'
+            f'<text class="axis end" x="{left - 6}" y="{y(tick) + 4}">{tick}</text>'
+        )
+    for epoch in range(epochs):
+        parts.append(
+            f'<text class="axis mid" x="{x(epoch)}" y="{top + HEIGHT + 16}">{epoch}</text>'
+        )
+    middle = left + PANEL / 2
+    parts.append(f'<text class="axis mid" x="{middle}" y="{top + HEIGHT + 32}">epoch</text>')
+    for curve in curves:
+        number = titles.index(curve.title)
+        there = [f"{x(at)},{y(max(some))}" for at, some in enumerate(curve.epochs)]
+        back = [f"{x(at)},{y(min(some))}" for at, some in enumerate(curve.epochs)]
+        mean = [f"{x(at)},{y(statistics.fmean(some))}" for at, some in enumerate(curve.epochs)]
+        parts.append(
+            f'<polygon points="{" ".join(there + back[::-1])}" fill="var(--c{number % 4})" '
+            f'fill-opacity=".14"/><polyline points="{" ".join(mean)}" {_stroke(number)}/>'
+        )
+    return parts
+
+
+def _stroke(number: int) -> str:
+    dash = DASHES[number % len(DASHES)]
+    return f'fill="none" stroke="var(--c{number % 4})" stroke-width="2" stroke-dasharray="{dash}"'
