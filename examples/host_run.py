@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import time
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ import yaml
 
 from conformal_plugin._atomic import atomic_write_text
 
-__all__ = ["HostRun", "epochs_of"]
+__all__ = ["HostRun", "end_session", "epochs_of"]
 
 EPOCH = re.compile(r"=+> Epoch: (\d+)")
 CLASS = re.compile(r">>>> Class \[(\d+) [^]]*\] IoU: ([\d.]+|nan)")
@@ -103,6 +105,20 @@ def epochs_of(log: str) -> dict[str, dict[str, Any]]:
         elif found := MASK_RATIO.search(line):
             now["mask_ratio"] = float(found[1])
     return {number: epoch for number, epoch in epochs.items() if epoch["iou"]}
+
+
+def end_session(process: subprocess.Popen[bytes]) -> None:
+    """End a process that was started in a session of its own, and all that it has started.
+
+    Launchers such as torchrun end their workers when they are asked to; these may have sessions of
+    their own, so that whoever is killed at once leaves them behind.
+    """
+    for asked, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, None)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, asked)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+            return
 
 
 def _processor_seconds(process: subprocess.Popen[bytes]) -> float | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import signal
 import statistics
 import struct
 import subprocess
@@ -14,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from host_run import HostRun
+from host_run import HostRun, end_session
 
 from conformal_plugin.errors import ConformalError
 
@@ -138,8 +137,6 @@ def _started(run: HostRun, runner: str, folder: Path) -> Iterator[_Turn]:
     try:
         yield _Turn(folder.name, process, log, said, give)
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        end_session(process)
         os.close(said)
         os.close(give)

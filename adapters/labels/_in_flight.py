@@ -181,10 +181,12 @@ class LabelInFlight:
         return result
 
     def _photo_alone(self, call: HostCall, given: Any) -> Any:
+        its_own = self._mask is None or any(given is photo for photo in self._photos)
+        if len(self._photos) >= 2 or not its_own:
+            return call.make()  # looking at the streams takes longer than most calls
         before = RandomStreams.capture()
         result = call.make()
-        its_own = self._mask is None or any(given is photo for photo in self._photos)
-        if len(self._photos) < 2 and is_picture(result) and its_own:
+        if is_picture(result):
             drew = RandomStreams.capture() != before
             self._alone.append(_Alone(call, given, result, drew))
         return result
@@ -280,11 +282,15 @@ def _shows(view: torch.Tensor, photo: Any) -> bool:
         pixels = np.broadcast_to(pixels[..., None], (*pixels.shape, view.shape[0]))
     if view.shape != (pixels.shape[2], *pixels.shape[:2]):
         return False
-    photo_rows = torch.from_numpy(pixels.astype(np.float64)).permute(2, 0, 1).flatten(1)
-    view_rows = view.double().flatten(1)
-    photo_rows = photo_rows - photo_rows.mean(1, keepdim=True)
-    view_rows = view_rows - view_rows.mean(1, keepdim=True)
-    both = (photo_rows * view_rows).sum(1) ** 2
-    each = (photo_rows**2).sum(1) * (view_rows**2).sum(1)
+    by_channel = np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)
+    photo_rows = _centred(torch.from_numpy(by_channel).flatten(1))
+    view_rows = _centred(view.flatten(1))
+    both = torch.linalg.vecdot(photo_rows, view_rows).double() ** 2
+    each = photo_rows.square().sum(1).double() * view_rows.square().sum(1).double()
     flat = (photo_rows.abs().amax(1) < 1e-6) & (view_rows.abs().amax(1) < 1e-6)
     return bool((flat | (both >= _LEAST_FIT * each) & (each > 0)).all())
+
+
+def _centred(rows: torch.Tensor) -> torch.Tensor:
+    """Less their means, which single precision would not find exactly."""
+    return rows.float() - rows.mean(1, keepdim=True, dtype=torch.float64).float()

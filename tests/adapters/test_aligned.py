@@ -353,6 +353,21 @@ def test_a_shift_by_one_pixel_is_no_scale_of_the_photo(monkeypatch, host, host_d
         AlignedPseudoLabels(host_dataset, data.pseudo)[0]
 
 
+def test_a_photo_of_one_colour_shows_nothing_but_itself(monkeypatch, host, host_dataset, data):
+    for path in (data.root / "photos").iterdir():
+        with Image.open(path) as photo:
+            size = photo.size
+        Image.new("RGB", size, (93, 201, 7)).save(path)
+    # Without padding, which would give the photo an edge.
+    monkeypatch.setattr(host, "resize", lambda img, mask, ratio: (img, mask))
+    host_dataset.size = 16
+    AlignedPseudoLabels(host_dataset, data.pseudo)[0]
+    normalize = host.normalize
+    monkeypatch.setattr(host, "normalize", lambda img: normalize(img) + torch.rand(16))
+    with pytest.raises(errors.OptionError, match="no view in the sample"):
+        AlignedPseudoLabels(host_dataset, data.pseudo)[0]
+
+
 def test_blended_labels_are_refused(monkeypatch, host, host_dataset, data):
     def smooth(img, mask, ratio):
         size = (img.width * 2, img.height * 2)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from PIL import Image
 
 from conformal_plugin.files import write_label
 
+ROOT = Path(__file__).resolve().parents[2]
+GPU = ROOT / "benchmarks" / "gpu" / "host_study.sh"
 STANDIN = Path(__file__).resolve().parents[1] / "adapters" / "standin" / "unimatch"
 # Prints what a host does: the better, the more of the labels that it was given are right.
 RUNNER = """\
@@ -139,3 +143,49 @@ def test_without_a_runner_it_says_so(
     with pytest.raises(SystemExit):
         host_study.main([one for one in arguments if not one.startswith("--runner")])
     assert "--runner: how a script is started" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell script")
+def test_the_script_for_a_gpu_plans_its_epochs(arguments: list[str], tmp_path: Path) -> None:
+    given = ["--rows", "host", "default", "--seeds=1", "--as-it-is", "--epochs=7", "--jobs=2"]
+    done = subprocess.run(
+        ["bash", str(GPU), *arguments, *given],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 runs of 7 epochs, 2 at a time" in done.stderr
+    assert "| the host alone | 1 | 25.5 | - |" in done.stdout
+    lines = (tmp_path / "out" / "host_study.csv").read_text("utf-8").splitlines()
+    assert len(lines) == 1 + 2 * 7
+    assert (tmp_path / "out" / "host_study.svg").is_file()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell script")
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "expected the weights of the host's backbone at "),
+        (["--as-it-is", "--minutes=0.001"], "the trial of one epoch was not done in time"),
+    ],
+)
+def test_the_script_for_a_gpu_says_what_stops_it(
+    given: list[str], said: str, arguments: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "recipe.yaml").write_text("dataset: pascal\nepochs: 3\nbackbone: none\n")
+    for module in ("torchvision", "tensorboard", "tqdm"):
+        (tmp_path / "modules" / module).mkdir(parents=True)
+        (tmp_path / "modules" / module / "__init__.py").touch()
+    paths = os.pathsep.join([str(tmp_path / "modules"), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        ["bash", str(GPU), *arguments, *given],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHON": sys.executable, "PYTHONPATH": paths},
+        check=False,
+    )
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert not list((tmp_path / "out").rglob("result.json"))
