@@ -13,7 +13,7 @@ from conformal_plugin.reporting._svg import STYLE
 __all__ = ["Curve", "curves_figure"]
 
 PANEL, HEIGHT, GAP, LEFT, TOP = 330, 190, 56, 44, 28
-COLUMNS = 2
+COLUMNS, KEY = 2, 190
 DASHES = ("2 3", "6 4", "", "8 3 2 3")
 
 
@@ -33,22 +33,25 @@ class Curve:
 def curves_figure(panels: Mapping[str, Sequence[Curve]]) -> str:
     """An SVG file: the mean over the seeds as a line, from the lowest to the highest as a band."""
     parts: list[str] = []
+    columns = min(COLUMNS, max(1, len(panels)))
     titles = list(dict.fromkeys(curve.title for curves in panels.values() for curve in curves))
     for number, (title, curves) in enumerate(panels.items()):
-        left = LEFT + (number % COLUMNS) * (PANEL + GAP)
-        top = TOP + (number // COLUMNS) * (HEIGHT + 2 * GAP)
+        left = LEFT + (number % columns) * (PANEL + GAP)
+        top = TOP + (number // columns) * (HEIGHT + 2 * GAP)
         parts += _panel(title, curves, titles, left, top)
-    bottom = TOP + math.ceil(len(panels) / COLUMNS) * (HEIGHT + 2 * GAP) - GAP
+    bottom = TOP + math.ceil(len(panels) / columns) * (HEIGHT + 2 * GAP) - GAP
     for number, title in enumerate(titles):
-        at = LEFT + 190 * number
+        at = LEFT + KEY * (number % (2 * columns))
+        y = bottom + 14 + 20 * (number // (2 * columns))
         parts.append(
-            f'<line x1="{at}" x2="{at + 26}" y1="{bottom + 14}" y2="{bottom + 14}" '
-            f'{_stroke(number)}/><text x="{at + 32}" y="{bottom + 18}">{escape(title)}</text>'
+            f'<line x1="{at}" x2="{at + 26}" y1="{y}" y2="{y}" {_stroke(number)}/>'
+            f'<text x="{at + 32}" y="{y + 4}">{escape(title)}</text>'
         )
     what = "mIoU on the test photos by epoch, in percent"
-    width = LEFT + COLUMNS * (PANEL + GAP)
+    width = LEFT + columns * (PANEL + GAP)
+    height = bottom + 10 + 20 * math.ceil(len(titles) / (2 * columns))
     return (
-        f'<svg class="cp" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {bottom + 30}" '
+        f'<svg class="cp" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
         f'role="img" aria-label="{what}"><style>{STYLE}svg{{background:var(--paper)}}</style>'
         f"<title>{what}</title>{''.join(parts)}</svg>\n"
     )

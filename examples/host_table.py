@@ -157,14 +157,12 @@ def overview(lines: Iterable[Line], last: int) -> str:
 
 def panels(lines: Iterable[Line]) -> dict[str, list[Curve]]:
     """Per study a curve for each of the rows that are shown."""
-    return {
-        ", ".join(study): [
-            Curve(ROWS[row].title, _by_epoch([line for line in some if line.row == row]))
-            for row in SHOWN
-            if any(line.row == row for line in some)
-        ]
-        for study, some in by_study(lines).items()
-    }
+    shown: dict[str, list[Curve]] = {}
+    for study, some in by_study(lines).items():
+        for row in SHOWN:
+            if epochs := _by_epoch([line for line in some if line.row == row]):
+                shown.setdefault(", ".join(study), []).append(Curve(ROWS[row].title, epochs))
+    return shown
 
 
 def _by_epoch(lines: Sequence[Line]) -> list[list[float]]:
