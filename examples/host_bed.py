@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,7 +35,8 @@ def lay_out(bed: Path, folder: Path, side: int, labelled: int | None, forms: lis
 
     ``JPEGImages/ID.jpg``, ``SegmentationClass/ID.png``, ``maps/FORM/ID.npz`` of all but the test
     photos, and for each split a list for the host, ``{labeled,unlabeled,val}.txt``, and one of ids
-    for the command, ``{labeled,unlabeled,val}_ids.txt``.
+    for the command, ``{labeled,unlabeled,val}_ids.txt``. ``labeled_repeated.txt`` has the labelled
+    photos over and over, as many lines as there are unlabelled ones.
 
     Args:
         bed: a folder with ``images/``, ``labels/``, ``probs/`` and ``splits/``.
@@ -43,6 +45,7 @@ def lay_out(bed: Path, folder: Path, side: int, labelled: int | None, forms: lis
         labelled: how many of the labelled photos, the first of their list; None for all.
         forms: of the scores, of :data:`FORMS`.
     """
+    listed: dict[str, list[str]] = {}
     for split, name in SPLITS.items():
         ids = read_ids(bed, split)[: labelled if split == "labeled" else None]
         for one in tqdm(ids, desc=f"{split} photos", unit="photo", leave=False):
@@ -52,6 +55,9 @@ def lay_out(bed: Path, folder: Path, side: int, labelled: int | None, forms: lis
         lines = [f"{PHOTOS}/{one}.jpg SegmentationClass/{one}.png" for one in ids]
         atomic_write_text(folder / f"{name}.txt", "\n".join(lines) + "\n")
         atomic_write_text(folder / f"{name}_ids.txt", "\n".join(ids) + "\n")
+        listed[split] = lines
+    over_and_over = itertools.islice(itertools.cycle(listed["labeled"]), len(listed["unlabeled"]))
+    atomic_write_text(folder / "labeled_repeated.txt", "\n".join(over_and_over) + "\n")
 
 
 def _photo_and_mask(bed: Path, folder: Path, name: str, side: int) -> tuple[int, int]:

@@ -17,6 +17,8 @@ class Row:
         script: in the place of the one that was asked for.
         stage1: share of the epochs in stage I.
         mode: of the patch.
+        repeated: whether the labelled list is repeated to the length of the unlabelled one, for a
+            script that goes over the labelled photos once an epoch.
     """
 
     title: str
@@ -24,6 +26,7 @@ class Row:
     script: str | None = None
     stage1: float = 2 / 3
     mode: str = "replace"
+    repeated: bool = False
 
 
 LABELS: dict[str, tuple[list[str] | None, list[str]]] = {
@@ -35,7 +38,10 @@ LABELS: dict[str, tuple[list[str] | None, list[str]]] = {
 """Options of ``calibrate``, which is left out where they are None, and of ``filter``."""
 TRUTH = "truth"
 ROWS = {
-    "supervised": Row("labels only", script="supervised.py"),
+    "supervised": Row("labels only, as its script has it", script="supervised.py"),
+    "supervised-as-long": Row(
+        "labels only, as many steps as the host", script="supervised.py", repeated=True
+    ),
     "host": Row("the host alone"),
     "default": Row("+ conformal labels", "default"),
     "default-to-the-end": Row("+ conformal labels, no stage II", "default", stage1=1.0),

@@ -149,6 +149,7 @@ class _Study:
     def run(self, row: str, seed: int) -> HostRun:
         """The run of a row and a seed."""
         asked = ROWS[row]
+        labelled = "labeled_repeated.txt" if asked.repeated else "labeled.txt"
         config = {**self.recipe, "data_root": str(self.data.resolve())}
         if asked.labels is not None:
             labels = self.place / "labels" / asked.labels
@@ -166,7 +167,7 @@ class _Study:
             host=self.place.resolve() / "hosts" / ("plain" if asked.labels is None else "patched"),
             script=asked.script or self.options.script,
             config=config,
-            lists=((self.data / "labeled.txt").resolve(), (self.data / "unlabeled.txt").resolve()),
+            lists=(self.data.resolve() / labelled, self.data.resolve() / "unlabeled.txt"),
             seed=seed,
         )
 

@@ -4,7 +4,7 @@
 #   bash benchmarks/gpu/host_study.sh --host UniMatch --data ../voc-animals --labelled 24 \
 #       --scores seem-like --classes 0 8 10 12 13 15 17
 #
-# At most eight minutes: a trial of one epoch says how many epochs fit. Downloads nothing: the clone's
+# At most eight minutes: trials of one and two epochs say how many fit. Downloads nothing: the clone's
 # pretrained/ holds the weights of its backbone, and torch, torchvision, NumPy, SciPy, Pillow, PyYAML,
 # tqdm and tensorboard are there. The checkout need not be installed.
 set -euo pipefail

@@ -9,7 +9,6 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -42,49 +41,69 @@ def _run(options: argparse.Namespace, passed_on: list[str]) -> int:
     recipe = yaml.safe_load(options.config.read_text(encoding="utf-8"))
     if not options.as_it_is:
         _refuse_what_is_missing(options.host, recipe["backbone"])
-    trial = _study(options, passed_on, options.out / "trial", recipe | {"epochs": 1})
-    if not _done_by(trial, until):
-        raise ConformalError("the trial of one epoch was not done in time; ask for fewer rows")
-    walls = [
-        json.loads(path.read_text(encoding="utf-8"))["wall_seconds"]
-        for path in (options.out / "trial").glob("*/runs/*/result.json")
-    ]
-    if not walls:
-        raise ConformalError("no run of the trial was finished; what they said is above")
-    epochs = epochs_that_fit(
-        walls, options.jobs, until - time.monotonic() - RESERVE, options.epochs
-    )
-    print(f"{len(walls)} runs of {epochs} epochs, {options.jobs} at a time", file=sys.stderr)
+    runs = len(options.rows) * options.seeds
+    planned = options.out / "config.yaml"
+    if planned.is_file():  # an earlier call was cut by time
+        epochs = yaml.safe_load(planned.read_text(encoding="utf-8"))["epochs"]
+    else:
+        one, two = (_longest(options, passed_on, recipe, number, until) for number in (1, 2))
+        seconds = (until - time.monotonic() - RESERVE) / math.ceil(runs / options.jobs)
+        epochs = epochs_that_fit(one, two, seconds, options.epochs)
+    print(f"{runs} runs of {epochs} epochs, {options.jobs} at a time", file=sys.stderr)
     whole = _done_by(_study(options, passed_on, options.out, recipe | {"epochs": epochs}), until)
     if not whole:
-        print("Cut by time: what follows is of the runs that were finished.", file=sys.stderr)
+        print("Cut by time, the same command goes on. Runs that were finished:", file=sys.stderr)
     shown = [options.out, "--csv", options.out / "host_study.csv"]
     shown += ["--figure", options.out / "host_study.svg"]
     table = [sys.executable, EXAMPLES / "host_table.py", *shown]
     return subprocess.run([str(word) for word in table], check=False).returncode or int(not whole)
 
 
-def epochs_that_fit(walls: Sequence[float], jobs: int, seconds: float, most: int) -> int:
-    """How many epochs a run may have so that all are done in time, ``jobs`` at a time.
+def epochs_that_fit(one: float, two: float, seconds: float, most: int) -> int:
+    """How many epochs a run may have.
 
     Args:
-        walls: seconds of each run of one epoch, its start and end in it.
-        jobs: runs at a time.
-        seconds: what is left.
-        most: no more than these.
+        one: seconds of a run of one epoch, its start and end in it.
+        two: of a run of two epochs.
+        seconds: what each run may take.
+        most: no more epochs than these.
 
     Raises:
         ConformalError: not even three.
     """
-    rounds = math.ceil(len(walls) / jobs)
-    fit = min(most, int(seconds / (rounds * max(walls))))
+    epoch = max(two - one, 0.05 * one)
+    fit = min(most, int((seconds - max(one - epoch, 0.0)) / epoch))
     if fit < 3:
         raise ConformalError(
-            f"{len(walls)} runs, {jobs} at a time, have no time for three epochs each: one takes "
-            f"{max(walls):.0f} s, and {max(seconds, 0):.0f} s are left; ask for fewer --rows or "
-            "--seeds"
+            f"no time for three epochs: runs of two took {two:.0f} s, and {max(seconds, 0):.0f} s "
+            "are left for each; ask for fewer --rows or --seeds, or for more --jobs"
         )
     return fit
+
+
+def _longest(
+    options: argparse.Namespace,
+    passed_on: list[str],
+    recipe: dict[str, object],
+    epochs: int,
+    until: float,
+) -> float:
+    """Seconds of the longest run where all have so many epochs, as many at a time as later."""
+    out = options.out / f"trial-{epochs}"
+    data = options.out / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    out.mkdir(exist_ok=True)
+    if not (out / "data").exists():
+        (out / "data").symlink_to(data.resolve(), target_is_directory=True)
+    if not _done_by(_study(options, passed_on, out, recipe | {"epochs": epochs}), until):
+        raise ConformalError("the trials were not done in time; ask for fewer --rows or --seeds")
+    walls = [
+        json.loads(path.read_text(encoding="utf-8"))["wall_seconds"]
+        for path in out.glob("*/runs/*/result.json")
+    ]
+    if not walls:
+        raise ConformalError("no run of the trial was finished; their logs are named above")
+    return float(max(walls))
 
 
 def _refuse_what_is_missing(host: Path, backbone: str) -> None:

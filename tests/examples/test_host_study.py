@@ -168,7 +168,7 @@ def test_the_script_for_a_gpu_plans_its_epochs(arguments: list[str], tmp_path: P
     ("given", "said"),
     [
         ([], "expected the weights of the host's backbone at "),
-        (["--as-it-is", "--minutes=0.001"], "the trial of one epoch was not done in time"),
+        (["--as-it-is", "--minutes=0.001"], "the trials were not done in time"),
     ],
 )
 def test_the_script_for_a_gpu_says_what_stops_it(
