@@ -35,6 +35,8 @@ config = yaml.safe_load(open(given["--config"]))
 assert (Path(host) / script).is_file() and Path(given["--labeled-id-path"]).is_file()
 patched = "conformal" in (Path(host) / script).read_text()
 assert patched == ("conformal" in config)
+labelled = open(given["--labeled-id-path"]).read().splitlines()
+assert len(set(labelled)) == 8
 root, value = Path(config["data_root"]), 20.0
 assert (Path(host) / "splits/pascal/val.txt").read_text().startswith("JPEGImages/")
 if patched:
@@ -90,7 +92,7 @@ def test_a_study_from_start_to_finish_and_again(
     assert host_study.main([*arguments, "--rows", *rows]) == 0
     said = capsys.readouterr()
     lines = said.out[said.out.index("| | seeds") :].splitlines()
-    assert lines[2] == "| labels only | 2 | 22.0 ± 0.7 | +0.0 ± 0.0 |"
+    assert lines[2] == "| labels only, as its script has it | 2 | 22.0 ± 0.7 | +0.0 ± 0.0 |"
     assert lines[3] == "| the host alone | 2 | 22.0 ± 0.7 | - |"
     assert lines[-1] == "| + true masks | 2 | 72.0 ± 0.7 | +50.0 ± 0.0 |"
     place = tmp_path / "out" / "bed-all-40-as-is-fixmatch"
