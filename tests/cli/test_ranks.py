@@ -92,6 +92,10 @@ def story(tmp_path_factory: pytest.TempPathFactory, make_data, start_ranks):
             *("calibrate", *on(data), "--guarantee", "precision", "--epsilon", "0.4"),
             *("-o", "precision.json"),
         ],
+        "confidence": [
+            *("calibrate", *on(data), "--guarantee", "confidence", "--alpha", "0.4"),
+            *("--delta", "0.3", "-o", "confidence.json"),
+        ],
         "filter": filtering,
         "again": filtering,
         "evaluate": ["evaluate", *on(data), "--calibration", "pixel.json", "--json"],
@@ -129,7 +133,7 @@ def test_files_are_the_same_byte_for_byte(story) -> None:
         for folder in (root / "one", root / "several")
     )
     # Calibrations, labels, their list and manifest, combined maps and theirs; no checkpoint.
-    assert len(one) == 6 + 8 + 2 + 8 + 1
+    assert len(one) == 7 + 8 + 2 + 8 + 1
     assert one == several
 
 

@@ -21,6 +21,7 @@ from conformal_plugin import (
     ClassConditionalCalibrator,
     ClassConditionalImageLevelCalibrator,
     ClusteredCalibrator,
+    ConfidenceCalibrator,
     Evaluator,
     ImageLevelCalibrator,
     ImageWiseCalibrator,
@@ -38,6 +39,7 @@ MAKE: dict[str, Callable[[], Any]] = {
     "class-conditional": lambda: ClassConditionalCalibrator(min_images=2),
     "per-class-image-level": lambda: ClassConditionalImageLevelCalibrator(few="leave-out"),
     "clustered": lambda: ClusteredCalibrator([0, 0, -1]),
+    "confidence": lambda: ConfidenceCalibrator(delta=0.3),
     "precision": lambda: PrecisionCalibrator(),
 }
 
