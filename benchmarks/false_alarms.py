@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.stats
-from scipy.special import ndtr
 
 from conformal_plugin import Calibration, Evaluation, calibrate, evaluate
 from conformal_plugin.betting import betting_order, betting_pvalue, by_group
@@ -61,12 +60,12 @@ def main() -> None:
     parts.add_argument("--broken", action="store_true", help="no honest runs")
     arguments = parser.parse_args()
     if not arguments.broken:
-        honest(arguments.runs, arguments.seed, arguments.only)
+        honest(HONEST, arguments.runs, arguments.seed, arguments.only)
     if not arguments.honest:
         broken(max(1, arguments.runs // 60), arguments.seed, arguments.only)
 
 
-def honest(runs: int, seed: int, only: str) -> None:
+def honest(cases: Sequence[tuple[str, str, Count]], runs: int, seed: int, only: str) -> None:
     most = [int(scipy.stats.binom.isf(1e-3, runs, rate)) for rate in RATES]
     print(
         f"honest runs, alpha {ALPHA}, {runs} each; images of {PIXELS} pixels, r = {CORRELATION}\n"
@@ -74,7 +73,7 @@ def honest(runs: int, seed: int, only: str) -> None:
     columns = " | ".join(f"at {rate:g} (most {m})" for rate, m in zip(RATES, most))
     print(f"| assertion | data | {columns} | s |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for number, (assertion, data, count) in enumerate(HONEST):
+    for number, (assertion, data, count) in enumerate(cases):
         if only not in f"{assertion}, {data}":
             continue
         start = time.perf_counter()
@@ -150,14 +149,27 @@ class Kept:
         )
 
 
-def bets(draw: Callable[[np.random.Generator, int], Kept], epsilon: float, weighting: str) -> Count:
-    """Counts of assert_precision, or of assert_image_precision for ``"macro"``."""
+def bets(
+    draw: Callable[[np.random.Generator, int], Kept],
+    epsilon: float,
+    weighting: str,
+    groups: Sequence[str] | None = None,
+) -> Count:
+    """Counts of assert_precision, or of assert_image_precision for ``"macro"``.
+
+    With ``groups``, that of each image that is drawn.
+    """
+    names = None if groups is None else list(dict.fromkeys(groups))
 
     def run(counts: Kept, number: int) -> Callable[[float], None]:
         if weighting == "share":
-            return lambda rate: assert_precision(counts.run(number), epsilon, false_alarm=rate)
+            return lambda rate: assert_precision(
+                counts.run(number), epsilon, groups=groups, false_alarm=rate
+            )
         wrong, kept = counts.wrong[:, number], counts.kept[:, number]
-        return lambda rate: assert_image_precision(wrong, kept, epsilon=epsilon, false_alarm=rate)
+        return lambda rate: assert_image_precision(
+            wrong, kept, epsilon=epsilon, groups=groups, false_alarm=rate
+        )
 
     def count(runs: int, seed: int) -> list[int]:
         rng = np.random.default_rng(seed)
@@ -165,7 +177,8 @@ def bets(draw: Callable[[np.random.Generator, int], Kept], epsilon: float, weigh
         for first in range(0, runs, AT_ONCE):
             counts = draw(rng, min(AT_ONCE, runs - first))
             losses = kept_losses(counts.wrong, counts.kept, counts.pixels, epsilon, weighting)
-            gains = 1 - losses[betting_order(range(len(losses)))]
+            of_units = by_group(losses, groups)
+            gains = 1 - of_units[betting_order(names or range(len(of_units)))]
             for index, rate in enumerate(RATES):
                 alarm = betting_pvalue(gains, 1 - epsilon, aim=rate) <= rate
                 for number in range(min(len(alarm), CHECKED - first)):
@@ -177,76 +190,47 @@ def bets(draw: Callable[[np.random.Generator, int], Kept], epsilon: float, weigh
     return count
 
 
-def confident(m: int, alpha: float, *, equal: bool, images_each: int = 1) -> Count:
-    """Counts of assert_confident_coverage: an image is missed whole with probability alpha.
+def confident(m: int, alpha: float, *, equal: bool) -> Count:
+    """Counts of assert_confident_coverage: an image is missed whole with probability alpha."""
 
-    In groups all images of one are covered or missed together; unequal ones have one image to
-    ``images_each``.
-    """
+    def draw(rng: np.random.Generator, runs: int) -> np.ndarray:
+        if equal:
+            return 1.0 - (rng.random((m, runs)) < alpha)
+        # A part of an image is missed more often.
+        return np.asarray(1.0 - rng.beta(0.5, 0.5 * (1 / alpha - 1), (m, runs)))
 
-    def run(coverage: np.ndarray, groups: list[str] | None) -> Callable[[float], None]:
+    return confident_bets(draw, alpha)
+
+
+def confident_bets(
+    draw: Callable[[np.random.Generator, int], np.ndarray],
+    alpha: float,
+    groups: Sequence[str] | None = None,
+) -> Count:
+    """Counts of assert_confident_coverage, of the coverage of images ``(images, runs)``."""
+    names = None if groups is None else list(dict.fromkeys(groups))
+
+    def run(coverage: np.ndarray) -> Callable[[float], None]:
         return lambda rate: assert_confident_coverage(
             coverage, alpha=alpha, groups=groups, false_alarm=rate
         )
 
     def count(runs: int, seed: int) -> list[int]:
         rng = np.random.default_rng(seed)
-        sizes = np.full(m, images_each) if equal else rng.integers(1, images_each + 1, m)
-        groups = None if images_each == 1 else [f"g{g}" for g in np.repeat(np.arange(m), sizes)]
-        names = range(m) if groups is None else list(dict.fromkeys(groups))
         alarms = [0] * len(RATES)
         for first in range(0, runs, AT_ONCE):
-            missed = rng.random((m, min(AT_ONCE, runs - first))) < alpha
-            coverage = np.repeat(1.0 - missed, sizes, axis=0)
-            if images_each == 1 and not equal:  # a part of an image is missed more often
-                coverage = 1.0 - rng.beta(0.5, 0.5 * (1 / alpha - 1), missed.shape)
-            losses = by_group(1.0 - coverage, groups)[betting_order(names)]
+            coverage = draw(rng, min(AT_ONCE, runs - first))
+            losses = by_group(1.0 - coverage, groups)
+            losses = losses[betting_order(names or range(len(losses)))]
             for index, rate in enumerate(RATES):
                 alarm = betting_pvalue(1.0 - losses, 1 - alpha, aim=rate) <= rate
                 for number in range(min(len(alarm), CHECKED - first)):
-                    if fails(run(coverage[:, number], groups), rate) != alarm[number]:
+                    if fails(run(coverage[:, number]), rate) != alarm[number]:
                         raise RuntimeError(f"run {number} at {rate}: the assertion says otherwise")
                 alarms[index] += int(alarm.sum())
         return alarms
 
     return count
-
-
-def grouped_images(n: int, m: int, *, known: bool, most: int = 6) -> Draw:
-    """Image-level risk control of groups of one to ``most`` images, alike within a group."""
-
-    def draw(rng: np.random.Generator) -> Callable[[float], None]:
-        sizes = rng.integers(1, most + 1, n + m)
-        group = np.repeat(np.arange(n + m), sizes)
-        of_group = rng.standard_normal(n + m)[group][:, None]
-        own = rng.standard_normal((len(group), PIXELS))
-        scores = ndtr(np.sqrt(CORRELATION) * of_group + np.sqrt(1 - CORRELATION) * own)
-        shares = np.full(scores.shape, 1 / PIXELS) / sizes[group][:, None]
-        calibration = group < n
-        order = np.argsort(-scores[calibration], axis=None)
-        missed = np.cumsum(shares[calibration].ravel()[order])
-        at = np.searchsorted(missed, ALPHA * (n + 1) - 1 + 1e-9, side="right")
-        threshold = scores[calibration].ravel()[order[at]]
-        covered = (scores <= threshold).mean(axis=1)
-        ours, theirs = ([f"g{g}" for g in group[of]] for of in (calibration, ~calibration))
-        if known:
-            return lambda rate: assert_exchangeable_coverage(
-                covered[~calibration],
-                covered[calibration],
-                alpha=ALPHA,
-                groups=theirs,
-                calibration_groups=ours,
-                false_alarm=rate,
-            )
-        return lambda rate: assert_image_coverage(
-            covered[~calibration],
-            n_calibration=n,
-            alpha=ALPHA,
-            groups=theirs,
-            false_alarm=rate,
-        )
-
-    return draw
 
 
 def whole_images(m: int, epsilon: float, *, equal: bool) -> Callable[..., Kept]:
@@ -377,32 +361,40 @@ def evaluated(n: int, m: int, *, known: bool) -> Draw:
         pooled = np.sort(scores[:n], axis=None)[: sizes[:n].sum()]
         threshold = pooled[conformal_rank(len(pooled), ALPHA) - 1]
         covered = (scores <= threshold).sum(axis=1)
-        calibration = Calibration(
-            qhat=threshold,
-            alpha=ALPHA,
-            guarantee=Guarantee("pixel-marginal", "pixel", False, ""),
-            ignore_index=255,
-            n_pixels=len(pooled),
-            n_images=n,
-            pixels_per_class=np.array([len(pooled)]),
-            images_per_class=np.array([n]),
-        )
-        own, test = (
-            Evaluation(
-                confusion=np.array([[size.sum(), 0]]),
-                set_sizes=np.array([(size - hit).sum(), hit.sum()]),
-                image_pixels=size,
-                image_covered=hit,
-                image_kept=size,
-                image_wrong=0 * size,
-                rule="most-probable",
-            )
-            for size, hit in ((sizes[:n], covered[:n]), (sizes[n:], covered[n:]))
-        )
+        calibration = of_pixels(float(threshold), len(pooled), n)
+        own, test = (evaluation_of(sizes[part], covered[part]) for part in (np.s_[:n], np.s_[n:]))
         more = {"calibration_evaluation": own} if known else {"largest_image": PIXELS}
         return lambda rate: assert_coverage(test, calibration, false_alarm=rate, **more)
 
     return draw
+
+
+def of_pixels(threshold: float, pixels: int, images: int, groups: int | None = None) -> Calibration:
+    """The paper's calibration of a single class that came out at ``threshold``."""
+    return Calibration(
+        qhat=threshold,
+        alpha=ALPHA,
+        guarantee=Guarantee("pixel-marginal", "pixel", False, ""),
+        ignore_index=255,
+        n_pixels=pixels,
+        n_images=images,
+        pixels_per_class=np.array([pixels]),
+        images_per_class=np.array([images]),
+        n_groups=groups,
+    )
+
+
+def evaluation_of(sizes: np.ndarray, covered: np.ndarray) -> Evaluation:
+    """The evaluation of images of which so many pixels are covered, and kept."""
+    return Evaluation(
+        confusion=np.array([[sizes.sum(), 0]]),
+        set_sizes=np.array([(sizes - covered).sum(), covered.sum()]),
+        image_pixels=sizes,
+        image_covered=covered,
+        image_kept=sizes,
+        image_wrong=0 * sizes,
+        rule="most-probable",
+    )
 
 
 def excess_precision(
@@ -532,18 +524,6 @@ HONEST: list[tuple[str, str, Count]] = [
         )
         for m, alpha in ((5, 0.3), (20, 0.1), (92, 0.1), (245, 0.05), (780, 0.1))
         for equal in (True, False)
-    ),
-    *(
-        (
-            "assert_confident_coverage",
-            f"40 groups of {'four' if equal else 'one to seven'} images, alpha 0.1",
-            confident(40, 0.1, equal=equal, images_each=4 if equal else 7),
-        )
-        for equal in (True, False)
-    ),
-    *(
-        (name, "20 and 30 groups of one to six images", one_by_one(grouped_images(20, 30, known=k)))
-        for name, k in (("assert_image_coverage", False), ("assert_exchangeable_coverage", True))
     ),
 ]
 

@@ -34,7 +34,7 @@ def precision_images_needed(
         scouts + ln(1 / (share delta)) / ln(1 + epsilon kept / (1 - epsilon))
 
     images or more, with the path's ``scouts`` and the largest ``share`` of delta that a start of it
-    may spend, 5 and 1 with the default. The number returned is found with the test itself.
+    may spend, 7 and 1 with the default. The number returned is found with the test itself.
 
     Args:
         epsilon, delta, test, unlabelled_images, path: as in :func:`calibrate_precision`; None for
@@ -48,9 +48,9 @@ def precision_images_needed(
 
     Example:
         >>> precision_images_needed(0.05), precision_images_needed(0.1)
-        (50, 27)
+        (52, 29)
         >>> precision_images_needed(0.05, kept=0.5)
-        94
+        96
     """
     target = PrecisionTarget(epsilon, delta, test=test, unlabelled_images=unlabelled_images)
     share = _checked_kept(kept)

@@ -180,14 +180,18 @@ class PrecisionTarget:
             OptionError: groups, and a promise for the images at hand; or as :meth:`losses`.
         """
         self.check_groups(counts.groups is not None)
-        losses, start = by_group(self.losses(counts, path), counts.groups), None
+        losses, aims = by_group(self.losses(counts, path), counts.groups), path.aims(self.delta)
+        start, tested = None, slice(None)
         if path.scouts:
             if len(losses) <= path.scouts:
                 return None
-            kept = by_group(self.counted(counts)[0] / _let_through(counts, path), counts.groups)
-            start = path.chosen_start(kept[: path.scouts])
-            losses = losses[path.scouts :]
-        found = pvalues(self._after(path.scouts), losses, path.aims(self.delta))
+            kept, wrong = self.counted(counts)
+            worth = (kept - wrong / self.epsilon) / _let_through(counts, path)
+            start = path.chosen_start(by_group(worth, counts.groups)[: path.scouts])
+            tested = path.line(start)
+        found = np.ones(len(path))
+        bet_on = losses[path.scouts :, tested]
+        found[tested] = pvalues(self._after(path.scouts), bet_on, aims[tested])
         places = np.flatnonzero(path.certified(found, self.delta, start))[::-1]
         if not len(places):
             return None

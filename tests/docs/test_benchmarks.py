@@ -24,6 +24,7 @@ SMALL = {
     "betting_failures.py": ["--runs", "2000"],
     "coverage_simulation.py": ["--repeats", "2", "--images", "9", "--pixels", "50"],
     "false_alarms.py": ["--runs", "4"],
+    "false_alarms_grouped.py": ["--runs", "4"],
     "groups.py": ["--repeats", "2"],
     "many_classes.py": ["--repeats", "1"],
     "speed.py": [

@@ -387,18 +387,18 @@ def test_large_groups_are_not_bet_on_first() -> None:
 
 
 def test_scouts_are_groups() -> None:
-    """Five groups choose where to start, and none of their frames is bet on."""
+    """Seven groups choose where to start, and none of their frames is bet on."""
     maps, labels, groups = swapped(np.random.default_rng(13), 40, 3, 0.05)
     calibrator = PrecisionCalibrator(rule="most-probable")
     calibrator.update(maps, labels, groups=groups)
     counts, path, target = calibrator.counts(), calibrator.path, PrecisionTarget(0.3)
-    assert path.scouts == 5
+    assert path.scouts == 7
     wrong = (counts.wrong > 0)[:, -1].reshape(40, 3)[:, 0].astype(float)
     # Everything is kept where no cap binds: a group's loss is whether it is wrong.
-    p = betting_pvalue(wrong[5:], 0.3)
+    p = betting_pvalue(wrong[7:], 0.3)
     assert (target.certified(counts, path) == len(path) - 1) == (p <= 0.1)
-    few = counts.taken(range(15))
-    assert few.n_groups == 5
+    few = counts.taken(range(21))
+    assert few.n_groups == 7
     assert PrecisionTarget(0.9).certified(few, path) is None
     assert PrecisionTarget(0.9, planned=40).certified(few, path) is None
 

@@ -54,6 +54,28 @@ def test_no_place_is_certified_too_often_when_all_are_wrong(
     assert broken <= binom.isf(1e-6, runs, delta)
 
 
+def test_the_line_that_scouts_like_best_is_not_certified_too_often() -> None:
+    """Along each line other images are wrong, a little more often than epsilon along all."""
+    path = PATHS["foreground-first"]
+    rng, images, epsilon, delta, runs = np.random.default_rng(9), 60, 0.1, 0.1, 400
+    lines = np.digitize(np.arange(len(path)), path.starts) - 1
+    kept = most_kept(path.caps, AREA) + np.zeros((images, 1), dtype=int)
+    broken = 0
+    for _ in range(runs):
+        wrong = rng.random((images, len(path.starts))) < epsilon + 0.001
+        counts = PathCounts(
+            ids=tuple(map(str, range(images))),
+            kept=kept,
+            wrong=np.where(wrong[:, lines], kept, 0),
+            pixels=np.full(images, AREA),
+            areas=np.full(images, AREA),
+            classes=np.full((images, 1), AREA),
+        )
+        broken += PrecisionTarget(epsilon, delta).certified(counts, path) is not None
+    # With a level of exactly delta this fails once in a million.
+    assert 0 < broken <= binom.isf(1e-6, runs, delta)
+
+
 def objects(wrong: float, images: int = 120) -> tuple[np.ndarray, np.ndarray]:
     """A sure background, right everywhere, with an object of a fifth of the image."""
     rng = np.random.default_rng(9)

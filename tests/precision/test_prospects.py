@@ -51,7 +51,7 @@ def test_the_formula_is_a_floor() -> None:
     for epsilon in (0.02, 0.05, 0.1, 0.3):
         for kept in (0.3, 0.7, 1.0):
             for path, share, scouts in (
-                (None, 1.0, 5),
+                (None, 1.0, 7),
                 (ThresholdPath.foreground_first(), 0.95, 0),
                 (ThresholdPath.one_threshold(), 0.475, 0),
             ):

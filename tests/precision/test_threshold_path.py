@@ -11,9 +11,8 @@ from scipy.stats import binom
 
 from conformal_plugin.betting import betting_pvalue, hoeffding_bentkus_pvalue
 from conformal_plugin.errors import OptionError
-from conformal_plugin.precision import (
-    ThresholdPath,
-)
+from conformal_plugin.precision import ThresholdPath
+from conformal_plugin.precision._lines import line, rescored
 
 GRID = np.linspace(0, 0.9, 12)
 PATHS = {
@@ -50,8 +49,8 @@ def test_default_paths_are_constants_from_strict_to_loose() -> None:
 )
 def test_capped_paths_rise_from_each_start_to_the_next(path: ThresholdPath) -> None:
     for values in (path.background, path.foreground, path.caps):
-        for line in np.split(values, path.starts[1:]):
-            assert (np.diff(line) >= 0).all()
+        for run in np.split(values, path.starts[1:]):
+            assert (np.diff(run) >= 0).all()
     assert path.capped
     assert path.starts[0] == 0
     for start in path.starts:
@@ -61,17 +60,66 @@ def test_capped_paths_rise_from_each_start_to_the_next(path: ThresholdPath) -> N
     assert sum(path.shares) == pytest.approx(1.0)
 
 
-def test_scouts_choose_the_first_line_along_which_enough_is_kept() -> None:
-    path = ThresholdPath([0.0, 0.1, 0.0, 0.2], [0.0, 0.1, 0.0, 0.2], (0, 2), (0.5, 0.5), scouts=2)
-    assert path.chosen_start([[0.9, 0.4, 0.1, 0.1], [0.9, 0.6, 0.1, 0.1]]) == 0
-    assert path.chosen_start([[0.9, 0.3, 0.8, 0.8], [0.9, 0.6, 0.8, 0.8]]) == 2
-    assert path.chosen_start([[0.9, 0.6, 0.4, 0.8], [0.9, 0.6, 0.4, 0.8]]) == 0
-    assert path.chosen_start([[0.9, 0.3, 0.1, 0.1], [0.9, 0.3, 0.2, 0.2]]) == 0  # neither: the best
+def lines_of(*lengths: int) -> ThresholdPath:
+    """Lines of so many places each, between which two scouts choose."""
+    places = np.concatenate([np.linspace(0.0, 0.5, length) for length in lengths])
+    starts = tuple(int(n) for n in np.cumsum([0, *lengths[:-1]]))
+    return ThresholdPath(places, places, starts, (1 / len(lengths),) * len(lengths), scouts=2)
+
+
+def test_scouts_choose_the_first_line_that_is_worth_it() -> None:
+    path = lines_of(2, 2)
+    assert path.chosen_start([[0.9, 0.6, 0.1, 0.1], [0.9, 0.6, 0.1, 0.1]]) == 0
+    assert path.chosen_start([[0.9, 0.5, 1.0, 0.8], [0.9, 0.6, 0.8, 0.8]]) == 2
+    assert path.chosen_start([[0.7, 0.6, 1.0, 1.0], [0.7, 0.6, 1.0, 1.0]]) == 0  # not the best
+    assert path.chosen_start([[0.4, 0.3, 0.2, 0.2], [0.4, 0.3, 0.4, 0.4]]) == 0
+    assert path.chosen_start([[0.2, 0.1, 0.2, 0.2], [0.2, 0.1, 0.3, 0.3]]) == 2  # the best of bad
+    assert path.chosen_start([[0.2, 0.16, 0.2, 0.2], [0.2, 0.16, 0.3, 0.3]]) == 0  # nearly
+
+
+def test_an_unlucky_scout_does_not_decide_alone() -> None:
+    """An image whose labels are all wrong is worth -1, whatever epsilon is."""
+    path = lines_of(1, 1)
+    assert path.chosen_start([[-19.0, 0.1], [1.0, -0.1]]) == 0
+    assert path.chosen_start([[-1.0, 0.1], [1.0, -0.1]]) == 0
+    assert path.chosen_start([[-1.0, 0.4], [1.0, -0.1]]) == 1
+
+
+def test_scouts_look_at_the_first_places_of_a_line() -> None:
+    path, worth = lines_of(12, 10), np.full((2, 22), 0.5)
+    worth[:, :9] = 0.9
+    worth[:, 9:12] = -1.0
+    assert path.chosen_start(worth) == 0
+    worth[:, 8] = -1.0
+    assert path.chosen_start(worth) == 12
+
+
+def test_delta_stays_on_the_line_that_scouts_chose() -> None:
+    path = lines_of(2, 2)
+    assert [path.line(start) for start in path.starts] == [slice(0, 2), slice(2, 4)]
     assert path.aims(0.1).tolist() == [0.1] * 4
-    p = np.array([0.5, 0.01, 0.09, 0.2])
+    p = np.array([1.0, 1.0, 0.09, 0.2])
     assert path.certified(p, 0.1, start=2).tolist() == [False, False, True, False]
-    p = np.array([0.09, 0.09, 0.09, 0.2])  # all of delta travels on, over the end of a line too
-    assert path.certified(p, 0.1, start=0).tolist() == [True, True, True, False]
+
+
+def test_a_line_for_an_annotator_with_other_scores() -> None:
+    """What the one lets in, the other does: its scores have other log odds, in the same order."""
+    places = line((0.01, 0.2, 0.3), (4, (0.3, 0.6, 1.0)))
+    rng = np.random.default_rng(0)
+    odds = np.exp(3 * rng.standard_normal(500))
+    for background, options, other in (
+        (False, {"sharper": 4.0}, odds**4),
+        (True, {"against_background": 10.0}, odds / 10),
+        (False, {"against_background": 10.0}, odds * 10),
+    ):
+        moved = rescored(places, **options)
+        assert (moved[:, 2] == places[:, 2]).all()
+        column = 0 if background else 1
+        for here, there in zip(places[:, column], moved[:, column]):
+            let_in = 1 / (1 + odds) <= here
+            assert (let_in == (1 / (1 + other) <= there)).all()
+            assert 0 < let_in.sum() < 500
+    assert (rescored(places) == places).all()
 
 
 def test_qhat_is_one_number_or_one_per_class() -> None:
