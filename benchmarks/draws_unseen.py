@@ -3,10 +3,12 @@
     python benchmarks/draws_unseen.py --data ../shared/data [--draws 1000] [--forms NAME ...]
 
 The default paths of precision were chosen on the training photos of VOC and colonoscopy and on the
-street frames' first 312, with the annotators' scores as they are, SEEM-like and squared. Here the
-photos are those that were held back, and the annotators are others: the background's odds cut to a
-tenth (over-calls objects), or ten times as high (shy of objects); the fourth power of the scores or
-their square root, normalised; two pairs of classes in each other's place in three photos of ten.
+street frames' first 312, with scores as they are, SEEM-like, squared, to the fourth power, and with
+a tenth of the background's odds. Here the photos are those that were held back, and the annotators
+are others: the background's odds cut to a tenth (over-calls objects), or ten times as high (shy of
+objects); the fourth power of the scores or their square root, normalised; three pairs of classes in
+each other's place in three photos of ten. The first and the third took part in the choice on other
+photos, the others took none.
 The columns are those of `draws.py`; "broken" is on all held-back images.
 """
 

@@ -277,6 +277,6 @@ class ClassConditionalImageLevelCalibrator(_PerClassCounter):
             True,
             f"on average over calibration sets and "
             f"{of_new_images(self._unit_name, ' that hold the class')}, at least "
-            f" {coverage_share(alpha)} of the image's pixels of the class have it in their "
+            f"{coverage_share(alpha)} of the image's pixels of the class have it in their "
             f"prediction set.",
         )

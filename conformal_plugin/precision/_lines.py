@@ -42,7 +42,7 @@ def rescored(
         sharper: factor of all log odds.
         against_background: factor of an object's odds, and divisor of the background's.
     """
-    moved = places.copy()
+    moved: np.ndarray[Any, Any] = places.copy()
     for column, factor in ((0, against_background), (1, 1.0 / against_background)):
         odds = factor * (places[:, column] / (1.0 - places[:, column])) ** sharper
         moved[:, column] = odds / (1.0 + odds)

@@ -134,11 +134,11 @@ def test_precision_is_the_librarys_and_filter_holds_to_its_rule(data, run, calib
 @pytest.mark.parametrize(
     ("guarantee", "options", "told"),
     [
-        ("precision", ["--epsilon", 0.1], "takes at least 27 images without a wrong label among"),
+        ("precision", ["--epsilon", 0.1], "takes at least 29 images without a wrong label among"),
         (
             "precision",
             ["--epsilon", 0.1],
-            "(48 where half of it is); the list has 12, so nothing can",
+            "(50 where half of it is); the list has 12, so nothing can",
         ),
         ("precision", ["--epsilon", 0.4], "the list has 12, each error asks for more"),
         ("image-level", ["--alpha", 0.05], "alpha 0.05 needs at least 19 images, and there are 12"),

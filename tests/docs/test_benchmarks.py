@@ -24,7 +24,6 @@ SMALL = {
     "betting_failures.py": ["--runs", "2000"],
     "coverage_simulation.py": ["--repeats", "2", "--images", "9", "--pixels", "50"],
     "false_alarms.py": ["--runs", "4"],
-    "false_alarms_grouped.py": ["--runs", "4"],
     "groups.py": ["--repeats", "2"],
     "many_classes.py": ["--repeats", "1"],
     "speed.py": [
@@ -52,6 +51,17 @@ def test_they_run(
     monkeypatch.setattr(compiled, "_LEFT_TO_NUMPY", compiled._LEFT_TO_NUMPY)
     run_script(ROOT / "benchmarks" / script, *SMALL[script])
     assert len(re.findall(r"\d\.\d{2}", capsys.readouterr().out)) > 5
+
+
+def test_alarms_of_groups_have_a_row_each(
+    run_script: RunScript, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = run_script(ROOT / "benchmarks" / "false_alarms_grouped.py", "--runs", "4")
+    rows = re.findall(
+        r"^\| (assert_\w+) \| .* \| \d \| \d \| \d \| \d+ \|$", capsys.readouterr().out, re.M
+    )
+    assert rows == [name for name, _, _ in script["HONEST"]]
+    assert len(set(rows)) == 7
 
 
 def test_loss_classes_of_libraries_that_are_missing(
