@@ -137,7 +137,7 @@ def calibrate_precision(
         >>> scores = np.eye(2)[rng.integers(0, 2, (60, 8, 8))].transpose(0, 3, 1, 2)
         >>> calibration = calibrate_precision(scores, scores.argmax(1), epsilon=0.1)
         >>> calibration.qhat, calibration.cap, calibration.guarantee.exact
-        (array([0.5  , 0.745]), None, True)
+        (array([0.9  , 0.745]), None, True)
     """
     options: dict[str, Any] = {
         "weighting": weighting,
