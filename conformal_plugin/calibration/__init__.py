@@ -31,6 +31,7 @@ from conformal_plugin.calibration._confident_size import (
 )
 from conformal_plugin.calibration._counting import (
     ScoreCounter as ScoreCounter,
+    add_reading as add_reading,
 )
 from conformal_plugin.calibration._guarantee import (
     Guarantee as Guarantee,

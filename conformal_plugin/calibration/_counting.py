@@ -38,7 +38,7 @@ from conformal_plugin.scores import (
     read_true_scores,
 )
 
-__all__ = ["ScoreCounter"]
+__all__ = ["ScoreCounter", "add_reading"]
 
 _STATE_VERSION = 1
 _GROUPED_STATE_VERSION = 2
@@ -447,3 +447,21 @@ class ScoreCounter(ABC):
                 f"or nothing was passed; check ignore_index and that the label files are not blank"
             )
         return self._rows
+
+
+def add_reading(calibrator: ScoreCounter, item: LabelledScores, true: TrueScores) -> None:
+    """Count an image whose true scores have been read already.
+
+    Args:
+        calibrator: what counts.
+        item: the image, with the group that it belongs to.
+        true: its true classes' scores.
+
+    Raises:
+        InputTypeError, ShapeError, OptionError: as ``update``.
+    """
+    fresh = calibrator._empty()
+    fresh._begin(grid_of(item.scores), item.scores.shape[0])
+    fresh._volumes = item.volume
+    fresh._absorb(true, list(fresh._counted().histograms(true)) if true.pixels.any() else [])
+    calibrator.merge(fresh)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from conformal_plugin.calibration import conformal_rank
 from conformal_plugin.scores import ScoreGrid, TrueScores, as_tensor
@@ -14,6 +15,9 @@ from conformal_plugin.scores import ScoreGrid, TrueScores, as_tensor
 __all__ = ["FoldScores"]
 
 Array = np.ndarray[Any, Any]
+
+_PART_PIXELS = 2**20
+"""As many are counted by class at once, which takes some forty bytes of each."""
 
 
 class FoldScores:
@@ -43,7 +47,12 @@ class FoldScores:
             self._held[true.group] = before | new
             new &= ~before
         self._units[fold] += new
-        classes, patterns = as_tensor(true.classes).cpu(), as_tensor(true.patterns).cpu()
+        classes, patterns = as_tensor(true.classes), as_tensor(true.patterns)
+        for start in range(0, len(classes), _PART_PIXELS):
+            some = slice(start, start + _PART_PIXELS)
+            self._add_by_class(fold, classes[some].cpu(), patterns[some].cpu())
+
+    def _add_by_class(self, fold: int, classes: Tensor, patterns: Tensor) -> None:
         kept = classes < self._units.shape[1]
         codes = self._grid.codes_of(patterns[kept]).numpy().astype(np.int64)
         keys = classes[kept].numpy().astype(np.int64) * self._grid.size + codes

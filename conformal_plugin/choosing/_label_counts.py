@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 from conformal_plugin.choosing._ways import Family, Grid
 from conformal_plugin.labelling import label_maps, least_scores, score_of, unfiltered_labels
 from conformal_plugin.scores import (
+    LabelledParts,
     LabelledScores,
     ScoreGrid,
     check_range,
@@ -80,7 +82,7 @@ def count_labels(
     places where it changes are counted, and sums over them give every threshold.
 
     Args:
-        item: scores ``(K, H, W)`` and labels.
+        item: scores ``(K, H, W)`` and labels, or what reads them part by part.
         qhats: thresholds for all classes, ascending; infinite ones put every class in every set.
         by_class: thresholds ``(class_alphas, K)``; None where no way has one per class.
         ways: what to count.
@@ -92,6 +94,10 @@ def count_labels(
     Raises:
         ScoreError, LabelError: bad scores or labels.
     """
+    if isinstance(item, LabelledParts):
+        options: dict[str, Any] = {"ways": ways, "ignore_index": ignore_index}
+        parts = (count_labels(part, qhats, by_class, **options) for part in item.parts())
+        return functools.reduce(LabelCounts.__add__, parts)
     scores = item.scores
     grid = grid_of(scores)
     check_range(extremes(scores), scores, grid)
@@ -100,7 +106,7 @@ def count_labels(
     bounds = _bounds(qhats, scores, grid)
     best = unfiltered_labels(scores, "most-probable", 0)
     changes = [_changes(family, scores, best, bounds) for family in ways.pooled]
-    parts = [_curves(change, truth, num_classes, len(bounds)) for change in changes]
+    tables = [_curves(change, truth, num_classes, len(bounds)) for change in changes]
     if by_class is not None:
         for family in ways.by_class:
             for thresholds in by_class:
@@ -112,9 +118,9 @@ def count_labels(
                     background=family.background or 0,
                     ignore_index=num_classes,
                 )
-                parts.append(_count(maps[0], truth, num_classes))
-    parts.append(_count(best, truth, num_classes))
-    return LabelCounts.of(np.concatenate(parts))
+                tables.append(_count(maps[0], truth, num_classes))
+    tables.append(_count(best, truth, num_classes))
+    return LabelCounts.of(np.concatenate(tables))
 
 
 def _count(labels: Tensor, truth: Tensor, num_classes: int) -> _Array:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from conformal_plugin.calibration import ScoreCounter
+from conformal_plugin.calibration import ScoreCounter, add_reading
 from conformal_plugin.choosing._fold_thresholds import FoldScores
 from conformal_plugin.choosing._label_counts import LabelCounts, count_labels
 from conformal_plugin.choosing._ways import MIN_IMAGES, Grid
@@ -27,7 +27,6 @@ from conformal_plugin.scores import (
     elsewhere,
     grid_of,
     read_true_scores,
-    require_whole,
     rereadable,
 )
 
@@ -88,7 +87,6 @@ class Images:
                     f"alpha is chosen per image, and scores of shape (N, K) are separate points, "
                     f"here {tuple(item.scores.T.shape)}; pass images (K, H, W)"
                 )
-            require_whole(item, "choose")
             yield item
 
 
@@ -142,9 +140,8 @@ def read_thresholds(
     for item, result in in_parallel(read, checked(), here=elsewhere):
         with item.named():
             grid, true = result()
-            group = None if item.group is None else [item.group]
             for calibrator in calibrators:
-                calibrator.update(*item.arrays, groups=group)
+                add_reading(calibrator, item, true)
         if not true.pixels.any():
             continue
         fold = deal.fold_of(item)

@@ -57,6 +57,15 @@ class LabelSigns:
                 left out. None where they are not known.
         """
         given = np.asarray(as_tensor(labels).cpu())
+        if isinstance(scores, ScoreParts):
+            known = None if truth is None else as_tensor(truth).reshape(given.shape)
+            top = 0
+            for part in scores.parts():
+                below = top + part.shape[1]
+                some = part[None] if part.ndim == 4 else part
+                self.add(some, given[top:below], None if known is None else known[top:below])
+                top = below
+            return
         best = _most_probable(scores).reshape(given.shape)
         valid = np.ones(given.shape, dtype=bool)
         if truth is not None:
@@ -155,12 +164,8 @@ def signs_of(images: Iterable[LabelledScores], calibration: Calibration) -> Labe
 
 def _most_probable(scores: Any) -> _Array:
     """The most probable classes of all pixels, one after the other."""
-    if isinstance(scores, ScoreParts):
-        return np.concatenate([_most_probable(part) for part in scores.parts()])
     tensor = to_tensor(scores, "scores")
-    if tensor.ndim == 5:  # a batch of one volume
-        tensor = tensor[0]
-    image = as_image(tensor) if tensor.ndim == 4 else tensor
+    image = as_image(tensor[0]) if tensor.ndim == 5 else tensor  # a batch of one volume
     found: _Array = unfiltered_labels(image, "most-probable", 0).cpu().numpy().ravel()
     return found
 

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     ignore_index = 255 if arguments.ignore_index is None else arguments.ignore_index
     doubts = LabelDoubts(ignore_index)
-    maps, labels = maps_and_labels(arguments, ids, doubts=doubts, whole=True)
+    maps, labels = maps_and_labels(arguments, ids, doubts=doubts)
     choice = choose(
         Readings(maps, "choose", quiet=arguments.quiet),
         labels,

@@ -74,7 +74,7 @@ def _drawn(arguments: argparse.Namespace, labelled: Iterable[str]) -> IdList:
 
 
 def _measured(arguments: argparse.Namespace, paths: Mapping[str, Path]) -> dict[str, MapMeasures]:
-    maps = taken_maps(arguments, list(paths.values()), whole=True)
+    maps = taken_maps(arguments, list(paths.values()))
     pairs = zip(paths, maps)
     found = {}
     for name, taken in progress(pairs, "compare", total=len(paths), quiet=arguments.quiet):

@@ -93,7 +93,7 @@ def _fill(arguments: argparse.Namespace, values: dict[str, Any]) -> None:
 def _decide(arguments: argparse.Namespace, ids: IdList) -> Decision:
     ignore_index = 255 if arguments.ignore_index is None else arguments.ignore_index
     doubts = LabelDoubts(ignore_index)
-    maps, labels = maps_and_labels(arguments, ids, doubts=doubts, whole=True)
+    maps, labels = maps_and_labels(arguments, ids, doubts=doubts)
     choice = choose(
         Readings(maps, "choose", quiet=arguments.quiet),
         labels,

@@ -116,23 +116,18 @@ def find_photos(arguments: argparse.Namespace, ids: IdList) -> list[Path]:
     return find_files(arguments.photos, ids, kinds, "photo", naming_of(arguments))
 
 
-def taken_maps(
-    arguments: argparse.Namespace, paths: Sequence[Path], *, whole: bool = False
-) -> LazySequence[Taken[Any]]:
+def taken_maps(arguments: argparse.Namespace, paths: Sequence[Path]) -> LazySequence[Taken[Any]]:
     """The maps at ``paths``, as they are; volumes as a batch of one, ``(1, K, D, H, W)``.
 
     Args:
         arguments: with ``maps``, ``key`` and ``max_map_bytes``.
         paths: the map files.
-        whole: as for :func:`fitted_maps`.
     """
     reader = _reader(arguments)
-    read: Callable[[Path], Any] = reader if whole else reader.in_parts
 
     def checked(path: Path) -> Any:
-        scores = read(path)
-        if not isinstance(scores, ScoreParts):
-            require_classes_first(scores, path.stem)
+        scores = reader.in_parts(path)
+        require_classes_first(scores, path.stem)
         return _as_batch(scores, 4)
 
     return LazySequence(lambda path: take(partial(checked, path), path), paths)
@@ -144,8 +139,6 @@ def fitted_maps(
     paths: Sequence[Path],
     images: Sequence[Path],
     what: str,
-    *,
-    whole: bool = False,
 ) -> LazySequence[Taken[Any]]:
     """The maps at ``paths``, each of its image's size: resized with ``--resize``, else checked.
 
@@ -157,23 +150,21 @@ def fitted_maps(
         paths: the map files.
         images: the images whose sizes count.
         what: what these are, ``"label"`` or ``"photo"``.
-        whole: read large maps at once, too, where part by part is not enough.
     """
     reader = _reader(arguments)
-    read: Callable[[Path], Any] = reader if whole else reader.in_parts
     size: Callable[[Path], tuple[int, ...]] = label_size
     if what == "photo":
         size = partial(photo_size, follow_exif=arguments.follow_exif)
 
     def resized(name: str, path: Path, image: Path) -> Any:
-        scores, wanted = read(path), size(image)
+        scores, wanted = reader.in_parts(path), size(image)
         if tuple(scores.shape[1:]) == tuple(wanted):
             return scores
         require_axes(scores, wanted, name, what)
         return resize_map(reader(path) if isinstance(scores, ScoreParts) else scores, wanted)
 
     def checked(name: str, path: Path, image: Path) -> Any:
-        scores = read(path)
+        scores = reader.in_parts(path)
         require_size(scores, size(image), name, what)
         return scores
 
@@ -215,8 +206,6 @@ def maps_and_labels(
     ids: IdList,
     qhat: Any = None,
     doubts: LabelDoubts | None = None,
-    *,
-    whole: bool = False,
 ) -> tuple[LazySequence[Any], LazySequence[Any]]:
     """The maps of ``ids``, fitted to their labels, and these, in step.
 
@@ -225,14 +214,13 @@ def maps_and_labels(
         ids: the images.
         qhat: the calibration, whose label map the labels are read by.
         doubts: looks at every image when its map is read for the first time.
-        whole: as for :func:`fitted_maps`.
 
     Raises:
         OptionError: ``--classes`` names one that the first map does not have.
         SourceFileError: a file is missing.
     """
     map_paths, label_paths = find_maps(arguments, ids), find_labels(arguments, ids)
-    maps = fitted_maps(arguments, ids, map_paths, label_paths, "label", whole=whole).then(value_of)
+    maps = fitted_maps(arguments, ids, map_paths, label_paths, "label").then(value_of)
     if arguments.classes is not None and len(maps):
         classes = range(classes_of(maps[0]))
         if not set(arguments.classes) <= set(classes):
@@ -263,7 +251,7 @@ def own_maps(arguments: argparse.Namespace, ids: IdList) -> LazySequence[ScoreMa
         return None
     of_own = argparse.Namespace(**{**vars(arguments), "maps": arguments.own_maps})
     paths, labels = find_maps(of_own, ids), find_labels(arguments, ids)
-    return fitted_maps(of_own, ids, paths, labels, "label", whole=True).then(value_of)
+    return fitted_maps(of_own, ids, paths, labels, "label").then(value_of)
 
 
 def class_or_none(given: int | str | None) -> int | None:

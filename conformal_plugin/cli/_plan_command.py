@@ -153,7 +153,7 @@ def _listed(arguments: argparse.Namespace, path: Path) -> IdList:
 def _sureness(arguments: argparse.Namespace, ids: IdList) -> dict[str, float]:
     """The mean score of the most probable class of each photo's pixels."""
     found = {}
-    maps = taken_maps(arguments, find_maps(arguments, ids), whole=True)
+    maps = taken_maps(arguments, find_maps(arguments, ids))
     for name, taken in progress(zip(ids, maps), "plan", total=len(ids), quiet=arguments.quiet):
         with naming(name):
             found[name] = float(measure_map(taken.value).general[0])

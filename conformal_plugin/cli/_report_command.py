@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from conformal_plugin._atomic import atomic_open, atomic_write_text, sweep
 from conformal_plugin._choices import RULES
@@ -47,7 +48,7 @@ from conformal_plugin.reporting import (
     require_template_engine,
     standalone,
 )
-from conformal_plugin.scores import grid_of, labelled_images, read_scores
+from conformal_plugin.scores import LabelledParts, LabelledScores, grid_of, labelled_images
 
 __all__ = ["run"]
 
@@ -63,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
     with_png = _with_png(arguments)
     ids = without_fitted(arguments, listed_ids(arguments))
     doubts = LabelDoubts(calibration.ignore_index)
-    maps, labels = maps_and_labels(arguments, ids, calibration, doubts, whole=True)
+    maps, labels = maps_and_labels(arguments, ids, calibration, doubts)
     photos = find_photos(arguments, ids) if arguments.photos is not None else []
     readings = Readings(maps, "report", quiet=arguments.quiet)
     evidence = gather(readings, labels, calibration, rule=rule)
@@ -193,24 +194,31 @@ class _Painted:
 
     def layers(self, number: int) -> dict[str, np.ndarray[Any, Any]]:
         """True, raw and kept labels of an image, by what they are called."""
-        given, truth = self._maps[number], np.asarray(self._labels[number])
-        if given.ndim == 5:  # of a volume its middle slice
-            middle = given.shape[2] // 2
-            given, truth = given[0][:, middle], truth[0][middle]
-        scores = read_scores(given, "scores", points=False)
+        (item,) = labelled_images(self._maps[number], self._labels[number])
+        top, below = 0, len(item.labels)
+        if item.depth is not None:  # of a volume its middle slice
+            height = below // item.depth
+            top = item.depth // 2 * height
+            below = top + height
+        if cap_of(self._calibration) is None:
+            made = [self._made(rows) for rows in _rows(item, top, below)]
+        else:  # which pixels keep their label depends on all others
+            whole = item.whole() if isinstance(item, LabelledParts) else item
+            made = [tuple(layer[top:below] for layer in self._made(whole.scores))]
+        raw, kept = map(np.concatenate, zip(*made))
+        return {"truth": np.asarray(item.labels)[top:below], "raw": raw, "kept": kept}
+
+    def _made(self, scores: Tensor) -> tuple[np.ndarray[Any, Any], ...]:
+        """The raw and the kept labels of scores ``(K, H, W)``."""
         grid, classes = grid_of(scores), scores.shape[0]
         ignore = self._calibration.ignore_index
         options: dict[str, Any] = {"background": self._background, "ignore_index": ignore}
         everything: list[float | int | None] = [0] * classes
         least = least_scores(self._calibration, grid, classes)
         batch = scores.unsqueeze(0)
-        return {
-            "truth": truth,
-            "raw": label_maps(batch, everything, rule="most-probable", **options)[0].numpy(),
-            "kept": label_maps(
-                batch, least, rule=self._rule, **options, cap=cap_of(self._calibration)
-            )[0].numpy(),
-        }
+        kept = label_maps(batch, least, rule=self._rule, **options, cap=cap_of(self._calibration))
+        raw = label_maps(batch, everything, rule="most-probable", **options)
+        return raw[0].numpy(), kept[0].numpy()
 
     def photo(self, number: int) -> dict[str, str]:
         """The photo under its name; nothing where there are no photos."""
@@ -223,6 +231,18 @@ class _Painted:
             if self._photos
             else {}
         )
+
+
+def _rows(item: LabelledScores, top: int, below: int) -> Iterator[Tensor]:
+    """The scores of some rows of an image, part by part."""
+    start = 0
+    for part in item.parts():
+        some = part.scores[:, max(0, top - start) : max(0, below - start)]
+        if some.shape[1]:
+            yield some
+        start += part.scores.shape[1]
+        if start >= below:
+            return
 
 
 def _names(source: str | None, num_classes: int) -> list[str]:

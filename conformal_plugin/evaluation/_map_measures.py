@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from conformal_plugin.scores import as_image, check_range, extremes, grid_of, read_scores
+from conformal_plugin.scores import (
+    ScoreParts,
+    as_image,
+    check_range,
+    extremes,
+    grid_of,
+    read_scores,
+)
 
 __all__ = ["MapMeasures", "measure_map"]
 
@@ -47,29 +55,50 @@ class MapMeasures:
 def measure_map(scores: Any) -> MapMeasures:
     """Measure one map ``(K, H, W)``, or one volume ``(1, K, D, H, W)``, as ``calibrate`` takes it.
 
+    Of a map that is read part by part, twelve bytes of each pixel are held.
+
     Raises:
         InputTypeError, ShapeError, ScoreError: bad input.
     """
-    maps = read_scores(scores, "maps", points=False)
-    if maps.ndim == 5:
-        maps = as_image(maps[0])
-    grid = grid_of(maps, "maps")
-    check_range(extremes(maps), maps, grid)
-    classes, height, width = maps.shape[-3:]
-    values = maps.reshape(classes, -1).to(torch.float32)
-    if grid.is_integer:
-        values = values / grid.top
-    best, second = values.topk(2, dim=0).values
-    shares = torch.bincount(values.argmax(dim=0), minlength=classes).cpu().numpy() / values.shape[1]
+    if isinstance(scores, ScoreParts):
+        parts = [_measured(part[None] if part.ndim == 4 else part) for part in scores.parts()]
+    else:
+        parts = [_measured(scores)]
+    best, second, sums = (torch.cat(columns) for columns in list(zip(*parts))[:3])
+    width = scores.shape[-1]
+    shares = np.sum([part.most_probable for part in parts], axis=0) / best.numel()
     low = best.cpu().kthvalue(max(1, round(_LOW * best.numel()))).values
     general = [
         float(best.double().mean()),
         float(low),
         float((best - second).double().mean()),
         # Two digits: rounding on the way to the disk is no property of an image.
-        round(float(values.sum(dim=0).double().mean()), 2),
+        round(float(sums.double().mean()), 2),
         float((shares >= _SEEN).sum()),
-        float(height * width),
-        height / width,
+        float(best.numel()),
+        (best.numel() // width) / width,
     ]
     return MapMeasures(np.array(general), shares)
+
+
+class _Measured(NamedTuple):
+    """Of each pixel its two highest scores and the sum of all; pixels by most probable class."""
+
+    best: Tensor
+    second: Tensor
+    sums: Tensor
+    most_probable: np.ndarray[Any, Any]
+
+
+def _measured(scores: Any) -> _Measured:
+    maps = read_scores(scores, "maps", points=False)
+    maps = as_image(maps[0]) if maps.ndim == 5 else maps
+    grid = grid_of(maps, "maps")
+    check_range(extremes(maps), maps, grid)
+    classes = maps.shape[-3]
+    values = maps.reshape(classes, -1).to(torch.float32)
+    if grid.is_integer:
+        values = values / grid.top
+    best, second = values.topk(2, dim=0).values
+    counts = torch.bincount(values.argmax(dim=0), minlength=classes).cpu().numpy()
+    return _Measured(best, second, values.sum(dim=0), counts)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from conformal_plugin.errors import ShapeError
 from conformal_plugin.files._maps import ScoreMap
-from conformal_plugin.scores import to_tensor
+from conformal_plugin.scores import ScoreParts, to_tensor
 
 __all__ = ["require_axes", "require_classes_first"]
 
@@ -20,7 +20,7 @@ _ALIKE = 0.02
 """By which sides rounded to whole pixels may differ in their ratio."""
 
 
-def require_axes(scores: ScoreMap, size: Sequence[int], name: str, other: str) -> None:
+def require_axes(scores: ScoreMap | ScoreParts, size: Sequence[int], name: str, other: str) -> None:
     """Refuse maps that resizing would make garbage of: ``(H, W, K)``, and turned ones.
 
     Args:
@@ -53,11 +53,12 @@ def require_axes(scores: ScoreMap, size: Sequence[int], name: str, other: str) -
         )
 
 
-def require_classes_first(scores: ScoreMap, name: str) -> None:
+def require_classes_first(scores: ScoreMap | ScoreParts, name: str) -> None:
     """Refuse ``(H, W, K)`` probabilities where nothing else tells the size: they sum to 1 there.
 
     Args:
-        scores: the map, ``(K, H, W)``; what is no probability of one class is passed over.
+        scores: the map, ``(K, H, W)``; what is no probability of one class is passed over. Of one
+            that is read part by part the first part is looked at.
         name: the image's id, for the message.
 
     Raises:
@@ -66,7 +67,8 @@ def require_classes_first(scores: ScoreMap, name: str) -> None:
     shape = tuple(scores.shape)
     if len(shape) != 3 or not 2 <= shape[2] < min(shape[:2]):
         return
-    tensor = to_tensor(scores, "scores")
+    some = next(iter(scores.parts())) if isinstance(scores, ScoreParts) else scores
+    tensor = to_tensor(some, "scores")
     if not tensor.dtype.is_floating_point:
         return
     rows, columns = (slice(None, None, max(1, side // _SAMPLED)) for side in shape[:2])

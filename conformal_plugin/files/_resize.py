@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 from conformal_plugin.errors import ShapeError
 from conformal_plugin.files._axes import require_axes
 from conformal_plugin.files._maps import ScoreMap
-from conformal_plugin.scores import back_to_kind, to_tensor
+from conformal_plugin.scores import ScoreParts, back_to_kind, to_tensor
 
 __all__ = ["require_size", "resize_map"]
 
@@ -50,7 +50,7 @@ def resize_map(scores: ScoreMap, size: Sequence[int]) -> ScoreMap:
     return result
 
 
-def require_size(scores: ScoreMap, size: Sequence[int], name: str, other: str) -> None:
+def require_size(scores: ScoreMap | ScoreParts, size: Sequence[int], name: str, other: str) -> None:
     """Refuse scores ``(K, H, W)`` or ``(K, D, H, W)`` of another size than ``size``.
 
     Args:

@@ -106,7 +106,7 @@ def filter(
         if cap is None:
             return _labels_of_parts(masks, qhat, options)
         # Which pixels stay depends on all others of the image.
-        masks = np.concatenate(list(masks.parts()), axis=1)
+        masks = masks.whole()
         if masks.ndim == 4:
             return filter(masks[None], qhat, **options)[0]
     tensor = read_scores(masks, "masks", points=False)

@@ -15,10 +15,11 @@ from conformal_plugin.evaluation import Evaluation, Evaluator
 from conformal_plugin.labelling import cap_of, in_set, label_maps, least_scores
 from conformal_plugin.reporting._halves import Halves
 from conformal_plugin.scores import (
+    LabelledParts,
+    LabelledScores,
     class_indices,
     grid_of,
     labelled_images,
-    require_whole,
     true_scores,
 )
 
@@ -70,24 +71,32 @@ def gather(
     lost: Any = 0
     right = []
     for item in labelled_images(scores, labels):
+        of_image = [0, 0]
         with item.named():
-            require_whole(item, "a report")
             evaluator.update(*item.arrays)
             halves.add(item)
-            kept, missed = _labels(item, calibration, evaluator)
-        used = missed[0] < item.scores.shape[0]
-        right.append(float((kept == missed[0])[used].double().mean()) if used.any() else np.nan)
-        size = item.scores.shape[0] + 1
-        places = (missed[0] * size + kept)[missed[1] & used]
-        joint = torch.bincount(places.flatten(), minlength=size * size).reshape(size, size)
-        lost = lost + joint[:-1].cpu().numpy()
+            for part in _as_much_as_needed(item, calibration):
+                joint, *counts = _labels(part, calibration, evaluator)
+                lost = lost + joint
+                of_image = [total + more for total, more in zip(of_image, counts)]
+        pixels, correct = of_image
+        right.append(correct / pixels if pixels else np.nan)
     if not right:
         raise EmptyCalibrationError("there is no image to report on; check --ids and the folders")
     return Evidence(evaluator.result(), halves, lost, np.array(right))
 
 
-def _labels(item: Any, calibration: Calibration, evaluator: Evaluator) -> tuple[Any, Any]:
-    """Kept labels, K where dropped; true classes, and whether the set misses them."""
+def _as_much_as_needed(item: LabelledScores, calibration: Calibration) -> Iterable[LabelledScores]:
+    """The parts of an image; all of it where which pixels keep a label depends on all others."""
+    if isinstance(item, LabelledParts) and cap_of(calibration) is not None:
+        return [item.whole()]
+    return item.parts()
+
+
+def _labels(
+    item: LabelledScores, calibration: Calibration, evaluator: Evaluator
+) -> tuple[np.ndarray[Any, Any], int, int]:
+    """Lost pixels by true class and label, K where dropped; labelled pixels, and right ones."""
     num_classes = item.scores.shape[0]
     truth = class_indices(item, calibration.ignore_index)
     least = least_scores(calibration, grid_of(item.scores), num_classes)
@@ -103,4 +112,9 @@ def _labels(item: Any, calibration: Calibration, evaluator: Evaluator) -> tuple[
     missed = torch.zeros_like(truth, dtype=torch.bool)
     for c in range(num_classes):
         missed |= (truth == c) & ~in_set(true, least[c])
-    return kept, (truth, missed)
+    used = truth < num_classes
+    size = num_classes + 1
+    places = (truth * size + kept)[missed & used]
+    joint = torch.bincount(places.flatten(), minlength=size * size).reshape(size, size)
+    right = (kept == truth) & used
+    return joint[:-1].cpu().numpy(), int(used.count_nonzero()), int(right.count_nonzero())

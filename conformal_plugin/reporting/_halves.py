@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from conformal_plugin.calibration import Calibrator, conformal_rank, index_from_top
+from conformal_plugin.calibration import Calibrator, add_reading, conformal_rank, index_from_top
 from conformal_plugin.errors import TooFewImagesError
 from conformal_plugin.scores import LabelledScores, grid_of, read_true_scores
 from conformal_plugin.testing import coverage_law
@@ -68,7 +68,7 @@ class Halves:
         self._counts[half] = self._counts[half] + by_code
         needed = math.ceil(Fraction(str(self.tau)) * total)
         self._image_codes[half].append(index_from_top(by_code, needed))
-        self._calibrators[half].update(item.scores, item.labels)
+        add_reading(self._calibrators[half], item, true)
 
     def pixels(self, alphas: Sequence[float]) -> CoverageCurve:
         """Pooled pixels; the band takes them for as many independent ones as they are worth.

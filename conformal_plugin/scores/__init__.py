@@ -28,7 +28,6 @@ from conformal_plugin.scores._inputs import (
     elsewhere as elsewhere,
     labelled_images as labelled_images,
     read_scores as read_scores,
-    require_whole as require_whole,
     rereadable as rereadable,
     true_scores as true_scores,
 )

@@ -33,7 +33,6 @@ __all__ = [
     "elsewhere",
     "labelled_images",
     "read_scores",
-    "require_whole",
     "rereadable",
     "score_message",
     "true_scores",
@@ -78,7 +77,7 @@ class LabelledScores:
         yield self
 
     @property
-    def arrays(self) -> tuple[Tensor, Tensor]:
+    def arrays(self) -> tuple[Any, Tensor]:
         """Scores and labels such that :func:`labelled_images` makes the same of them again."""
         if self.depth is not None:
             classes, rows, width = self.scores.shape
@@ -116,28 +115,23 @@ class LabelledParts(LabelledScores):
             yield LabelledScores(scores, self.labels[top:below], index=self.index, group=self.group)
             top = below
 
+    @property
+    def arrays(self) -> tuple[ScoreParts, Tensor]:
+        """The source and its labels."""
+        assert self.source is not None
+        return self.source, self.labels.view(self.source.shape[1:])
+
     def whole(self) -> LabelledScores:
         """All scores at once, where what is asked of a pixel depends on all others."""
-        scores = torch.cat([part.scores for part in self.parts()], dim=1)
+        assert self.source is not None
+        scores = to_tensor(self.source.whole(), "scores")
         return LabelledScores(
-            scores, self.labels, index=self.index, depth=self.depth, group=self.group
-        )
-
-
-def require_whole(item: LabelledScores, what: str) -> None:
-    """Refuse an item whose scores are read part by part.
-
-    Args:
-        item: scores and labels.
-        what: what needs them all at once, for the message.
-
-    Raises:
-        InputTypeError: they are read part by part.
-    """
-    if isinstance(item, LabelledParts):
-        raise InputTypeError(
-            f"{what} needs all scores of an image at once, and these are read part by part; read "
-            f"the map with conformal_plugin.files.read_map, or take smaller images"
+            as_image(scores) if self.volume else scores,
+            self.labels,
+            index=self.index,
+            depth=self.depth,
+            group=self.group,
+            name=self.name,
         )
 
 

@@ -39,6 +39,15 @@ class ScoreParts(ABC):
         """What all scores together would take in memory."""
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
+    def whole(self) -> np.ndarray[Any, Any]:
+        """All scores at once, where what is asked of a pixel depends on all others."""
+        scores, top = np.empty(self.shape, self.dtype), 0
+        for part in self.parts():
+            below = top + part.shape[1]
+            scores[:, top:below] = part
+            top = below
+        return scores
+
     @abstractmethod
     def parts(self) -> Iterator[np.ndarray[Any, Any]]:
         """Arrays ``(K, h, W)`` or ``(K, d, H, W)`` from first to last, of any h or d."""

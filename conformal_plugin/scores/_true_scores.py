@@ -86,7 +86,7 @@ def read_true_scores(item: LabelledScores, ignore_index: int, grid: ScoreGrid) -
     """
     if isinstance(item, LabelledParts):
         parts = [read_true_scores(part, ignore_index, grid) for part in item.parts()]
-        return _joined(parts, item.group)
+        return _joined(parts, item)
     num_classes = item.scores.shape[0]
     if in_cpu_memory(item.scores) and num_classes < _LARGEST_SMALL:
         loops = loops_for("reading", item.scores.numel())
@@ -113,13 +113,13 @@ def read_true_scores(item: LabelledScores, ignore_index: int, grid: ScoreGrid) -
     return TrueScores(patterns, classes, pixels.cpu().numpy(), item.points, item.group, item.name)
 
 
-def _joined(parts: Sequence[TrueScores], group: str | None) -> TrueScores:
+def _joined(parts: Sequence[TrueScores], item: LabelledParts) -> TrueScores:
     """What was read of the parts of one image."""
     pixels = np.sum([part.pixels for part in parts], axis=0)
     patterns, classes = (
         _concatenated([getattr(part, name) for part in parts]) for name in ("patterns", "classes")
     )
-    return TrueScores(patterns, classes, pixels, points=False, group=group)
+    return TrueScores(patterns, classes, pixels, False, item.group, item.name)
 
 
 def _concatenated(columns: Sequence[Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +12,25 @@ import numpy as np
 import pytest
 
 import conformal_plugin as cp
-from conformal_plugin.choosing import signs_of
+from conformal_plugin.choosing import _fold_thresholds, signs_of
 from conformal_plugin.errors import (
     ConformalError,
-    InputTypeError,
     LabelError,
     ScoreError,
     ShapeError,
     SourceFileError,
     UninformativeThresholdError,
 )
+from conformal_plugin.evaluation import measure_map
 from conformal_plugin.files import (
     _large_maps as large_maps,
     checksum,
     open_map,
     read_map,
     register_reader,
+    require_classes_first,
 )
+from conformal_plugin.reporting import gather
 from conformal_plugin.scores import labelled_images
 
 Array = Any
@@ -212,11 +215,81 @@ def test_bad_values_in_a_later_part(tmp_path: Path) -> None:
         cp.calibrate(opened, labels[:-1], 0.3)
 
 
-def test_what_needs_a_map_whole_says_so(tmp_path: Path) -> None:
-    scores, labels = annotated()
-    opened = open_map(write_npy(tmp_path / "a.npy", scores))
-    with pytest.raises(InputTypeError, match="choose needs all scores of an image at once"):
-        cp.choose([opened, opened], [labels, labels])
+def some_of_each(
+    folder: Path, dtype: str, *size: int, number: int = 7
+) -> tuple[list[Any], list[Array], list[Array]]:
+    """Maps opened and in memory, volumes as batches of one, and their labels."""
+    opened, whole, labels = [], [], []
+    for seed in range(number):
+        scores, truth = annotated(dtype, *size, seed=seed)
+        opened.append(open_map(write_npy(folder / f"{seed}.npy", scores)))
+        whole.append(scores if scores.ndim == 3 else scores[None])
+        labels.append(truth if truth.ndim == 2 else truth[None])
+    return opened, whole, labels
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "uint8"])
+@pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (9, 6, WIDTH)])
+def test_choosing(tmp_path: Path, dtype: str, size: tuple[int, ...]) -> None:
+    opened, whole, labels = some_of_each(tmp_path, dtype, *size)
+    groups = ["a", "a", "b", "b", "c", "d", "e"]
+    options: dict[str, Any] = {"groups": groups, "ids": list("abcdefg")}
+    found = cp.choose(opened, labels, own=opened, **options)
+    assert found.to_json() == cp.choose(whole, labels, own=whole, **options).to_json()
+    assert any(one.thresholds == "class-conditional" for one in found.candidates)
+
+
+def test_thresholds_by_class_of_many_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, whole, labels = some_of_each(tmp_path, "float32")
+    expected = cp.choose(whole, labels).to_json()
+    monkeypatch.setattr(_fold_thresholds, "_PART_PIXELS", 100)
+    for scores in (whole, opened):
+        assert cp.choose(scores, labels).to_json() == expected
+
+
+@pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (9, 6, WIDTH)])
+@pytest.mark.parametrize("cap", [None, 0.3])
+def test_what_a_report_gathers(tmp_path: Path, size: tuple[int, ...], cap: float | None) -> None:
+    opened, whole, labels = some_of_each(tmp_path, "float32", *size)
+    calibration = replace(cp.calibrate(whole, labels, 0.3), cap=cap)
+    in_parts, at_once = (
+        gather(scores, labels, calibration, rule="most-probable") for scores in (opened, whole)
+    )
+    assert in_parts.evaluation == at_once.evaluation
+    assert np.array_equal(in_parts.lost, at_once.lost)
+    assert np.array_equal(in_parts.right, at_once.right)
+    for curves in ("pixels", "covered_images"):
+        first, second = (getattr(one.halves, curves)([0.1, 0.3]) for one in (in_parts, at_once))
+        assert first == second
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint16"])
+@pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (9, 6, WIDTH)])
+def test_measures_of_a_map(tmp_path: Path, dtype: str, size: tuple[int, ...]) -> None:
+    opened, whole, _ = some_of_each(tmp_path, dtype, *size, number=1)
+    in_parts, at_once = measure_map(opened[0]), measure_map(whole[0])
+    assert np.array_equal(in_parts.general, at_once.general)
+    assert np.array_equal(in_parts.shares, at_once.shares)
+
+
+def test_bets_in_the_order_of_the_ids(tmp_path: Path) -> None:
+    opened, whole, labels = some_of_each(tmp_path, "float32", number=30)
+    ids = [f"photo{(7 * number) % 30}" for number in range(30)]
+    found, expected = (
+        cp.calibrate_with_confidence(scores, labels, 0.45, delta=0.4, ids=ids)
+        for scores in (opened, whole)
+    )
+    assert found == expected
+
+
+def test_classes_last_in_a_large_map(tmp_path: Path) -> None:
+    scores, _ = annotated("float32", 40, 30)
+    path = write_npy(tmp_path / "a.npy", np.ascontiguousarray(np.moveaxis(scores, 0, -1)))
+    with pytest.raises(ShapeError, match=r"its axes look like \(H, W, K\)"):
+        require_classes_first(open_map(path), "a")
+    require_classes_first(open_map(write_npy(tmp_path / "b.npy", scores)), "b")
 
 
 def test_files_that_cannot_be_read_in_parts(tmp_path: Path) -> None:
@@ -257,11 +330,12 @@ def test_the_command_reads_large_files_part_by_part(
     from conformal_plugin.cli import main
     from conformal_plugin.files import _map_reader, read_label, write_label
 
-    scores, labels = annotated()
     for folder in ("maps", "labels"):
         (tmp_path / folder).mkdir()
-    for name in ("a", "b"):
-        write_npy(tmp_path / "maps" / f"{name}.npy", scores)
+    for seed, name in enumerate("abcdef"):
+        scores, labels = annotated(seed=seed)
+        unsure = (scores + annotated(seed=99)[0]) / 2
+        write_npy(tmp_path / "maps" / f"{name}.npy", unsure)
         write_label(tmp_path / "labels" / f"{name}.png", labels.astype(np.uint8))
     folders = ("--maps", tmp_path / "maps", "--labels", tmp_path / "labels")
 
@@ -269,14 +343,33 @@ def test_the_command_reads_large_files_part_by_part(
         assert main([str(argument) for argument in arguments]) == 0, capsys.readouterr().err
         return capsys.readouterr().out
 
+    every = tmp_path / "every.txt"
+    every.write_text("".join(f"{name}\n" for name in "abcdef"))
+
+    few = tmp_path / "few.txt"
+    few.write_text("a\nb\nc\nd\n")
+
     def all_of(name: str) -> list[str]:
         calibration, out = tmp_path / f"{name}.json", tmp_path / name
         run("calibrate", *folders, "--alpha", 0.3, "-o", calibration)
         run("filter", *folders[:2], "--calibration", calibration, "--out", out)
         measured = run("evaluate", *folders, "--calibration", calibration, "--json")
         again = run("filter", *folders[:2], "--calibration", calibration, "--out", out, "--verify")
-        assert "2 were there" in again
-        return [measured, str(cp.Calibration.load(calibration))]
+        assert "6 were there" in again
+        run("report", *folders, "--calibration", calibration, "--out", out)
+        chosen = run("choose", *folders, "--own-maps", folders[1], "--json")
+        decided = tmp_path / f"{name}-decided.json"
+        compared = ("--unlabelled", every)
+        run("calibrate", *folders, "--ids", few, *compared, "-o", decided)
+        plan = tmp_path / f"{name}-plan"
+        run("plan", *folders[:2], *compared, "--train-on", 2, "--calibrate-on", 1, "--out", plan)
+        return [
+            measured,
+            chosen,
+            (out / "report.html").read_text(),
+            *(cp.Calibration.load(path).to_json() for path in (calibration, decided)),
+            (plan / "for_training.txt").read_text(),
+        ]
 
     whole = all_of("whole")
     monkeypatch.setattr(_map_reader, "LARGE_MAP_BYTES", 1000)
@@ -289,4 +382,3 @@ def test_the_command_reads_large_files_part_by_part(
     assert np.array_equal(
         read_label(tmp_path / "whole" / "a.png"), read_label(tmp_path / "parts" / "a.png")
     )
-    run("choose", *folders)  # which needs them whole
