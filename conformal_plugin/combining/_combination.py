@@ -54,10 +54,10 @@ class Combination:
             )
 
     def __call__(self, maps: Sequence[ScoreMap]) -> npt.NDArray[np.float32]:
-        """The combined scores ``(K, H, W)``.
+        """The combined scores ``(K, H, W)``, or ``(K, D, H, W)`` of a volume.
 
         Args:
-            maps: of the same photo, one for each annotator, in the order of ``weights``.
+            maps: of the same photo or volume, one for each annotator, in the order of ``weights``.
 
         Raises:
             ShapeError: the maps do not have one shape, or other classes than the weights.
@@ -74,9 +74,10 @@ class Combination:
                 f"this combination has {len(self.offsets)} classes and the maps {len(arrays[0])}; "
                 f"fit it on maps of these annotators"
             )
-        weights = np.asarray(self.weights, np.float32)[:, :, None, None]
+        sides = (1,) * (arrays[0].ndim - 1)
+        weights = np.asarray(self.weights, np.float32).reshape(len(maps), -1, *sides)
         if self.rule == "stack":
-            offsets = np.asarray(self.offsets, np.float32)[:, None, None]
+            offsets = np.asarray(self.offsets, np.float32).reshape(-1, *sides)
             return stacked(log_scores(arrays), weights, offsets)
         total = np.zeros_like(arrays[0])
         for weight, scores in zip(weights, arrays):
@@ -129,9 +130,9 @@ def plain(maps: Sequence[ScoreMap]) -> list[npt.NDArray[np.float32]]:
     """The maps of one photo as arrays of float32, checked."""
     arrays = [torch.as_tensor(scores).detach().cpu().float().numpy() for scores in maps]
     shapes = [array.shape for array in arrays]
-    if len(set(shapes)) != 1 or len(shapes[0]) != 3:
+    if len(set(shapes)) != 1 or len(shapes[0]) not in (3, 4):
         raise ShapeError(
-            f"maps that are combined must have one shape (K, H, W), got "
+            f"maps that are combined must have one shape (K, H, W) or (K, D, H, W), got "
             f"{' and '.join(map(str, shapes))}; have all annotators score the photo in its own size"
         )
     for number, array in enumerate(arrays):

@@ -16,7 +16,8 @@ from conformal_plugin.files import ScoreMap
 __all__ = ["LabelledMaps", "fit_pick", "fit_stack"]
 
 LabelledMaps: TypeAlias = "tuple[str, Sequence[ScoreMap], Any]"
-"""An image's id, its map from each annotator, and its true classes ``(H, W)``."""
+"""An image's id, its map from each annotator, and its true classes ``(H, W)``; of volumes with a
+depth before the height."""
 
 _PIXELS_PER_IMAGE = 512
 # Far below what the pixels of one image say, and enough to hold a class that no image has in place.
@@ -84,14 +85,14 @@ def fit_stack(images: Iterable[LabelledMaps], *, ignore_index: int = 255) -> Com
     for name, scores, truth in images:
         names.append(name)
         arrays, labels, valid = _checked(name, scores, truth, ignore_index)
-        rows, columns = np.nonzero(valid)
-        if not len(rows):
+        places = np.flatnonzero(valid)
+        if not len(places):
             continue
-        taken = np.linspace(0, len(rows) - 1, min(_PIXELS_PER_IMAGE, len(rows))).round().astype(int)
-        rows, columns = rows[taken], columns[taken]
-        logs.append(log_scores([array[:, rows, columns] for array in arrays]))
-        truths.append(labels[rows, columns])
-        shares.append(np.full(len(taken), 1.0 / len(taken)))
+        some = min(_PIXELS_PER_IMAGE, len(places))
+        places = places[np.linspace(0, len(places) - 1, some).round().astype(int)]
+        logs.append(log_scores([array.reshape(len(array), -1)[:, places] for array in arrays]))
+        truths.append(labels.ravel()[places])
+        shares.append(np.full(some, 1.0 / some))
     if not logs:
         raise _nothing()
     values = torch.from_numpy(np.concatenate(logs, axis=2)).double()

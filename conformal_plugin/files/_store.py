@@ -22,7 +22,7 @@ from conformal_plugin.files._maps import MAP_SUFFIXES
 from conformal_plugin.files._store_codec import (
     DEFAULT_PRECISION,
     DIGEST_BYTES,
-    HEADER_BYTES,
+    MOST_HEADER_BYTES,
     check_precision,
     decode,
     encode,
@@ -44,11 +44,11 @@ class StoreEntry:
     """What a map of a store says of itself.
 
     Attributes:
-        shape: ``(K, H, W)``.
+        shape: ``(K, H, W)`` or ``(K, D, H, W)``.
         source: what it was made from, as its writer said; empty where it did not.
     """
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     source: bytes
 
 
@@ -146,7 +146,7 @@ class MapStore:
         path = self.path(name)
         try:
             with path.open("rb") as handle:
-                header = read_header(handle.read(HEADER_BYTES), str(path))
+                header = read_header(handle.read(MOST_HEADER_BYTES), str(path))
                 if os.fstat(handle.fileno()).st_size != header.length:
                     return None
                 handle.seek(header.length - header.source_bytes)
@@ -167,7 +167,8 @@ class MapStore:
 
         Args:
             name: the id.
-            scores: ``(K, H, W)`` in [0, 1], floating-point, NumPy or torch on any device.
+            scores: ``(K, H, W)`` or ``(K, D, H, W)`` in [0, 1], floating-point, NumPy or torch on
+                any device.
             source: what the map is made from, at most 255 bytes, which :meth:`entry` gives back.
 
         Raises:
@@ -185,7 +186,7 @@ class MapStore:
             handle.write(content)
 
     def read(self, name: str) -> npt.NDArray[np.float16]:
-        """The scores ``(K, H, W)`` of an id.
+        """The scores ``(K, H, W)`` or ``(K, D, H, W)`` of an id.
 
         Raises:
             SourceFileError: there is no map, or it is damaged.

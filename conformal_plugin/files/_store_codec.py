@@ -21,6 +21,8 @@ bytes   content
 S       what the map was made from; readers of a map pass over it
 ======  ==================================================================
 
+Version 2 is of volumes: it has D between K and H, and a plane's slices below each other.
+
 A plane's levels are whole numbers: multiples of ``2**-bits``, or float16 patterns at 16 bits. Each
 is predicted as left + upper - upper left, and the difference, modulo 2**16, is folded so that small
 ones of either sign have a high byte of zero.
@@ -30,8 +32,10 @@ Other codecs were compared: planes of 11 bits as JPEG-LS are 20 % larger and tak
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +60,7 @@ __all__ = [
     "FLOAT16",
     "HEADER_BYTES",
     "MAGIC",
+    "MOST_HEADER_BYTES",
     "MOST_SOURCE_BYTES",
     "PRECISIONS",
     "Header",
@@ -75,10 +80,14 @@ PRECISIONS = (8, 9, 10, 11, FLOAT16)
 DEFAULT_PRECISION = 11
 """Up to 11 bits each multiple of ``2**-bits`` is a float16 number."""
 
-_VERSION = 1
-_FIELDS = struct.Struct(f"<8s4B3I{DIGEST_BYTES}sI")
+_IMAGE, _VOLUME = 1, 2
+_FIELDS = {
+    version: struct.Struct(f"<8s4B{sides}I{DIGEST_BYTES}sI")
+    for version, sides in ((_IMAGE, 3), (_VOLUME, 4))
+}
 _CHECK = struct.Struct("<I")
-HEADER_BYTES = _FIELDS.size + _CHECK.size
+HEADER_BYTES, MOST_HEADER_BYTES = (fields.size + _CHECK.size for fields in _FIELDS.values())
+"""Of an image's map, and of any."""
 _ONE_AS_FLOAT16 = 0x3C00
 _UNITS = 2**24
 """Each float16 number in [0, 1] is a multiple of 2**-24, so that sums in these units are exact."""
@@ -94,14 +103,14 @@ class Header:
     """What a store file says before its planes.
 
     Attributes:
-        shape: ``(K, H, W)``.
+        shape: ``(K, H, W)`` or ``(K, D, H, W)``.
         precision: in bits, one of ``PRECISIONS``.
         digest: of the annotator, ``DIGEST_BYTES`` bytes.
         length: bytes of the whole file.
         source_bytes: how many of these, at the end, tell what the map was made from.
     """
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     precision: int
     digest: bytes
     length: int
@@ -131,7 +140,8 @@ def rounded(scores: Any, precision: int = DEFAULT_PRECISION) -> npt.NDArray[np.f
     ones are rounded to float16.
 
     Args:
-        scores: ``(K, H, W)`` in [0, 1]: NumPy or torch, of any floating-point dtype.
+        scores: ``(K, H, W)`` or ``(K, D, H, W)`` in [0, 1]: NumPy or torch, of any floating-point
+            dtype.
         precision: one of ``PRECISIONS``.
 
     Raises:
@@ -151,12 +161,13 @@ def encode(
     """A map as the content of a store file; arguments and errors as for :func:`rounded`.
 
     Args:
-        scores: ``(K, H, W)`` in [0, 1].
+        scores: ``(K, H, W)`` or ``(K, D, H, W)`` in [0, 1].
         precision: one of ``PRECISIONS``.
         digest: ``DIGEST_BYTES`` bytes that tell the annotator.
         source: what the map is made from, at most ``MOST_SOURCE_BYTES`` bytes.
     """
-    levels = _levels(scores, precision)
+    given = _levels(scores, precision)
+    levels = given.reshape(len(given), -1, given.shape[-1])
     present = levels.reshape(len(levels), -1).max(axis=1) > 0
     planes = levels[present]
     rule = _ALONE
@@ -164,15 +175,16 @@ def encode(
         rule, planes[0] = _best_prediction(planes, precision)
     bits = np.packbits(present, bitorder="little").tobytes()
     body = bits + _deflated(_residuals(planes)) + source
-    length = HEADER_BYTES + len(body)
-    head = _FIELDS.pack(
-        MAGIC, _VERSION, precision, rule, len(source), *levels.shape, digest, length
+    version = _IMAGE if given.ndim == 3 else _VOLUME
+    length = _FIELDS[version].size + _CHECK.size + len(body)
+    head = _FIELDS[version].pack(
+        MAGIC, version, precision, rule, len(source), *given.shape, digest, length
     )
     return head + _CHECK.pack(zlib.crc32(body, zlib.crc32(head))) + body
 
 
 def read_header(content: bytes, name: str) -> Header:
-    """The header of a store file, from its first ``HEADER_BYTES`` bytes or more.
+    """The header of a store file, from its first ``MOST_HEADER_BYTES`` bytes or more.
 
     Raises:
         SourceFileError: no store file, or of a later version; ``name`` is in the message.
@@ -183,7 +195,7 @@ def read_header(content: bytes, name: str) -> Header:
 def decode(
     content: bytes, name: str, *, max_bytes: int = LARGEST_MAP_BYTES
 ) -> tuple[npt.NDArray[np.float16], Header]:
-    """The float16 scores ``(K, H, W)`` of a store file's content, and its header.
+    """The float16 scores ``(K, H, W)`` or ``(K, D, H, W)`` of a file's content, and its header.
 
     Beside the scores it takes as much memory again, and a few planes.
 
@@ -192,21 +204,23 @@ def decode(
             the message.
     """
     header, rule, expected = _parsed(content, name)
+    begin = _begin_of_body(header.shape)
     if len(content) != header.length:
         raise Damaged(f"the map {name} has {len(content)} bytes of {header.length}; {_AGAIN}")
     view = memoryview(content)
-    if zlib.crc32(view[HEADER_BYTES:], zlib.crc32(view[: _FIELDS.size])) != expected:
+    if zlib.crc32(view[begin:], zlib.crc32(view[: begin - _CHECK.size])) != expected:
         raise Damaged(f"the map {name} is damaged (its checksum does not fit); {_AGAIN}")
-    classes, height, width = header.shape
+    classes, *rows, width = header.shape
+    height = math.prod(rows)
     require_room(2 * classes * height * width, Path(name), max_bytes)
-    bits = HEADER_BYTES + (classes + 7) // 8
+    bits = begin + (classes + 7) // 8
     present = np.unpackbits(
-        np.frombuffer(view[HEADER_BYTES:bits], dtype=np.uint8), count=classes, bitorder="little"
+        np.frombuffer(view[begin:bits], dtype=np.uint8), count=classes, bitorder="little"
     )
     held = np.flatnonzero(present)
     packed = view[bits : header.length - header.source_bytes]
     high, low = _inflated(packed, (len(held), height, width), name)
-    scores = np.zeros(header.shape, dtype=np.float16)
+    scores = np.zeros((classes, height, width), dtype=np.float16)
     top = _ONE_AS_FLOAT16 if header.precision == FLOAT16 else 2**header.precision
     others = _Taken(rule, header.precision, (height, width))
     for number in (*range(1, len(held)), 0)[: len(held)]:  # the first is predicted from the others
@@ -218,36 +232,41 @@ def decode(
         if int(plane.max()) > top:
             raise Damaged(f"the map {name} holds scores above 1; {_AGAIN}")
         scores[held[number]] = _values(plane, header.precision)
-    return scores, header
+    return scores.reshape(header.shape), header
 
 
 _AGAIN = "delete it and run the annotator again, which makes what is missing"
+
+
+def _begin_of_body(shape: Sequence[int]) -> int:
+    return HEADER_BYTES if len(shape) == 3 else MOST_HEADER_BYTES
 
 
 def _parsed(content: bytes, name: str) -> tuple[Header, int, int]:
     """Header, prediction rule and checksum."""
     if len(content) < HEADER_BYTES or not content.startswith(MAGIC):
         raise Damaged(f"the map {name} is no map of a store, or only its beginning; {_AGAIN}")
-    _, version, precision, rule, source_bytes, *shape, digest, length = _FIELDS.unpack_from(content)
-    if version != _VERSION:
+    version = content[len(MAGIC)]
+    if version not in _FIELDS:
         raise Damaged(
             f"the map {name} has version {version} of the store's format and this release reads "
-            f"{_VERSION}; install a newer conformal-plugin"
+            f"{_IMAGE} and {_VOLUME}; install a newer conformal-plugin"
         )
-    classes, height, width = shape
+    fields = _FIELDS[version]
+    if len(content) < fields.size + _CHECK.size:
+        raise Damaged(f"the map {name} is only the beginning of one; {_AGAIN}")
+    _, _, precision, rule, source_bytes, *shape, digest, length = fields.unpack_from(content)
     sensible = (
-        0 < classes <= _LARGEST_SIDE
-        and 0 < height <= _LARGEST_SIDE
-        and 0 < width <= _LARGEST_SIDE
-        and classes * height * width <= _LARGEST_MAP
+        all(0 < side <= _LARGEST_SIDE for side in shape)
+        and math.prod(shape) <= _LARGEST_MAP
         and precision in PRECISIONS
         and rule in (_ALONE, _LESS_SUM, _LESS_LARGEST)
-        and HEADER_BYTES + (classes + 7) // 8 + source_bytes <= length
+        and fields.size + _CHECK.size + (shape[0] + 7) // 8 + source_bytes <= length
     )
     if not sensible:
         raise Damaged(f"the map {name} has a header that makes no sense; {_AGAIN}")
-    (check,) = _CHECK.unpack_from(content, _FIELDS.size)
-    header = Header((classes, height, width), precision, digest, length, source_bytes)
+    (check,) = _CHECK.unpack_from(content, fields.size)
+    header = Header(tuple(shape), precision, digest, length, source_bytes)
     return header, rule, check
 
 
@@ -259,9 +278,10 @@ def _levels(scores: Any, precision: int) -> Levels:
             f"scores of a store must be floating-point numbers in [0, 1], got {tensor.dtype}; "
             f"divide integers by the largest value of their dtype"
         )
-    if tensor.ndim != 3 or 0 in tensor.shape:
+    if tensor.ndim not in (3, 4) or 0 in tensor.shape:
         raise ShapeError(
-            f"a store keeps maps (K, H, W) with at least one pixel, got {tuple(tensor.shape)}"
+            f"a store keeps maps (K, H, W) or (K, D, H, W) with at least one pixel, got "
+            f"{tuple(tensor.shape)}"
         )
     # On the tensor's own device; adding zero turns -0.0 into 0.0.
     wide = (tensor if tensor.dtype == torch.float64 else tensor.float()) + 0.0

@@ -8,7 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
-from conformal_plugin.files import MapStore, read_map
+from conformal_plugin import Calibration
+from conformal_plugin.files import MapStore, read_label, read_map, write_label
 
 FITTED = 5
 
@@ -147,3 +148,39 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(run, two) -> No
         assert done.code == 2, arguments
         assert expected in done.err
         assert not out.exists()
+
+
+@pytest.mark.parametrize("rule", ["mean", "pick", "stack"])
+def test_volumes_from_their_maps_to_labels(run, tmp_path, rule) -> None:
+    rng = np.random.default_rng(3)
+    names = [f"patient{number}" for number in range(8)]
+    for name in names:
+        truth = rng.integers(0, 3, (4, 6, 5))
+        for annotator, sure in (("first", 0.6), ("second", 0.4)):
+            folder = tmp_path / annotator
+            folder.mkdir(exist_ok=True)
+            noise = rng.dirichlet(np.ones(3), truth.shape)
+            scores = sure * np.eye(3)[truth] + (1 - sure) * noise
+            np.save(folder / f"{name}.npy", np.moveaxis(scores, -1, 0).astype("f4"))
+        write_label(tmp_path / "labels" / f"{name}.npz", truth.astype(np.uint8))
+    fit = tmp_path / "fit.txt"
+    fit.write_text("patient0\npatient1\n")
+    fitting = () if rule == "mean" else ("--fit-ids", fit, "--labels", tmp_path / "labels")
+    folders = ("--maps", tmp_path / "first", tmp_path / "second")
+    out = tmp_path / "both"
+    done = run("combine", *folders, "--rule", rule, *fitting, "--out", out)
+    assert done.code == 0, done.err
+    assert MapStore.open(out).read("patient5").shape == (3, 4, 6, 5)
+    again = run("combine", *folders, "--rule", rule, *fitting, "--out", out)
+    assert "0 maps written" in again.out
+    calibration = tmp_path / "c.json"
+    labelled = ("--maps", out, "--labels", tmp_path / "labels")
+    done = run(
+        "calibrate", *labelled, "--guarantee", "image-level", "--alpha", 0.4, "-o", calibration
+    )
+    assert done.code == 0, done.err
+    found = Calibration.load(calibration)
+    assert (found.guarantee.unit, found.n_images) == ("volume", 8 if rule == "mean" else 6)
+    done = run("filter", "--maps", out, "--calibration", calibration, "--out", tmp_path / "pseudo")
+    assert done.code == 0, done.err
+    assert read_label(tmp_path / "pseudo" / "patient5.npz").shape == (4, 6, 5)

@@ -136,6 +136,21 @@ def test_what_cannot_be_fitted_on_is_refused(fit) -> None:
         fit([(name, [maps[0] * np.nan, maps[1]], label)])
 
 
+@pytest.mark.parametrize("rule", ["mean", "pick", "stack"])
+def test_a_volume_is_combined_as_its_slices_are(rule) -> None:
+    images = scenes(3, noise=(0.5, 1.5))
+    volumes = [
+        (name, [scores.reshape(3, 4, 3, 12) for scores in maps], label.reshape(4, 3, 12))
+        for name, maps, label in images
+    ]
+    fit = {"mean": lambda images: mean_of(2, 3), "pick": fit_pick, "stack": fit_stack}[rule]
+    of_images, of_volumes = fit(images), fit(volumes)
+    assert of_volumes == of_images
+    combined = of_volumes(volumes[0][1])
+    assert combined.shape == (3, 4, 3, 12)
+    assert np.array_equal(combined.reshape(3, 12, 12), of_images(images[0][1]))
+
+
 def test_maps_that_do_not_fit_are_refused() -> None:
     maps = [np.zeros((3, 2, 2)), np.zeros((3, 2, 3))]
     with pytest.raises(ShapeError, match="one shape"):

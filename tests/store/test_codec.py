@@ -30,7 +30,7 @@ from conformal_plugin.files._store_codec import (
 
 ANY_MAP = hnp.arrays(
     st.sampled_from([np.float16, np.float32, np.float64]),
-    hnp.array_shapes(min_dims=3, max_dims=3, max_side=9),
+    hnp.array_shapes(min_dims=3, max_dims=4, max_side=9),
     elements={"min_value": 0, "max_value": 1},
 )
 
@@ -106,9 +106,30 @@ def test_every_cut_and_every_flipped_byte_is_noticed(maps, precision):
 
 def test_a_later_version_is_told(maps):
     content = bytearray(encode(maps[0]))
-    content[8] = 2
-    with pytest.raises(SourceFileError, match=r"version 2 .* reads 1; install a newer"):
+    content[8] = 3
+    with pytest.raises(SourceFileError, match=r"version 3 .* reads 1 and 2; install a newer"):
         decode(bytes(content), "a")
+
+
+def test_every_cut_and_every_flipped_byte_of_a_volume_is_noticed():
+    content = encode(
+        np.random.default_rng(0).dirichlet(np.ones(3), (4, 5, 6)).transpose(3, 0, 1, 2)
+    )
+    for length in range(len(content)):
+        with pytest.raises(SourceFileError, match=r"the map a "):
+            decode(content[:length], "a")
+    for place in range(len(content)):
+        damaged = bytearray(content)
+        damaged[place] ^= 0x41
+        with pytest.raises(SourceFileError, match=r"the map a "):
+            decode(bytes(damaged), "a")
+
+
+def test_an_image_is_written_as_before_and_a_volume_of_one_slice_is_no_image(maps):
+    assert encode(maps[0])[8] == 1
+    volume = encode(maps[0][:, None])
+    assert volume[8] == 2
+    assert decode(volume, "a")[0].shape == (len(maps[0]), 1, *maps[0].shape[1:])
 
 
 def resealed(content):
