@@ -31,6 +31,10 @@ _Change = tuple[Tensor, Tensor, "Tensor | None"]
 
 _Array = np.ndarray[Any, Any]
 
+_PART_PIXELS = 2**17
+"""As many of a map that is read part by part are counted at once: it takes their scores a few times
+over."""
+
 
 class LabelCounts:
     """Pixels by candidate, true class and label, ignored and dropped ones left out.
@@ -96,7 +100,8 @@ def count_labels(
     """
     if isinstance(item, LabelledParts):
         options: dict[str, Any] = {"ways": ways, "ignore_index": ignore_index}
-        parts = (count_labels(part, qhats, by_class, **options) for part in item.parts())
+        some = (rows for part in item.parts() for rows in _in_rows(part))
+        parts = (count_labels(rows, qhats, by_class, **options) for rows in some)
         return functools.reduce(LabelCounts.__add__, parts)
     scores = item.scores
     grid = grid_of(scores)
@@ -121,6 +126,15 @@ def count_labels(
                 tables.append(_count(maps[0], truth, num_classes))
     tables.append(_count(best, truth, num_classes))
     return LabelCounts.of(np.concatenate(tables))
+
+
+def _in_rows(part: LabelledScores) -> Iterator[LabelledScores]:
+    """Some rows at a time."""
+    height, width = part.labels.shape
+    rows = max(1, _PART_PIXELS // width)
+    for top in range(0, height, rows):
+        some = slice(top, top + rows)
+        yield LabelledScores(part.scores[:, some], part.labels[some])
 
 
 def _count(labels: Tensor, truth: Tensor, num_classes: int) -> _Array:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from conformal_plugin.evaluation._turned_labels import TurnedLabels
 from conformal_plugin.scores import (
     LabelledParts,
     LabelMap,
@@ -17,14 +18,11 @@ from conformal_plugin.scores import (
 
 __all__ = ["LabelDoubts", "label_doubts"]
 
-_PIXELS_AN_IMAGE: Final = 4096
-"""As many are compared; the doubts are about whole images."""
+_PIXELS_AN_IMAGE, _PIXELS_A_VOLUME = 2**12, 2**15
+"""As many are compared; the doubts are about whole images, and what a volume shows is small."""
 _FAR_BETTER: Final = 0.2
 """By how much of the pixels another reading must fit better than the one that was taken."""
-_TURNED: Final = (0.3, 0.7)
-"""For one image alone: by how much, and how well at least."""
 _CITYSCAPES: Final = 19
-_SHOWN: Final = 3
 
 
 class LabelDoubts:
@@ -37,7 +35,7 @@ class LabelDoubts:
     def __init__(self, ignore_index: int = 255) -> None:
         self._ignore_index = ignore_index
         self._held: dict[int, int] = {}
-        self._turned: list[str] = []
+        self._turned = TurnedLabels(ignore_index)
         self._volumes = False
         self._images: set[str] = set()
         # Most probable class by true label; the last row is for labels one above the classes.
@@ -76,10 +74,11 @@ class LabelDoubts:
             values, counts = np.unique(truth, return_counts=True)
         for value, count in zip(values.tolist(), counts.tolist()):
             self._held[value] = self._held.get(value, 0) + count
-        step = max(1, int((truth.size / _PIXELS_AN_IMAGE) ** (1 / truth.ndim)))
+        enough = _PIXELS_AN_IMAGE if truth.ndim == 2 else _PIXELS_A_VOLUME
+        step = max(1, int((truth.size / enough) ** (1 / truth.ndim)))
         likely = _most_probable(scores, step)
         self._compare(likely, truth[_each(step, truth.ndim)], num_classes)
-        self._compare_turned(name, likely, truth, step)
+        self._turned.look(name, likely, truth, step)
 
     @classmethod
     def of_ranks(cls, parts: Sequence[LabelDoubts]) -> LabelDoubts:
@@ -88,7 +87,7 @@ class LabelDoubts:
         for part in parts:
             for value, count in part._held.items():
                 total._held[value] = total._held.get(value, 0) + count
-            total._turned += part._turned
+            total._turned.merge(part._turned)
             total._volumes |= part._volumes
             total._images |= part._images
             if part._fit is not None:
@@ -97,9 +96,8 @@ class LabelDoubts:
 
     def found(self) -> list[str]:
         """What looks wrong, each with what mends it; nothing where all is well."""
-        return [
-            text for text in (self._one_class(), self._renumbered(), self._upside_down()) if text
-        ]
+        turned = self._turned.found(len(self._images), self._volumes)
+        return [text for text in (self._one_class(), self._renumbered(), turned) if text]
 
     def _compare(self, likely: Any, truth: Any, num_classes: int) -> None:
         if self._fit is None:
@@ -109,19 +107,6 @@ class LabelDoubts:
         known = (truth >= 0) & (truth <= num_classes) & (truth != self._ignore_index)
         places = truth[known].astype(np.int64) * num_classes + likely[known]
         self._fit += np.bincount(places, minlength=self._fit.size).reshape(self._fit.shape)
-
-    def _compare_turned(self, name: str, likely: Any, truth: Any, step: int) -> None:
-        turns = (0, 1, 2, 3) if truth.shape[-2] == truth.shape[-1] else (0, 2)
-        fits = []
-        for turn in turns:
-            turned = np.rot90(truth, turn, axes=(-2, -1))[_each(step, truth.ndim)]
-            known = turned != self._ignore_index
-            if not known.any():
-                return
-            fits.append(float((turned == likely)[known].mean()))
-        by, least = _TURNED
-        if max(fits[1:]) >= max(fits[0] + by, least):
-            self._turned.append(name)
 
     def _one_class(self) -> str:
         classes = self._held.keys() - {self._ignore_index}
@@ -170,25 +155,6 @@ class LabelDoubts:
                 return _renumbering(name, before, after)
         return ""
 
-    def _upside_down(self) -> str:
-        if not self._turned:
-            return ""
-        shown = ", ".join(self._turned[:_SHOWN]) + (", ..." if len(self._turned) > _SHOWN else "")
-        why = (
-            "A photo's EXIF may say that it is to be turned: masks are then drawn on the turned "
-            "photo, and maps made of the pixels as stored; annotate with --follow-exif, or turn "
-            "these masks"
-        )
-        if self._volumes:
-            why = (
-                "Two axes of one may run the other way, as between LPS and RAS: bring maps and "
-                "labels into one orientation"
-            )
-        return (
-            f"{len(self._turned)} of {len(self._images)} labels fit their map far better when they "
-            f"are turned: {shown}. {why}"
-        )
-
 
 def label_doubts(
     scores: Any, labels: Any, *, ids: Sequence[str] | None = None, ignore_index: int = 255
@@ -197,7 +163,7 @@ def label_doubts(
 
     What ``calibrate``, ``evaluate``, ``choose`` and ``report`` warn of on the command line: labels
     of one class alone, as masks of 0 and 255 are; labels that fit far better one less, one more, or
-    as ids of Cityscapes; and labels that fit far better turned.
+    as ids of Cityscapes; and labels that fit far better turned, mirrored or with axes exchanged.
 
     Args:
         scores: class scores as in :func:`conformal_plugin.calibrate`.

@@ -71,6 +71,26 @@ def test_masks_of_0_and_255_are_told(labelled):
     assert doubts(labelled, lambda _, label: LabelMap.of("binary")(label * 255)) == []
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_masks_that_are_all_mirrored_are_told(labelled, axis):
+    found = doubts(labelled, lambda _, label: np.flip(label, axis))
+    assert f"numpy.flip(label, ({axis},))" in found[-1]
+
+
+def test_volumes_of_photos_that_are_mirrored_are_told(labelled):
+    """Six volumes of as many photos in a row, cut to one size."""
+    _, _, maps, labels = labelled
+    height, width = (min(label.shape[axis] for label in labels) for axis in (0, 1))
+    for axes in ((), (0,), (1,), (2,), (1, 2)):
+        found = LabelDoubts()
+        for start in range(0, 12, 2):
+            some = slice(start, start + 2)
+            scores = np.stack([np.asarray(one)[:, :height, :width] for one in maps[some]], 1)
+            truth = np.stack([label[:height, :width] for label in labels[some]])
+            found.look(str(start), scores[None], np.flip(truth, axes))
+        assert bool(found.found()) == bool(axes), axes
+
+
 @pytest.mark.parametrize("labelled", ["driving-camvid"], indirect=True)
 def test_masks_upside_down_are_told(labelled):
     """Streets have an up; of what lies about the middle one cannot tell."""

@@ -129,6 +129,74 @@ def test_a_mask_that_was_drawn_on_a_turned_photo(turn):
     assert "--follow-exif" in text
 
 
+def test_masks_of_a_small_object_on_one_mirrored_photo():
+    doubts = LabelDoubts()
+    for number in range(6):
+        labels = np.zeros((40, 60), int)
+        labels[4:14, 4 + number : 20 + number] = 1
+        scores = np.stack([labels == 0, labels == 1]).astype(np.float32)
+        doubts.look(f"im{number}", scores, labels[:, ::-1] if number == 2 else labels)
+    (text,) = doubts.found()
+    assert text.startswith("1 of 6 labels")
+    assert "numpy.flip(label, (1,))): im2." in text
+
+
+@pytest.mark.parametrize("right", [0.6, 0.9])
+def test_masks_that_are_all_mirrored(tmp_path, run, right):
+    data = made(tmp_path, 4, images=8, right=right, encode=np.fliplr)
+    assert "all in all, as numpy.flip(label, (1,))." in said(run, data)
+
+
+def test_masks_of_0_and_1_exchanged_are_not_called_turned():
+    assert look(2, lambda labels: 1 - labels).found() == []
+
+
+AXES = [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)]
+
+
+@pytest.mark.parametrize("flipped", AXES)
+@pytest.mark.parametrize("together", [False, True])
+def test_volumes_mirrored_along_any_axes(flipped, together):
+    doubts, turned = LabelDoubts(), {0, 1, 2, 3, 4, 5} if together else {3}
+    rng = np.random.default_rng(1)
+    for number in range(6):
+        labels = np.zeros((8, 20, 24), int)  # organs: few of the voxels
+        for organ in (1, 2):
+            z, y, x = (int(rng.integers(0, side // 2)) for side in labels.shape)
+            labels[z : z + 3, y : y + 6, x : x + 8] = organ
+        scores = np.moveaxis(np.eye(3, dtype=np.float16)[labels], -1, 0)
+        given = np.flip(labels, flipped) if number in turned else labels
+        doubts.look(f"patient{number}", scores[None], given)
+    (text,) = doubts.found()
+    assert f"numpy.flip(label, {flipped})" in text
+    assert "between LPS and RAS" in text
+    assert text.startswith("the labels fit" if together else "1 of 6 labels")
+
+
+def test_volumes_with_two_axes_exchanged():
+    doubts = LabelDoubts()
+    labels = np.zeros((6, 16, 16), int)
+    labels[1:4, 2:7, 8:15] = 1
+    scores = np.stack([labels == 0, labels == 1]).astype(np.float16)
+    doubts.look("patient", scores[None], labels.transpose(0, 2, 1))
+    (text,) = doubts.found()
+    assert "label.transpose(0, 2, 1)" in text
+
+
+def test_what_ranks_have_seen_of_turned_labels():
+    parts = []
+    for rank in range(2):
+        doubts = LabelDoubts()
+        for number in range(3):
+            rng = np.random.default_rng(3 * rank + number)
+            labels = np.kron(rng.integers(0, 3, (4, 4)), np.ones((4, 4), int))
+            scores = np.eye(3, dtype=np.float16)[labels].transpose(2, 0, 1)
+            doubts.look(f"im{rank}{number}", scores, labels[::-1])
+        parts.append(doubts)
+    (text,) = LabelDoubts.of_ranks(parts).found()
+    assert "far better, all in all, as numpy.flip(label, (0,))." in text
+
+
 def volumes(encode, turn=0):
     """Four volumes of three classes in blocks, and what is read of their labels."""
     rng = np.random.default_rng(2)
@@ -173,7 +241,7 @@ def test_labels_of_images_in_python():
     turned = np.rot90(labels, 2).copy()
     (text,) = label_doubts([scores] * 2, [labels, turned], ids=["upright", "upside down"])
     assert "1 of 2 labels fit" in text
-    assert "turned: upside down." in text
+    assert "numpy.flip(label, (0, 1))): upside down." in text
     assert label_doubts(scores.reshape(2, -1).T, 255 * labels.ravel()) == []  # of no image
     with pytest.raises(ShapeError):
         label_doubts(scores, labels[:-1])
