@@ -32,6 +32,7 @@ class Palettes:
     def __init__(self, ignore_index: int = 255) -> None:
         self._ignore_index = ignore_index
         self._first: dict[int, tuple[Colour, str]] = {}
+        self._warned = False
 
     def check(self, path: str | os.PathLike[str], image: Any, values: np.ndarray[Any, Any]) -> None:
         """Compare the colours of the indices that a file uses.
@@ -47,6 +48,8 @@ class Palettes:
                     f"{_hex(first)} in {where}: programs that write palettes anew number the "
                     f"colours as they please, so that no index is a class; {_REMEDY}"
                 )
+        if not self._warned:
+            self._warned = warn_of_moved_colours(path, image, values)
 
 
 def used_colours(image: Any, values: np.ndarray[Any, Any]) -> dict[int, Colour]:
@@ -64,15 +67,15 @@ def used_colours(image: Any, values: np.ndarray[Any, Any]) -> dict[int, Colour]:
 
 def warn_of_moved_colours(
     path: str | os.PathLike[str], image: Any, values: np.ndarray[Any, Any]
-) -> None:
+) -> bool:
     """Say so where all colours are those of PASCAL VOC, and stand at other indices than there."""
     used = used_colours(image, values)
     of_voc = {voc_colour(index): index for index in (*range(21), 255)}
     moved = {index: of_voc.get(colour) for index, colour in used.items()}
     if None in moved.values() or len(set(moved.values())) < max(len(moved), 2):
-        return
+        return False
     if all(index == theirs for index, theirs in moved.items()):
-        return
+        return False
     index = next(index for index, theirs in moved.items() if index != theirs)
     warnings.warn(
         f"the label {path} has the colours of PASCAL VOC at other indices: index {index} has that "
@@ -80,6 +83,7 @@ def warn_of_moved_colours(
         f"the colours as it pleases; {_REMEDY}",
         stacklevel=3,
     )
+    return True
 
 
 def _hex(colour: Colour) -> str:

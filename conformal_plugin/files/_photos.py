@@ -46,6 +46,11 @@ T = TypeVar("T")
 _IMAGE = "image"
 _AS_STORED = 1
 _REMEDY = "write it again, or take it off the id list"
+_VOLUME_REMEDY = (
+    "annotators take photos of 8 bits, and how a volume's values become that is a choice: score "
+    "it, or its slices, by code of yours, and keep the scores (K, D, H, W) with "
+    "conformal_plugin.files.MapStore, from where all commands read them"
+)
 
 
 def photo_suffixes(folder: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -76,6 +81,8 @@ def read_photo(path: str | os.PathLike[str], *, follow_exif: bool = False) -> np
             return _as_rgb(np.asarray(read(path, "photo")), path)
     if path.name.endswith(HDF5_SUFFIXES):
         return _as_rgb(hdf5_array(path, None, _IMAGE, LARGEST_MAP_BYTES), path)
+    if path.name.endswith(NIFTI_SUFFIXES):
+        raise ShapeError(f"the image {path} is a volume {nifti_shape(path)}; {_VOLUME_REMEDY}")
     if path.name.endswith(TIFF_SUFFIXES):
         return _by_either(lambda: _usual(path, follow_exif), lambda: _tiff_photo(path))
     return _usual(path, follow_exif)
@@ -166,9 +173,9 @@ def _as_rgb(values: np.ndarray[Any, Any], path: Path) -> npt.NDArray[np.uint8]:
         values = np.stack([values] * 3, axis=-1)
     if values.ndim != 3 or values.shape[-1] != 3:
         raise ShapeError(
-            f"the image {path} has shape {values.shape}; a photo is (H, W) or (H, W, 3): slices of "
-            f"a volume are annotated one by one, and which bands are red, green and blue a reader "
-            f"of yours can say (--reader on the command line)"
+            f"the image {path} has shape {values.shape}; a photo is (H, W) or (H, W, 3). Which "
+            f"bands are red, green and blue a reader of yours can say (--reader on the command "
+            f"line). If it is a volume: {_VOLUME_REMEDY}"
         )
     if values.dtype.kind == "f" and values.min() >= 0 and values.max() <= 1:
         return np.asarray(np.rint(values * 255), dtype=np.uint8)

@@ -147,8 +147,40 @@ def test_masks_that_are_all_mirrored(tmp_path, run, right):
     assert "all in all, as numpy.flip(label, (1,))." in said(run, data)
 
 
-def test_masks_of_0_and_1_exchanged_are_not_called_turned():
-    assert look(2, lambda labels: 1 - labels).found() == []
+def test_masks_of_0_and_1_exchanged():
+    (text,) = look(2, lambda labels: 1 - labels).found()
+    assert text.endswith("or pass --label-map 0=1,1=0")
+
+
+def test_classes_in_another_order():
+    order = np.array([0, 3, 1, 2, 4])
+    (text,) = look(5, lambda labels: order[labels]).found()
+    assert "(1 as 2, 2 as 3, 3 as 1)" in text
+    assert "right for 100 %" in text
+    assert text.endswith("or pass --label-map 0=0,1=2,2=3,3=1,4=4")
+    mended = LabelMap.of("0=0,1=2,2=3,3=1,4=4")
+    assert look(5, lambda labels: mended(order[labels])).found() == []
+    (text,) = look(30, lambda labels: (labels + 7) % 30).found()
+    assert text.endswith("or pass --label-map FILE.json")
+
+
+def test_an_annotator_that_takes_one_class_for_another_raises_no_doubt():
+    def confused(scores):
+        scores[1] = scores[[1, 2]].max(0)  # calls all of class 2 class 1
+        scores[2] = 0
+        return scores
+
+    assert look(4, lambda labels: labels, scores_of=confused).found() == []
+
+
+def test_a_palette_of_vocs_colours_at_other_indices(run, tmp_path):
+    data = made(tmp_path, 3)
+    for path in data.labels.iterdir():
+        with Image.open(path) as image:
+            image.convert("RGB").quantize(3).save(path)
+    with pytest.warns(UserWarning, match="colours of PASCAL VOC at other indices") as said_once:
+        said(run, data, command="evaluate")
+    assert len(said_once) == 1
 
 
 AXES = [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)]

@@ -150,12 +150,24 @@ def test_photos(tmp_path: Path) -> None:
         ("a.h5", {"image": np.full((5, 4), 300, np.int16)}, "holds 16-bit values from 300 to 300"),
         ("a.h5", {"image": np.full((5, 4), 1.5)}, "from 1.5 to 1.5"),
         ("a.h5", {"image": np.full((5, 4), np.nan)}, "holds float64"),
-        ("a.h5", {"image": np.zeros((2, 5, 4))}, "slices of a volume"),
+        (
+            "a.h5",
+            {"image": np.zeros((2, 5, 4))},
+            "If it is a volume: .* with conformal_plugin.files.MapStore",
+        ),
     ],
 )
 def test_photos_that_are_none(tmp_path: Path, name: str, arrays: Array, message: str) -> None:
     with pytest.raises((SourceFileError, ShapeError), match=message):
         read_photo(write_h5(tmp_path / name, **arrays))
+
+
+def test_a_volume_is_no_photo(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel", reason="needs the extra formats (nibabel)")
+    path = tmp_path / "case_00.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(VOLUME[0].T.astype(np.float32), np.eye(4)), path)
+    with pytest.raises(ShapeError, match=r"is a volume \(.*keep the scores \(K, D, H, W\)"):
+        read_photo(path)
 
 
 def test_bands_of_a_satellite_are_for_a_reader(tmp_path: Path) -> None:
