@@ -2,15 +2,18 @@
 
 A criterion that skips a label gives the same number whatever the logits are where that label
 stands. One that gives the mean over what it sees gives the same for a batch as for the batch twice,
-and the same where pixels are dropped as where they are cut off.
+and the same where pixels are dropped as where they are cut off. A loss inside it that is given a
+label to skip gives what it gives without one, where no pixel has that label.
 """
 
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 
 from conformal_plugin.errors import OptionError
 from conformal_plugin.training._criteria import Criterion
@@ -32,8 +35,10 @@ def probe(criterion: Criterion, skipped: int, like: Tensor) -> Tensor | None:
         like: logits ``(N, K, H, W)`` or ``(N, K, D, H, W)``, of whose kind those tried are.
 
     Returns:
-        What it gave, ``(4,)``: with half of the pixels dropped, the same with other logits there,
-        with these pixels cut off, and with all images twice. None where it takes no such batch.
+        What it gave, ``(6,)``: with half of the pixels dropped, the same with other logits there,
+        with these pixels cut off, and with all images twice; and what a loss inside it that has an
+        ``ignore_index`` gave of the third, and gives without one, zeros where there is none. None
+        where it takes no such batch.
     """
     num_classes = like.shape[1]
     rows = max(_COLUMNS, -(-num_classes // 4))
@@ -63,6 +68,8 @@ def probe(criterion: Criterion, skipped: int, like: Tensor) -> Tensor | None:
             for batch in batches:
                 with torch.random.fork_rng(devices=cuda):  # each draws the same
                     values.append(tried(*batch).detach().double().reshape(()))
+            with torch.random.fork_rng(devices=cuda):
+                values += _with_and_without(tried, *batches[2])
         except Exception:  # a user's own code, which may ask for more of a batch
             return None
         return torch.stack(values)
@@ -72,9 +79,10 @@ def refuse(given: Tensor, skipped: int) -> None:
     """Raise where what :func:`probe` gave shows a criterion that learns from dropped pixels.
 
     Raises:
-        OptionError: it looks at dropped pixels, counts them in its mean, or returns a sum.
+        OptionError: it looks at dropped pixels, counts them in its mean, returns a sum, or has
+            another scale where it is given a label to skip.
     """
-    here, elsewhere, cut, twice = given.tolist()
+    here, elsewhere, cut, twice, told, untold = given.tolist()
 
     def alike(first: float, second: float, tolerance: float = 1e-3) -> bool:
         return abs(first - second) <= tolerance * max(abs(first), abs(second), tolerance)
@@ -100,3 +108,38 @@ def refuse(given: Tensor, skipped: int) -> None:
             f"{skipped}, {cut:g} where that half is cut off; expected one value per pixel "
             f"(reduction='none'), or a sum divided by (target != {skipped}).sum()"
         )
+    if untold and not alike(told, untold):
+        raise OptionError(
+            f"the criterion's loss is {told / untold:g} times as large with ignore_index={skipped} "
+            f"as without it, on the same pixels, of which none has that label: beside a loss of "
+            f"labelled photos without it the term would weigh as much more. Build it with "
+            f"reduction='none', and pass the mean over its classes: lambda logits, target: "
+            f"loss(logits, target.unsqueeze(1)).mean(1); or take 'focal' by name"
+        )
+
+
+def _with_and_without(criterion: Criterion, logits: Tensor, labels: Tensor) -> list[Tensor]:
+    """What the last loss inside that has an ignore index gives, and what it gives without one."""
+    seen: list[tuple[nn.Module, Any, Tensor]] = []
+
+    def see(module: nn.Module, given: Any, found: Any) -> None:
+        index = getattr(module, "ignore_index", None)
+        if isinstance(index, int) and isinstance(found, Tensor) and found.ndim == 0:
+            seen.append((module, given, found))
+
+    watching = register_module_forward_hook(see)
+    try:
+        criterion(logits, labels)
+    finally:
+        watching.remove()
+    nothing = torch.zeros((), dtype=torch.float64, device=logits.device)
+    if not seen:
+        return [nothing, nothing]
+    module, given, told = seen[-1]
+    untold = copy.copy(module)
+    untold.ignore_index = None  # type: ignore[assignment]
+    try:
+        found = untold(*given)
+    except Exception:  # it cannot be without one, as torch's own, or is called by keywords
+        return [nothing, nothing]
+    return [value.detach().double().reshape(()) for value in (told, found)]

@@ -25,6 +25,7 @@ SMALL = {
     "coverage_simulation.py": ["--repeats", "2", "--images", "9", "--pixels", "50"],
     "false_alarms.py": ["--runs", "4"],
     "groups.py": ["--repeats", "2"],
+    "loss_kinds.py": [],
     "many_classes.py": ["--repeats", "1"],
     "speed.py": [
         *("--images", "1", "--height", "24", "--width", "24", "--rounds", "1"),

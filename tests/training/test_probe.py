@@ -90,6 +90,55 @@ def test_criteria_that_do_not_are_refused(
         ConformalSupervision(criterion)(*batch)
 
 
+class Focal(nn.Module):
+    """Divides by pixels where it is told to skip a label, else by values, as MONAI's does."""
+
+    def __init__(self, ignore_index: int | None = None, reduction: str = "mean") -> None:
+        super().__init__()
+        self.ignore_index, self.reduction = ignore_index, reduction
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        skipped = CLASSES + 1 if self.ignore_index is None else self.ignore_index
+        kept = target != skipped
+        truth = F.one_hot(torch.where(kept, target, 0)[:, 0], logits.shape[1]).movedim(-1, 1)
+        losses = F.binary_cross_entropy_with_logits(logits, truth.float(), reduction="none") * kept
+        if self.reduction == "none":
+            return losses
+        return losses.mean() if self.ignore_index is None else losses.sum() / kept.sum()
+
+
+def behind_a_channel(loss: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+    return lambda logits, target: loss(logits, target.unsqueeze(1))
+
+
+def test_a_scale_that_comes_with_the_ignore_index_is_refused(batch: tuple[Tensor, Tensor]) -> None:
+    logits, pseudo = batch
+    with pytest.raises(
+        OptionError, match=r"loss is 4 times as large with ignore_index=255"
+    ) as told:
+        ConformalSupervision(behind_a_channel(Focal(255)))(*batch)
+    assert "lambda logits, target: loss(logits, target.unsqueeze(1)).mean(1)" in str(told.value)
+    loss = Focal(255, "none")
+    supervise = ConformalSupervision(
+        lambda logits, target: loss(logits, target.unsqueeze(1)).mean(1)
+    )
+    kept = pseudo != 255
+    cut = logits.movedim(1, 0)[:, kept][None, :, :, None]
+    expected = Focal()(cut, pseudo[kept][None, None, :, None]) * kept.float().mean()
+    torch.testing.assert_close(supervise(logits, pseudo), expected)
+
+
+def test_monais_focal_loss(batch: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which MONAI sets, for all to come
+    losses = pytest.importorskip("monai.losses", reason="MONAI is not installed")
+    try:
+        loss = losses.FocalLoss(to_onehot_y=True, ignore_index=255)
+    except TypeError:
+        pytest.skip("this MONAI has losses without an ignore index")
+    with pytest.raises(OptionError, match="times as large with ignore_index=255"):
+        ConformalSupervision(behind_a_channel(loss))(*batch)
+
+
 def test_where_nothing_is_read_back_the_summary_refuses(
     batch: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
