@@ -31,6 +31,7 @@ from conformal_plugin.files import (
     ids_in_folder,
     label_suffixes,
     read_ids,
+    require_classes_first,
     suffixes,
     take,
 )
@@ -171,7 +172,10 @@ class _Combining:
         return list(zip(*columns))
 
     def _read(self, paths: Sequence[Path]) -> list[ScoreMap]:
-        return [reader(path) for reader, path in zip(self._readers, paths)]
+        maps = [reader(path) for reader, path in zip(self._readers, paths)]
+        for scores, path in zip(maps, paths):
+            require_classes_first(scores, path.stem)
+        return maps
 
     def _labelled(self) -> Iterator[tuple[str, list[ScoreMap], Any]]:
         read = label_reader(self._arguments)

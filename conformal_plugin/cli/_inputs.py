@@ -158,6 +158,7 @@ def fitted_maps(
 
     def resized(name: str, path: Path, image: Path) -> Any:
         scores, wanted = reader.in_parts(path), size(image)
+        require_classes_first(scores, name)
         if tuple(scores.shape[1:]) == tuple(wanted):
             return scores
         require_axes(scores, wanted, name, what)
@@ -165,6 +166,8 @@ def fitted_maps(
 
     def checked(name: str, path: Path, image: Path) -> Any:
         scores = reader.in_parts(path)
+        if scores.ndim == 4:  # of an image its size tells
+            require_classes_first(scores, name)
         require_size(scores, size(image), name, what)
         return scores
 

@@ -1,4 +1,4 @@
-"""Maps whose axes are not (classes, height, width), told by the size that they should have."""
+"""Maps whose axes are not (K, H, W) or (K, D, H, W), told by their size and what adds up to one."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ _SAMPLED = 16
 """Rows and columns of a map that are added up."""
 _ROUNDING = 0.01
 """By which sums of rounded probabilities differ from 1."""
+_OF_IMAGES = {2: "(H, W, K)"}
+_OF_VOLUMES = {3: "(D, H, W, K)", 1: "(D, K, H, W)"}
+"""Other orders, by where the classes are."""
 _ALIKE = 0.02
 """By which sides rounded to whole pixels may differ in their ratio."""
 
@@ -24,14 +27,16 @@ def require_axes(scores: ScoreMap | ScoreParts, size: Sequence[int], name: str, 
     """Refuse maps that resizing would make garbage of: ``(H, W, K)``, and turned ones.
 
     Args:
-        scores: the map, ``(K, H, W)``; volumes are passed over.
-        size: ``(H, W)`` of what it belongs to.
+        scores: the map, ``(K, H, W)`` or ``(K, D, H, W)``.
+        size: ``(H, W)`` or ``(D, H, W)`` of what it belongs to.
         name: the image's id, for the message.
         other: what has that size: ``"label"`` or ``"photo"``.
 
     Raises:
         ShapeError: names the id, and what the axes look like.
     """
+    if len(size) == 3 and scores.ndim == 4:
+        _require_axes_of_volume(tuple(scores.shape), tuple(size), name, other)
     if len(size) != 2 or scores.ndim != 3:
         return
     shape, wanted = tuple(scores.shape), (size[0], size[1])
@@ -53,37 +58,63 @@ def require_axes(scores: ScoreMap | ScoreParts, size: Sequence[int], name: str, 
         )
 
 
+def _require_axes_of_volume(
+    shape: tuple[int, ...], wanted: tuple[int, ...], name: str, other: str
+) -> None:
+    if shape[1:] == wanted:
+        return
+    for axis, axes in _OF_VOLUMES.items():
+        if shape[:axis] + shape[axis + 1 :] == wanted:
+            raise ShapeError(
+                f"image {name}: the map has shape {shape} and the {other} {wanted} (D, H, W), so "
+                f"its axes look like {axes}; a map has its classes first, (K, D, H, W): save "
+                f"numpy.moveaxis(scores, {axis}, 0)"
+            )
+    if sorted(shape[1:]) == sorted(wanted):
+        raise ShapeError(
+            f"image {name}: the map is {shape[1:]} and the {other} {wanted} (D, H, W): the axes of "
+            f"one are in another order, which resizing does not mend. numpy.transpose one of them; "
+            f"NIfTI is read with its axes reversed, (z, y, x)"
+        )
+
+
 def require_classes_first(scores: ScoreMap | ScoreParts, name: str) -> None:
-    """Refuse ``(H, W, K)`` probabilities where nothing else tells the size: they sum to 1 there.
+    """Refuse probabilities that sum to 1 along another axis than the first, as ``(H, W, K)`` do.
 
     Args:
-        scores: the map, ``(K, H, W)``; what is no probability of one class is passed over. Of one
-            that is read part by part the first part is looked at.
+        scores: the map, ``(K, H, W)`` or ``(K, D, H, W)``; what is no probability of one class is
+            passed over. Of one that is read part by part the first part is looked at.
         name: the image's id, for the message.
 
     Raises:
         ShapeError: names the id and the shape.
     """
     shape = tuple(scores.shape)
-    if len(shape) != 3 or not 2 <= shape[2] < min(shape[:2]):
+    if len(shape) == 3 and not 2 <= shape[2] < min(shape[:2]):
         return
     some = next(iter(scores.parts())) if isinstance(scores, ScoreParts) else scores
     tensor = to_tensor(some, "scores")
     if not tensor.dtype.is_floating_point:
         return
-    rows, columns = (slice(None, None, max(1, side // _SAMPLED)) for side in shape[:2])
-    along_last = tensor[rows, columns].double().sum(-1)
-    along_first = tensor[:, columns].double().sum(0)
-    if _sums_to_one(along_last) and not _sums_to_one(along_first):
-        raise ShapeError(
-            f"image {name}: the map has shape {shape} and its values sum to 1 along the last axis, "
-            f"so its axes look like (H, W, K); a map has its classes first, (K, H, W): save "
-            f"numpy.moveaxis(scores, -1, 0)"
-        )
+    if _sums_to_one(tensor, 0):
+        return
+    for axis, axes in (_OF_IMAGES if len(shape) == 3 else _OF_VOLUMES).items():
+        if tensor.shape[axis] == shape[axis] > 1 and _sums_to_one(tensor, axis):
+            raise ShapeError(
+                f"image {name}: the map has shape {shape} and its values sum to 1 along axis "
+                f"{axis}, so its axes look like {axes}; a map has its classes first, "
+                f"(K, {axes.replace('K, ', '').replace(', K', '').strip('()')}): save "
+                f"numpy.moveaxis(scores, {axis}, 0)"
+            )
 
 
-def _sums_to_one(sums: Tensor) -> bool:
-    return bool(((sums - 1).abs() < _ROUNDING).all())
+def _sums_to_one(scores: Tensor, axis: int) -> bool:
+    """Whether the values of some places do, along an axis."""
+    some = tuple(
+        slice(None, None, 1 if other == axis else max(1, side // _SAMPLED))
+        for other, side in enumerate(scores.shape)
+    )
+    return bool(((scores[some].double().sum(axis) - 1).abs() < _ROUNDING).all())
 
 
 def _alike(one: Sequence[int], other: Sequence[int]) -> bool:

@@ -62,6 +62,10 @@ def test_another_size_is_refused_with_both():
         ((16, 24, 4), (32, 48), r"look like \(H, W, K\)"),
         ((4, 32, 48), (48, 32), "turned by 90 degrees"),
         ((4, 16, 24), (481, 320), "turned by 90 degrees"),
+        ((5, 32, 48, 4), (5, 32, 48), r"look like \(D, H, W, K\).*moveaxis\(scores, 3, 0\)"),
+        ((5, 4, 32, 48), (5, 32, 48), r"look like \(D, K, H, W\).*moveaxis\(scores, 1, 0\)"),
+        ((4, 5, 32, 48), (5, 48, 32), "in another order"),
+        ((4, 48, 32, 5), (5, 32, 48), "in another order"),
     ],
 )
 def test_axes_that_resizing_would_make_garbage_of(shape, size, said):
@@ -80,7 +84,7 @@ def test_axes_that_resizing_would_make_garbage_of(shape, size, said):
         ((4, 16, 16), (32, 32)),
         ((32, 32, 32), (32, 32)),
         ((21, 30, 40), (32, 48)),
-        ((4, 5, 32, 48), (5, 48, 32)),
+        ((4, 5, 32, 48), (10, 32, 48)),
     ],
 )
 def test_axes_that_may_be_right_are_left_alone(shape, size):
@@ -90,10 +94,19 @@ def test_axes_that_may_be_right_are_left_alone(shape, size):
 def test_probabilities_with_the_classes_last_are_told_by_their_sums():
     last = np.random.default_rng(0).dirichlet(np.ones(4), (20, 30)).astype(np.float16)
     with pytest.raises(
-        ShapeError, match=r"image x: .*\(20, 30, 4\).*along the last axis.*moveaxis"
+        ShapeError, match=r"image x: .*\(20, 30, 4\).*along axis 2.*\(K, H, W\): save.*moveaxis"
     ):
         require_classes_first(last, "x")
     require_classes_first(np.ascontiguousarray(last.transpose(2, 0, 1)), "x")
     require_classes_first((last * 255).astype(np.uint8), "x")
     require_classes_first(last * 0.5, "x")
     require_classes_first(last[:3], "x")  # three classes, twenty rows and four columns, perhaps
+
+
+@pytest.mark.parametrize(("axis", "axes"), [(3, r"\(D, H, W, K\)"), (1, r"\(D, K, H, W\)")])
+@pytest.mark.parametrize("depth", [4, 6])  # with 4 classes the shape is right, too
+def test_probabilities_of_volumes_whose_classes_are_not_first(axis, axes, depth):
+    scores = np.random.default_rng(0).dirichlet(np.ones(4), (depth, 20, 30)).astype(np.float32)
+    with pytest.raises(ShapeError, match=rf"along axis {axis}, .*like {axes}; .*\(K, D, H, W\)"):
+        require_classes_first(np.moveaxis(scores, -1, axis), "x")
+    require_classes_first(np.moveaxis(scores, -1, 0), "x")
