@@ -25,6 +25,9 @@ __all__ = ["Gains", "ScoreRows"]
 Gains = dict[int, np.ndarray[Any, Any]]
 """By row, how much credit each bin adds."""
 
+_PART_PIXELS = 2**20
+"""As many are counted by class and code at once, which takes some twenty bytes of each."""
+
 
 class ScoreRows:
     """The counts of all images so far; sums of integers, so that merging is exact in any order.
@@ -85,15 +88,19 @@ class ScoreRows:
         if self._groups is None:
             yield 0, self.grid.histogram(true.patterns)
             return
-        size, codes = self.grid.size, self.grid.codes_of(as_tensor(true.patterns))
+        size, patterns, classes = self.grid.size, as_tensor(true.patterns), as_tensor(true.classes)
         present = np.unique(self._groups[(true.pixels > 0) & (self._groups >= 0)])
         # Each class's place among the rows that this image has; those without a row come last,
         # and ignored pixels beyond them.
         places = np.where(self._groups < 0, len(present), np.searchsorted(present, self._groups))
-        lookup = torch.from_numpy(np.append(places, len(present) + 1)).to(codes.device)
-        keys = lookup[as_tensor(true.classes).long()] * size + codes
+        lookup = torch.from_numpy(np.append(places, len(present) + 1)).to(patterns.device)
         end = (len(present) + 1) * size
-        joint = torch.bincount(keys, minlength=end)[:end].cpu().numpy().reshape(-1, size)
+        total = torch.zeros(end, dtype=torch.int64, device=patterns.device)
+        for start in range(0, len(patterns), _PART_PIXELS):
+            some = slice(start, start + _PART_PIXELS)
+            keys = lookup[classes[some].long()] * size + self.grid.codes_of(patterns[some])
+            total += torch.bincount(keys, minlength=end)[:end]
+        joint = total.cpu().numpy().reshape(-1, size)
         yield from zip(present.tolist(), joint[:-1])
         yield len(self) - 1, joint.sum(axis=0)
 

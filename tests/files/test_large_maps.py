@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import conformal_plugin as cp
+from conformal_plugin.calibration import _score_rows
 from conformal_plugin.choosing import _fold_thresholds, signs_of
 from conformal_plugin.errors import (
     ConformalError,
@@ -245,6 +246,7 @@ def test_thresholds_by_class_of_many_pixels(
     opened, whole, labels = some_of_each(tmp_path, "float32")
     expected = cp.choose(whole, labels).to_json()
     monkeypatch.setattr(_fold_thresholds, "_PART_PIXELS", 100)
+    monkeypatch.setattr(_score_rows, "_PART_PIXELS", 90)
     for scores in (whole, opened):
         assert cp.choose(scores, labels).to_json() == expected
 

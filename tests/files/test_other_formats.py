@@ -153,7 +153,7 @@ def test_photos(tmp_path: Path) -> None:
         (
             "a.h5",
             {"image": np.zeros((2, 5, 4))},
-            "If it is a volume: .* MapStore",
+            "If it is a volume: .*MapStore",
         ),
     ],
 )
