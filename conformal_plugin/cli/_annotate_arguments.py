@@ -25,8 +25,8 @@ DESCRIPTION = """\
 Run an annotator over photos and keep its class scores in a compact store, or, with a calibration,
 write pseudo-labels directly and keep no maps. Results that are there already, made by the same
 annotator, are kept: killed at any moment, the same command goes on where it stopped. Under torchrun
-the ranks share the photos without talking to each other. A photo that cannot be read is skipped and
-listed at the end.
+the ranks share the photos: they begin together, and each then goes on alone. A photo that cannot be
+read is skipped and listed at the end.
 """
 
 EXAMPLES = """\

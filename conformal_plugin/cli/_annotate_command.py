@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -16,10 +15,10 @@ from conformal_plugin.cli._annotator_choice import chosen_annotator
 from conformal_plugin.cli._inputs import find_photos, ids_of_list, naming_of
 from conformal_plugin.cli._progress import progress
 from conformal_plugin.cli._report import note, print_json, warn
+from conformal_plugin.cli._sharding import met
 from conformal_plugin.cli._taken_photos import TakenPhotos
 from conformal_plugin.errors import OptionError, SourceFileError
 from conformal_plugin.files import IdList, photo_suffixes, photos_in_folder
-from conformal_plugin.processes import Rank
 
 __all__ = ["run"]
 
@@ -42,12 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise OptionError(
             "--label-map, --grey and --own-numbers are about label files; they need --calibration"
         )
-    rank = Rank.of()
-    if rank.world > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
-        warn(
-            f"this is rank {rank.number} of {rank.world}, by RANK and WORLD_SIZE in the "
-            f"environment, and does its share of the photos alone; unset both to do all"
-        )
+    rank = met()
     listed = _ids(arguments)
     ids = listed.ids
     paths = dict(zip(ids, find_photos(arguments, listed)))

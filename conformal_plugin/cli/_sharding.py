@@ -16,7 +16,7 @@ from conformal_plugin.cli._report import warn
 from conformal_plugin.errors import ConformalError, OptionError
 from conformal_plugin.processes import Rank
 
-__all__ = ["Ranks", "sharing"]
+__all__ = ["Ranks", "met", "sharing"]
 
 T = TypeVar("T")
 
@@ -77,6 +77,21 @@ class Ranks:
         return values
 
 
+def met() -> Rank:
+    """This process among those of ``torchrun``, once all of them are there.
+
+    For work whose ranks need no word of each other from then on. A rank that took its share alone
+    would leave the others' photos undone and end well, where ``RANK`` and ``WORLD_SIZE`` are left
+    over from another program. No process group remains: a model may begin its own.
+
+    Raises:
+        OptionError: as :func:`sharing`.
+    """
+    with sharing() as ranks:
+        ranks.gather(None)
+    return Rank.of()
+
+
 @contextmanager
 def sharing() -> Iterator[Ranks]:
     """The ranks of ``torchrun``, or of a process group that is there already.
@@ -94,8 +109,8 @@ def sharing() -> Iterator[Ranks]:
     except RuntimeError as error:
         if rank.world > 1 and _is_of_another_rank(error):
             raise ConformalError(
-                f"another rank has ended, so that rank {rank.number} cannot go on "
-                f"({shortened(error)}); see its message, and run the same command again"
+                f"another rank has ended, so that rank {rank.number} cannot go on; see its "
+                f"message, and run the same command again"
             ) from error
         raise
     finally:

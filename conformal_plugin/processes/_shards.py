@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Rank:
-    """One of ``world`` processes that share the work and never talk to each other.
+    """One of ``world`` processes that share the work.
 
     Attributes:
         number: 0 ... world - 1.

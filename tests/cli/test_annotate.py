@@ -210,37 +210,13 @@ def test_an_id_list_with_folders_and_pairs(work, run):
     assert MapStore.open("maps").ids() == ("deep/p8", "p1")
 
 
-def test_two_ranks_give_what_one_gives(work, run, monkeypatch):
-    assert run(*arguments("--batch-size", 2)).code == 0
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    written = []
-    for rank in (1, 0):
-        monkeypatch.setenv("RANK", str(rank))
-        done = run(*arguments("--batch-size", 2, "--json", out="shared"))
-        assert done.code == 0, done.err
-        written.append(json.loads(done.out)["written"])
-    assert written == [4, 5]
-    assert contents("shared") == contents("maps")
+def test_an_environment_that_is_no_ranks(work, run, monkeypatch):
     monkeypatch.setenv("RANK", "2")
-    done = run(*arguments(out="shared"))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    done = run(*arguments())
     assert done.code == 2
     assert "RANK=2, WORLD_SIZE=2" in done.err
-
-
-def test_two_ranks_label_together(work, run, monkeypatch):
-    file = calibration(work)
-    assert run(*arguments("--calibration", file, "--batch-size", 2, out="alone")).code == 0
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    for rank in (0, 1):
-        monkeypatch.setenv("RANK", str(rank))
-        done = run(*arguments("--calibration", file, "--batch-size", 2, out="shared"))
-        assert done.code == 0, done.err
-        assert f"rank {rank} of 2: " in done.out
-    alone, shared = contents("alone"), contents("shared")
-    assert shared.pop("pseudo_labels.txt") == alone.pop("pseudo_labels.txt").replace(
-        b"alone/", b"shared/"
-    )
-    assert shared == alone
+    assert not Path("maps").exists()
 
 
 def test_under_torchrun(work, run):

@@ -13,10 +13,17 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from PIL import Image
 
 from conformal_plugin.cli import main
 
 WORLD = 3
+ANNOTATING = ("annotated", "labelled")
+
+
+def scores(photo: np.ndarray) -> np.ndarray:
+    """An annotator of three classes, the background being the rest."""
+    return np.moveaxis((photo.astype(np.float32) / 255) ** 1.5, 2, 0)
 
 
 def work(rank: int, world: int, folder: Path, commands: list[tuple[int, list[str]]]) -> None:
@@ -67,6 +74,13 @@ def story(tmp_path_factory: pytest.TempPathFactory, make_data, start_ranks):
     whole = root / "whole.npz"
     shutil.copy(broken, whole)
 
+    (root / "photos").mkdir()
+    for number in range(7):
+        photo = np.random.default_rng(number).integers(0, 256, (6, 5, 3), np.uint8)
+        Image.fromarray(photo).save(root / "photos" / f"p{number}.png")
+    classes = root / "classes.txt"
+    classes.write_text("background\nred\ngreen\nblue\n", encoding="utf-8")
+
     def on(data, ids=None):
         return [
             "--maps",
@@ -80,6 +94,10 @@ def story(tmp_path_factory: pytest.TempPathFactory, make_data, start_ranks):
     filtering = [
         *("filter", "--maps", str(data.maps), "--ids", str(data.list)),
         *("--calibration", "pixel.json", "--out", "labels", "--json"),
+    ]
+    annotating = [
+        *("annotate", "--photos", str(root / "photos"), "--annotator", f"{__name__}:scores"),
+        *("--classes", str(classes), "--batch-size", "2"),
     ]
     commands = {
         "pixel": ["calibrate", *on(data), "--alpha", "0.2", "-o", "pixel.json"],
@@ -104,6 +122,8 @@ def story(tmp_path_factory: pytest.TempPathFactory, make_data, start_ranks):
             *("combine", "--maps", str(data.maps), str(other.maps), "--rule", "stack", "--json"),
             *("--fit-ids", str(few), "--labels", str(data.labels), "--out", "combined"),
         ],
+        "annotated": [*annotating, "--out", "annotated"],
+        "labelled": [*annotating, "--calibration", "pixel.json", "--out", "labelled"],
     }
     found = {}
     for name, world in (("one", 1), ("several", WORLD)):
@@ -125,21 +145,23 @@ def test_files_are_the_same_byte_for_byte(story) -> None:
     root, _, _ = story
     one, several = (
         {
-            str(path.relative_to(folder)): path.read_bytes()
+            # The list of what was annotated names its labels from the folder of the photos on.
+            str(path.relative_to(folder)): path.read_bytes().replace(b" several/", b" one/")
             for path in sorted(folder.rglob("*"))
             # The record of labels holds the times of their files.
             if path.is_file() and path.name != "labels.done"
         }
         for folder in (root / "one", root / "several")
     )
-    # Calibrations, labels, their list and manifest, combined maps and theirs; no checkpoint.
-    assert len(one) == 7 + 8 + 2 + 8 + 1
+    # Calibrations, labels, their list and manifest, combined maps and theirs, an annotator's maps
+    # and its labels with theirs; no checkpoint.
+    assert len(one) == 7 + 8 + 2 + 8 + 1 + 7 + 1 + 7 + 2
     assert one == several
 
 
 def test_rank_0_prints_what_one_process_prints(story) -> None:
     _, one, several = story
-    for key in set(one) - {"fails"}:
+    for key in set(one) - {"fails", *ANNOTATING}:
         assert several[0][key][1] == one[key][1], key
         assert all(said[key][1] == "" for said in several[1:]), key
     again = json.loads(several[0]["again"][1])
@@ -165,11 +187,33 @@ def test_each_rank_goes_on_from_its_own_checkpoint(story) -> None:
     )  # it had counted nothing, and ranks but the first are quiet
 
 
-def test_without_the_rest_of_torchrun(run, data, monkeypatch) -> None:
+def test_each_rank_says_what_it_annotated(story) -> None:
+    _, one, several = story
+    assert one["annotated"][1].startswith("7 maps written to annotated")
+    for number, photos in enumerate((3, 2, 2)):  # batches of two, in turn
+        for key, what in zip(ANNOTATING, ("maps", "labels")):
+            text = several[number][key][1]
+            assert text.startswith(f"rank {number} of 3: {photos} {what} written to {key}"), text
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("filter", ["--qhat", "0.5", "--out", "out"]),
+        ("calibrate", ["--labels", "labels", "--alpha", "0.2", "-o", "c.json"]),
+        ("evaluate", ["--labels", "labels", "--qhat", "0.5"]),
+        ("combine", ["maps", "--out", "out"]),
+        ("annotate", ["--annotator", "its:scores", "--classes", "voc", "--out", "out"]),
+    ],
+)
+def test_without_the_rest_of_torchrun(command, options, run, data, monkeypatch) -> None:
+    monkeypatch.chdir(data.root)
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("MASTER_ADDR", raising=False)
-    done = run("filter", "--maps", data.maps, "--qhat", "0.5", "--out", data.root / "labels")
+    before = sorted(data.root.rglob("*"))
+    done = run(command, "--photos" if command == "annotate" else "--maps", "maps", *options)
     assert done.code == 2
     assert "of 2 processes, which cannot meet" in done.err
     assert "start them with torchrun, or unset RANK and WORLD_SIZE" in done.err
+    assert sorted(data.root.rglob("*")) == before
