@@ -18,7 +18,7 @@ __all__ = ["main"]
 _BAD_INPUT = 2
 _INTERRUPTED = 130
 _LONGEST_ERROR = 4000
-"""Characters; the longest message that names all it should has a tenth of that."""
+"""Characters; the longest messages are of ten images that cannot be used."""
 _OUTPUT_CLOSED = 141  # as a shell reports a process that SIGPIPE has ended
 
 

@@ -24,7 +24,8 @@ DESCRIPTION = """\
 Write one pseudo-label PNG per image (palette mode, VOC colours, or grey with --grey; 16-bit grey
 beyond 255 classes), the list of them, and labels.json with the settings. Labels that are there
 already, made with the same settings from the same maps, are kept, so that the same command goes on
-where it was killed.
+where it was killed. A map that cannot be used does not keep the others from their labels: all such
+are named at the end, more than ten in unusable.tsv beside the labels, and the exit code is 2.
 
 Started as `torchrun --nproc-per-node N --no-python conformal-plugin filter ...`, N processes
 share the images, and write and print what one would.

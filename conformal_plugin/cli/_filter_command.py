@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from conformal_plugin._atomic import atomic_write_text
 from conformal_plugin._choices import RULES
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.choosing import ENOUGH, LabelSigns
-from conformal_plugin.cli._damaged_images import DamagedImages
+from conformal_plugin.cli._damaged_images import UNUSABLE, DamagedImages
 from conformal_plugin.cli._done_record import RECORD, DoneLabel
 from conformal_plugin.cli._inputs import (
     classes_of,
@@ -75,12 +75,14 @@ class _Part:
     signs: LabelSigns
     written: int = 0
     num_classes: int | None = None
+    damaged: DamagedImages = field(default_factory=lambda: DamagedImages("map"))
 
     def merge(self, other: _Part) -> None:
         self.labeller.merge(other.labeller)
         self.summary.merge(other.summary)
         self.signs.merge(other.signs)
         self.written += other.written
+        self.damaged.merge(other.damaged)
         if other.num_classes is not None:
             self.num_classes = _same_classes(other.num_classes, self.num_classes)
 
@@ -141,6 +143,7 @@ class _Filtering:
                 "--id-list": [self._id_list],
                 "the manifest": [arguments.out / MANIFEST],
                 "the record of labels": [arguments.out / RECORD],
+                "the list of damaged maps": [arguments.out / UNUSABLE],
                 "the label": map(self._folder.path, self.ids),
             },
             {
@@ -174,16 +177,21 @@ class _Filtering:
             done=len(indices) - len(todo),
             quiet=self._arguments.quiet,
         )
-        damaged = DamagedImages("map", len(todo))
+        there = len(indices) - len(todo)
         for index, read in work:
             name = self.ids[index]
-            if isinstance(read, ConformalError):
-                damaged.add(name, read)
+            try:
+                if isinstance(read, ConformalError):
+                    raise read
+                labels = labeller.labels(name, read.scores)
+            except ConformalError as error:
+                part.damaged.add(name, error)
+                if part.damaged.hopeless(there + part.written):
+                    break
                 continue
             num_classes = classes_of(read.scores)
             with naming(name):
                 part.num_classes = _same_classes(num_classes, part.num_classes)
-                labels = labeller.labels(name, read.scores)
                 done = self._folder.write(
                     name,
                     labels,
@@ -196,7 +204,6 @@ class _Filtering:
             if part.written < ENOUGH:
                 part.signs.add(read.scores, labels)
             part.written += 1
-        damaged.refuse()
         return part
 
     def finish(self, parts: Sequence[_Part]) -> None:
@@ -204,6 +211,7 @@ class _Filtering:
         arguments, (total, *others) = self._arguments, parts
         for part in others:
             total.merge(part)
+        total.damaged.refuse(len(self.ids), arguments.out)
         total.labeller.report(len(self.ids))
         self._remark(total.signs)
         atomic_write_text(self._id_list, "".join(f"{line}\n" for line in self._lines))

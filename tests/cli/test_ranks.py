@@ -18,6 +18,7 @@ from PIL import Image
 from conformal_plugin.cli import main
 
 WORLD = 3
+FAILING = ("fails", "unusable")
 ANNOTATING = ("annotated", "labelled")
 
 
@@ -104,6 +105,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, make_data, start_ranks):
         "alphas": ["calibrate", *on(data), "--alpha", "0.1", "0.3", "-o", "two.json", "--json"],
         "few": ["calibrate", *on(data, few), "--alpha", "0.2", "-o", "few.json"],
         "fails": ["calibrate", *on(fine), "--alpha", "0.2", "-o", "fine.json"],
+        "unusable": ["filter", "--maps", str(fine.maps), "--qhat", "0.5", "--out", "fine"],
         "mend": ["mend", str(whole), str(broken)],
         "goes on": ["calibrate", *on(fine), "--alpha", "0.2", "-o", "fine.json"],
         "precision": [
@@ -138,7 +140,7 @@ def test_all_succeed(story) -> None:
     _, one, several = story
     for said in (one, *several):
         codes = {key: code for key, (code, _, _) in said.items()}
-        assert codes == {**dict.fromkeys(codes, 0), "fails": 2}, said
+        assert codes == {**dict.fromkeys(codes, 0), **dict.fromkeys(FAILING, 2)}, said
 
 
 def test_files_are_the_same_byte_for_byte(story) -> None:
@@ -153,15 +155,15 @@ def test_files_are_the_same_byte_for_byte(story) -> None:
         }
         for folder in (root / "one", root / "several")
     )
-    # Calibrations, labels, their list and manifest, combined maps and theirs, an annotator's maps
-    # and its labels with theirs; no checkpoint.
-    assert len(one) == 7 + 8 + 2 + 8 + 1 + 7 + 1 + 7 + 2
+    # Calibrations, labels, their list and manifest, those that a damaged map left without a list,
+    # combined maps and theirs, an annotator's maps and its labels with theirs; no checkpoint.
+    assert len(one) == 7 + 8 + 2 + 4 + 1 + 8 + 1 + 7 + 1 + 7 + 2
     assert one == several
 
 
 def test_rank_0_prints_what_one_process_prints(story) -> None:
     _, one, several = story
-    for key in set(one) - {"fails", *ANNOTATING}:
+    for key in set(one) - {*FAILING, *ANNOTATING}:
         assert several[0][key][1] == one[key][1], key
         assert all(said[key][1] == "" for said in several[1:]), key
     again = json.loads(several[0]["again"][1])
@@ -176,6 +178,14 @@ def test_a_failure_on_one_rank_ends_all_with_its_reason(story) -> None:
         text = several[number]["fails"][2]
         assert "rank 1 ended this run" in text
         assert "im0001" in text
+
+
+def test_what_a_rank_cannot_use_is_told_by_the_first(story) -> None:
+    _, one, several = story
+    for said in (one, several[0]):
+        assert said["unusable"][2].startswith("conformal-plugin filter: image im0001: cannot read")
+    for said in several[1:]:
+        assert "rank 0 ended this run: image im0001: cannot read" in said["unusable"][2]
 
 
 def test_each_rank_goes_on_from_its_own_checkpoint(story) -> None:

@@ -204,8 +204,33 @@ def test_filter_names_all_damaged_maps_and_does_the_others(data, run, tmp_path: 
 
 
 def test_filter_stops_where_every_map_is_damaged(data, run, tmp_path: Path) -> None:
-    for number in range(40):
+    for number in range(120):
         (data.maps / f"bad{number}.npy").write_bytes(b"nonsense")
     done = run("filter", "--maps", data.maps, "--qhat", 0.4, "--out", tmp_path / "out")
     assert done.code == 2
-    assert "20 of 46 maps cannot be used" in done.err
+    assert "100 of 126 maps cannot be used; as none could, the others" in done.err
+    assert not list((tmp_path / "out").glob("*.png"))
+
+
+def test_filter_names_more_than_a_message_holds_in_a_file(data, run, tmp_path: Path) -> None:
+    for number in range(30):
+        (data.maps / f"k{number:02}.npy").write_bytes(b"nonsense")
+    not_a_number = np.load(data.maps / "im3.npy")
+    not_a_number[0, 0, 0] = np.nan
+    np.save(data.maps / "k30.npy", not_a_number)
+    out = tmp_path / "out"
+    arguments = ("filter", "--maps", data.maps, "--qhat", 0.4, "--out", out)
+    for _ in range(2):  # the second finds the others done, and looks at damaged maps alone
+        done = run(*arguments)
+        assert done.code == 2
+        assert "31 of 37 maps cannot be used" in done.err
+        assert f"{out / 'unusable.tsv'} has all of them" in done.err
+        assert done.err.count("\n  k") == 10
+        assert len(list(out.glob("*.png"))) == 6
+        lines = (out / "unusable.tsv").read_text().splitlines()
+        assert [line.split("\t")[0] for line in lines] == [f"k{number:02}" for number in range(31)]
+        assert "NaN" in lines[30]
+    for path in data.maps.glob("k*"):
+        path.unlink()
+    assert run(*arguments).code == 0
+    assert not (out / "unusable.tsv").exists()
