@@ -18,7 +18,7 @@ from conformal_plugin.cli._label_folder import MANIFEST, LabelFolder
 from conformal_plugin.cli._label_style import LabelStyle
 from conformal_plugin.cli._label_summary import LabelSummary
 from conformal_plugin.cli._labeller import Labeller
-from conformal_plugin.cli._outputs import refuse_inputs
+from conformal_plugin.cli._outputs import named_files, refuse_inputs
 from conformal_plugin.cli._pair_lines import pair_lines
 from conformal_plugin.cli._taken_photos import TakenPhotos
 from conformal_plugin.cli._whose_maps import refuse_other_maps
@@ -223,11 +223,6 @@ def target(arguments: argparse.Namespace, photos: TakenPhotos) -> Target:
             "the result": [arguments.out / f"{name}{suffix}" for name in photos.paths],
             "--out": [arguments.out / other for other in others],
         },
-        {
-            f"--{option}": [Path(getattr(arguments, option))]
-            for option in ("ids", "calibration", "classes", "synonyms", "config", "checkpoint")
-            if getattr(arguments, option) is not None
-        }
-        | {"a photo": photos.paths.values()},
+        {**named_files(arguments), "a photo": photos.paths.values()},
     )
     return MapTarget(arguments, photos) if maps else LabelTarget(arguments, photos)

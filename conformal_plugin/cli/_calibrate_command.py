@@ -16,7 +16,7 @@ from conformal_plugin._choices import RULES
 from conformal_plugin.calibration import Calibration, cluster_classes
 from conformal_plugin.choosing import ENOUGH, signs_of
 from conformal_plugin.cli._checkpoint import Checkpoint
-from conformal_plugin.cli._comparing import check_comparison, compared
+from conformal_plugin.cli._comparing import check_comparison, compared, unlabelled_maps
 from conformal_plugin.cli._decision import Decision, decided
 from conformal_plugin.cli._groups import groups_of, share_of
 from conformal_plugin.cli._guarantee import Task, chosen
@@ -27,11 +27,12 @@ from conformal_plugin.cli._inputs import (
     ids_of_list,
     listed_ids,
     naming,
+    own_map_paths,
     taken_labels,
     value_of,
 )
 from conformal_plugin.cli._label_maps import label_map_of, label_reader
-from conformal_plugin.cli._outputs import refuse_inputs
+from conformal_plugin.cli._outputs import named_files, refuse_inputs
 from conformal_plugin.cli._progress import progress
 from conformal_plugin.cli._read_digest import ReadDigest
 from conformal_plugin.cli._report import note, number, print_json, warn, warn_of
@@ -116,12 +117,10 @@ class _Calibrating:
                 "the unfinished calibration": [partial],
             },
             {
-                "--ids": [arguments.ids],
-                "--cluster-ids": [arguments.cluster_ids],
-                "--groups": [arguments.groups],
-                "--unlabelled": [arguments.unlabelled],
-                "a map": mine.map_paths,
+                **named_files(arguments),
+                "a map": [*mine.map_paths, *unlabelled_maps(arguments, ids)],
                 "a label": mine.label_paths,
+                "a map of --own-maps": own_map_paths(arguments, ids),
             },
         )
 

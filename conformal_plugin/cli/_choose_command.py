@@ -18,10 +18,11 @@ from conformal_plugin.cli._inputs import (
     find_maps,
     listed_ids,
     maps_and_labels,
+    own_map_paths,
     own_maps,
 )
 from conformal_plugin.cli._label_maps import label_map_of
-from conformal_plugin.cli._outputs import refuse_inputs
+from conformal_plugin.cli._outputs import named_files, refuse_inputs
 from conformal_plugin.cli._progress import Readings
 from conformal_plugin.cli._report import print_json, warn, warn_of
 from conformal_plugin.cli._whose_maps import without_fitted
@@ -43,10 +44,10 @@ def run(arguments: argparse.Namespace) -> None:
     refuse_inputs(
         {"--output": [arguments.output], "--calibration-out": [arguments.calibration_out]},
         {
-            "--ids": [arguments.ids],
-            "--groups": [arguments.groups],
+            **named_files(arguments),
             "a map": find_maps(arguments, ids),
             "a label": find_labels(arguments, ids),
+            "a map of --own-maps": own_map_paths(arguments, ids),
         },
     )
     ignore_index = 255 if arguments.ignore_index is None else arguments.ignore_index

@@ -13,7 +13,7 @@ from typing import Any
 from conformal_plugin._atomic import sweep
 from conformal_plugin.cli._inputs import naming, naming_of
 from conformal_plugin.cli._label_maps import label_reader, refuse_train_ids
-from conformal_plugin.cli._outputs import refuse_inputs
+from conformal_plugin.cli._outputs import named_files, refuse_inputs
 from conformal_plugin.cli._progress import progress
 from conformal_plugin.cli._report import print_json
 from conformal_plugin.cli._sharding import Ranks, sharing
@@ -88,11 +88,9 @@ class _Combining:
                 "--out": [arguments.out / STORE_MANIFEST],
             },
             {
-                "--ids": [arguments.ids],
-                "--fit-ids": [arguments.fit_ids],
+                **named_files(arguments),
                 "a map": [path for paths in (*self._paths, *self._fit_paths) for path in paths],
                 "a label": self._label_paths,
-                "--maps": [folder / STORE_MANIFEST for folder in arguments.maps],
             },
         )
         self._annotators, self._class_names = _annotators(arguments.maps)

@@ -16,7 +16,7 @@ from conformal_plugin.errors import OptionError
 from conformal_plugin.evaluation import MapMeasures, Shift, measure_map, shift_of_measures
 from conformal_plugin.files import IdList
 
-__all__ = ["check_comparison", "compared"]
+__all__ = ["check_comparison", "compared", "unlabelled_maps"]
 
 
 def check_comparison(arguments: argparse.Namespace, ids: IdList) -> None:
@@ -39,7 +39,14 @@ def check_comparison(arguments: argparse.Namespace, ids: IdList) -> None:
             f"{both} labelled ids are in --unlabelled too, and are compared as labelled alone",
             quiet=arguments.quiet,
         )
-    find_maps(arguments, _drawn(arguments, ids))
+    unlabelled_maps(arguments, ids)
+
+
+def unlabelled_maps(arguments: argparse.Namespace, labelled: IdList) -> list[Path]:
+    """The maps that the labelled ones are compared with; none where none were named."""
+    if arguments.unlabelled is None:
+        return []
+    return find_maps(arguments, _drawn(arguments, labelled))
 
 
 def compared(arguments: argparse.Namespace, ids: IdList, ranks: Ranks) -> Shift | None:

@@ -115,7 +115,7 @@ def _refuse(choice: Choice) -> None:
         return
     reason = choice.verdict.splitlines()[0]
     if choice.worth_using:
-        reason = "The labels are best as the annotator gives them, and no threshold can be used"
+        reason = "The labels are best as the annotator gives them, and no threshold can be used."
     raise NotWorthUsingError(
         f"{reason} No calibration is written. `conformal-plugin choose` shows what was compared; "
         f"--preset paper, or --alpha and --rule, calibrate all the same"

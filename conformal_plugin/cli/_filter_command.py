@@ -32,7 +32,7 @@ from conformal_plugin.cli._label_folder import MANIFEST, LabelFolder
 from conformal_plugin.cli._label_style import LabelStyle
 from conformal_plugin.cli._label_summary import LabelSummary
 from conformal_plugin.cli._labeller import Labeller
-from conformal_plugin.cli._outputs import refuse_inputs
+from conformal_plugin.cli._outputs import named_files, refuse_inputs
 from conformal_plugin.cli._pair_lines import pair_lines
 from conformal_plugin.cli._progress import progress
 from conformal_plugin.cli._report import number, print_json, warn
@@ -147,8 +147,7 @@ class _Filtering:
                 "the label": map(self._folder.path, self.ids),
             },
             {
-                "--ids": [arguments.ids],
-                "--calibration": [arguments.calibration],
+                **named_files(arguments),
                 "a map": self._paths,
                 "a photo": self._photos or (),
             },

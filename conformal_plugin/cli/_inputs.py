@@ -53,6 +53,7 @@ __all__ = [
     "maps_and_labels",
     "naming",
     "naming_of",
+    "own_map_paths",
     "own_maps",
     "taken_labels",
     "taken_maps",
@@ -244,6 +245,15 @@ def maps_and_labels(
     return LazySequence(looked_at, range(len(ids))), labels
 
 
+def own_map_paths(arguments: argparse.Namespace, ids: IdList) -> list[Path]:
+    """The map of the user's own model of every image; none where none are given.
+
+    Raises:
+        SourceFileError: a file is missing.
+    """
+    return [] if arguments.own_maps is None else find_maps(_of_own(arguments), ids)
+
+
 def own_maps(arguments: argparse.Namespace, ids: IdList) -> LazySequence[ScoreMap] | None:
     """The scores of the user's own model for ``ids``, fitted to the labels; None without any.
 
@@ -252,9 +262,14 @@ def own_maps(arguments: argparse.Namespace, ids: IdList) -> LazySequence[ScoreMa
     """
     if arguments.own_maps is None:
         return None
-    of_own = argparse.Namespace(**{**vars(arguments), "maps": arguments.own_maps})
-    paths, labels = find_maps(of_own, ids), find_labels(arguments, ids)
+    of_own = _of_own(arguments)
+    paths, labels = own_map_paths(arguments, ids), find_labels(arguments, ids)
     return fitted_maps(of_own, ids, paths, labels, "label").then(value_of)
+
+
+def _of_own(arguments: argparse.Namespace) -> argparse.Namespace:
+    """The arguments, with the own model's maps in place of the annotator's."""
+    return argparse.Namespace(**{**vars(arguments), "maps": arguments.own_maps})
 
 
 def class_or_none(given: int | str | None) -> int | None:

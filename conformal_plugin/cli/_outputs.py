@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Final
 
 from conformal_plugin.errors import OptionError
+from conformal_plugin.files import STORE_MANIFEST
 
-__all__ = ["refuse_inputs"]
+__all__ = ["named_files", "refuse_inputs"]
 
 _Entry = tuple[object, str]
+
+_WRITTEN: Final = {"calibration_out", "id_list", "looks", "out", "output"}
+"""Options that name what is written; all others that name a file name one that is read."""
+_STORES: Final = {"maps", "own_maps"}
+
+
+def named_files(arguments: argparse.Namespace) -> dict[str, list[Path]]:
+    """The files that options name, and the manifests of stores that they name, by the option."""
+    found: dict[str, list[Path]] = {}
+    for name, value in vars(arguments).items():
+        if name in _WRITTEN:
+            continue
+        for one in value if isinstance(value, list) else [value]:
+            if not isinstance(one, (str, Path)):
+                continue
+            path = Path(one, STORE_MANIFEST) if name in _STORES else Path(one)
+            if _is_file(path):
+                found.setdefault(f"--{name.replace('_', '-')}", []).append(path)
+    return found
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a text that cannot be a name
+        return False
 
 
 def refuse_inputs(

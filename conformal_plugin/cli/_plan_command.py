@@ -21,7 +21,7 @@ from conformal_plugin.cli._inputs import (
     taken_maps,
 )
 from conformal_plugin.cli._label_maps import label_reader
-from conformal_plugin.cli._outputs import refuse_inputs
+from conformal_plugin.cli._outputs import named_files, refuse_inputs
 from conformal_plugin.cli._progress import progress
 from conformal_plugin.cli._report import print_json
 from conformal_plugin.errors import OptionError
@@ -121,14 +121,7 @@ def _next(arguments: argparse.Namespace) -> NextPhotos | None:
     listed = _listed(arguments, arguments.unlabelled)
     ids = listed.take([place for place, name in enumerate(listed) if name not in known])
     targets = {name: arguments.out / f"{name}.txt" for name in _LISTS}
-    refuse_inputs(
-        {"--out": list(targets.values())},
-        {
-            "--ids": [arguments.ids],
-            "--unlabelled": [arguments.unlabelled],
-            "--groups": [arguments.groups],
-        },
-    )
+    refuse_inputs({"--out": list(targets.values())}, named_files(arguments))
     chosen = next_photos(
         ids.ids,
         for_calibration=arguments.calibrate_on,

@@ -25,7 +25,7 @@ from conformal_plugin.cli._inputs import (
     maps_and_labels,
     threshold,
 )
-from conformal_plugin.cli._outputs import refuse_inputs
+from conformal_plugin.cli._outputs import named_files, refuse_inputs
 from conformal_plugin.cli._progress import Readings
 from conformal_plugin.cli._report import note, print_json, warn_of
 from conformal_plugin.cli._whose_maps import without_fitted
@@ -115,10 +115,7 @@ def run(arguments: argparse.Namespace) -> None:
     refuse_inputs(
         {"--out": [target], "a chart": [*charts, *(path.with_suffix(".png") for path in charts)]},
         {
-            "--ids": [arguments.ids],
-            "--groups": [arguments.groups],
-            "--calibration": [arguments.calibration],
-            "--names": [Path(arguments.names)] if arguments.names is not None else [],
+            **named_files(arguments),
             "a map": find_maps(arguments, ids),
             "a label": find_labels(arguments, ids),
             "a photo": photos,

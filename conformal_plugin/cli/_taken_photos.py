@@ -25,7 +25,7 @@ from conformal_plugin.files import (
 
 __all__ = ["PhotoRead", "TakenPhotos"]
 
-# Size and time of the file, CRC-32 of the pixels, little-endian.
+# Size and time of the file, checksum of the pixels, little-endian.
 _SOURCE: Final = struct.Struct("<QqI")
 
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from conformal_plugin import Calibration
+from conformal_plugin.files import MapStore
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -67,6 +68,16 @@ def choose(*more):
         (choose("-o", "maps/im0.npy"), "is also a map"),
         (choose("-o", "c.json", "--calibration-out", "c.json"), "are one file"),
         (choose("--calibration-out", "labels/im0.png"), "is also a label"),
+        (choose("--own-maps", "own", "-o", "own/im1.npy"), "is also a map of --own-maps"),
+        (choose("--label-map", "values.json", "-o", "values.json"), "is also --label-map"),
+        (choose("-o", "maps/store.json"), "is also --maps"),
+        (calibrate("--own-maps", "own", "-o", "own/im1.npy"), "is also a map of --own-maps"),
+        (calibrate("--label-map", "values.json", "-o", "values.json"), "is also --label-map"),
+        (
+            calibrate("--unlabelled", "others.txt", "-o", "maps/other1.npy"),
+            "maps/other1.npy is also a map",
+        ),
+        (filtering("--out", "o", "--id-list", "maps/store.json"), "is also --maps"),
         (
             [
                 *("report", "--maps", "maps", "--labels", "labels", "--ids", "report.html"),
@@ -95,6 +106,14 @@ def test_an_output_that_is_an_input_is_refused(everything, run, monkeypatch, arg
     for copy in ("far.txt", "x-0.4.txt", "report.html"):
         shutil.copy("ids.txt", copy)
     shutil.copy("names.txt", "store.json")
+    shutil.copytree("maps", "own")
+    Path("values.json").write_text('{"0": 0, "1": 1, "2": 2, "255": "ignore"}')
+    Path("others.txt").write_text("other0\nother1\n")
+    for number in range(2):
+        shutil.copy("maps/im0.npy", f"maps/other{number}.npy")
+    if "maps/store.json" in arguments:
+        MapStore("made", annotator={"name": "its"}, class_names="abc")
+        Path("made/store.json").rename("maps/store.json")
     Path("linked").symlink_to("labels")
     Path("near.txt").symlink_to("far.txt")
     before = contents(everything.root)
