@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ from conformal_plugin.files._store_codec import decode
 from conformal_plugin.files._tiff import TIFF_SUFFIXES, tiff_bands
 
 __all__ = ["MAP_SUFFIXES", "FoundMap", "ScoreMap", "read_any_map", "read_map"]
+
+_IS_A_FOLDER: Final = 0x10  # in the attributes of MS-DOS, which every archive has
 
 ScoreMap: TypeAlias = "np.ndarray[Any, Any] | Tensor"
 """Class scores ``(K, H, W)``, or ``(K, D, H, W)`` of a volume."""
@@ -131,12 +133,15 @@ def _check_archive(path: Path, max_bytes: int) -> None:
     if not packed:
         return
     with zipfile.ZipFile(path) as archive:
-        require_room(
-            max((info.file_size for info in archive.infolist()), default=0), path, max_bytes
-        )
+        parts = archive.infolist()
+        require_room(max((part.file_size for part in parts), default=0), path, max_bytes)
         damaged = archive.testzip()
     if damaged is not None:
         raise ValueError(f"the checksum of its part {damaged} does not fit")
+    for part in parts:
+        # torch reads nothing of a folder, and hands out the memory as it was.
+        if part.external_attr & _IS_A_FOLDER and not part.is_dir():
+            raise ValueError(f"its part {part.filename} is marked as a folder: it is damaged")
 
 
 def _plain(tensor: Tensor, path: Path, max_bytes: int) -> Tensor:

@@ -189,6 +189,18 @@ def test_an_interrupt_stays_one(tmp_path: Path, monkeypatch) -> None:
         read_map(tmp_path / "a.npy")
 
 
+def test_scores_that_are_marked_as_a_folder_are_not_made_up(tmp_path: Path) -> None:
+    """No checksum covers the mark, and torch would give whatever is in its memory."""
+    path = tmp_path / "a.pt"
+    torch.save({"probs": torch.from_numpy(HALF)}, path)
+    content = bytearray(path.read_bytes())
+    name = content.rindex(b"a/data/0")  # in the directory at the end, 8 behind its attributes
+    content[name - 8] ^= 0x10
+    path.write_bytes(content)
+    with pytest.raises(SourceFileError, match="a/data/0 is marked as a folder"):
+        read_map(path)
+
+
 def test_filter_names_all_damaged_maps_and_does_the_others(data, run, tmp_path: Path) -> None:
     for name in ("im1", "im4"):
         (data.maps / f"{name}.npy").write_bytes(b"nonsense")
