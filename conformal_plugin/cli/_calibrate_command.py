@@ -126,8 +126,10 @@ class _Calibrating:
 
     def counted(self) -> Any:
         """The calibrator, with the counts of this rank's images."""
-        names = {path.name for path in (*self._outputs, self.checkpoint.path)}
-        sweep([self._arguments.output.parent], names.__contains__)
+        written = [*self._outputs, self.checkpoint.path]
+        if self._arguments.looks is not None:
+            written.append(self._arguments.looks)
+        sweep({path.parent for path in written}, {path.name for path in written}.__contains__)
         fresh = self._task.calibrator
         loaded = self.checkpoint.load(type(fresh))
         if loaded is None and self.checkpoint.path.exists():

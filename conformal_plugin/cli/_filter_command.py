@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from conformal_plugin._atomic import atomic_write_text
+from conformal_plugin._atomic import atomic_write_text, sweep
 from conformal_plugin._choices import RULES
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.choosing import ENOUGH, LabelSigns
@@ -156,6 +156,7 @@ class _Filtering:
     def begin(self) -> None:
         """Write the manifest, unless the folder holds what must not be lost."""
         self._folder.clear_away(self.ids)
+        sweep([self._id_list.parent], {self._id_list.name}.__contains__)
         self._folder.begin(self.ids, overwrite=self._arguments.overwrite)
 
     def labelled(self, indices: Sequence[int]) -> _Part:

@@ -67,7 +67,7 @@ class LabelFolder:
     def clear_away(self, ids: Sequence[str]) -> None:
         """Delete what killed runs left half written, by one process of a run."""
         folders = [self.folder, *(self.path(name).parent for name in ids if "/" in name)]
-        sweep(folders, lambda name: name.endswith((self._suffix, ".json", ".txt", RECORD)))
+        sweep(folders, lambda name: name.endswith((self._suffix, ".json", ".txt", ".tsv", RECORD)))
         self._record.tidy()
 
     def begin(self, ids: Sequence[str], *, overwrite: bool) -> None:

@@ -272,3 +272,20 @@ def test_sets_that_are_full_everywhere_are_refused(data, run):
     assert done.code == 2
     assert "every pixel of all 12 images" in done.err
     assert "larger alpha or more labelled images" in done.err
+
+
+def test_what_killed_runs_left_is_cleared_away_wherever_it_was_written(data, run):
+    out, lists = data.root / "out", data.root / "lists"
+    left = [
+        folder / f".{name}.{'a' * 32}.tmp"
+        for folder, name in ((out, "im0000.png"), (out, "unusable.tsv"), (lists, "kept.txt"))
+    ]
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"half")
+    done = run(
+        *("filter", "--maps", data.maps, "--qhat", 0.5, "--out", out),
+        *("--id-list", lists / "kept.txt"),
+    )
+    assert done.code == 0, done.err
+    assert not [path for path in left if path.exists()]

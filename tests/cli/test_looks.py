@@ -65,3 +65,10 @@ def test_bad_records_and_usage(data, grow, run):
         *("--guarantee", "precision", "--epsilon", "0.5", "--planned", "10"),
     )
     assert "--planned and --looks go together" in done.err
+
+
+def test_what_a_killed_run_left_of_the_record_is_cleared_away(data, grow):
+    left = data.root / f".looks.json.{'a' * 32}.tmp"
+    left.write_text("half a record")
+    assert grow(8).code == 0
+    assert not left.exists()
