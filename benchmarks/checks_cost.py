@@ -27,7 +27,7 @@ import tempfile
 import threading
 import time
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ ANNOTATOR = f"""
 import numpy as np
 def scores(photo):
     place = np.arange({CLASSES}, dtype=np.float32)[:, None, None] / {CLASSES}
-    return 1 - np.abs(place - photo[None, :, :, 0] / np.float32(255))
+    return np.exp(-60 * np.abs(place - photo[None, :, :, 0] / np.float32(255)))
 """
 Lines = Mapping[str, Callable[[Path], Sequence[object]]]
 
@@ -194,19 +194,26 @@ def ratios(run: Callable[[str], tuple[float, float]], rounds: int) -> list[float
     return found
 
 
-def make_inputs(folder: Path, images: int) -> None:
-    """Photos, labels, an annotator's maps in every format, another's, lists and a calibration."""
+def _write_to_store(path: Path, scores: np.ndarray[Any, Any]) -> None:
+    names = [f"class {number}" for number in range(CLASSES)]
+    store = MapStore(path.parent, annotator={"name": path.parent.name}, class_names=names)
+    store.write(path.stem, scores)
+
+
+_WRITERS: Mapping[str, Callable[[Path, np.ndarray[Any, Any]], object]] = {
+    "npy": np.save,
+    "safetensors": lambda path, scores: save_file({"probs": torch.from_numpy(scores)}, path),
+    "pt": lambda path, scores: torch.save(torch.from_numpy(scores), path),
+    "npz": lambda path, scores: np.savez_compressed(path, probs=scores),
+    "cpmap": _write_to_store,
+}
+
+
+def make_inputs(folder: Path, images: int, formats: Collection[str]) -> None:
+    """Photos, labels, an annotator's maps in each format, another's, lists and an annotator."""
     rng = np.random.default_rng(0)
-    stores = {
-        name: MapStore(
-            folder / name,
-            annotator={"name": name},
-            class_names=[f"class {number}" for number in range(CLASSES)],
-        )
-        for name in ("cpmap", "other")
-    }
-    for name in ("npy", "safetensors", "pt", "npz", "photos"):
-        (folder / name).mkdir(parents=True)
+    for name in (*formats, "photos"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
     coarse = (SIZE[0] // 25, SIZE[1] // 25)
     for number in range(images):
         truth = np.kron(rng.integers(0, CLASSES, coarse), np.ones((25, 25), int)).astype(np.uint8)
@@ -215,17 +222,10 @@ def make_inputs(folder: Path, images: int) -> None:
         photo = np.repeat((truth * 12)[..., None], 3, axis=2)
         photo += rng.integers(0, 4, photo.shape, dtype=np.uint8)
         Image.fromarray(photo).save(folder / "photos" / f"{name}.png")
-        for kind in ("maps", "other"):
-            scores = _scores(truth, rng)
-            if kind == "other":
-                stores["other"].write(name, scores)
-                continue
-            stores["cpmap"].write(name, scores)
-            np.save(folder / "npy" / f"{name}.npy", scores)
-            np.savez_compressed(folder / "npz" / f"{name}.npz", probs=scores)
-            tensor = torch.from_numpy(scores)
-            torch.save(tensor, folder / "pt" / f"{name}.pt")
-            save_file({"probs": tensor}, folder / "safetensors" / f"{name}.safetensors")
+        _write_to_store(folder / "other" / f"{name}.cpmap", _scores(truth, rng))
+        scores = _scores(truth, rng)
+        for kind in formats:
+            _WRITERS[kind](folder / kind / f"{name}.{kind}", scores)
     names = [f"im{number:04}" for number in range(images)]
     (folder / "ids.txt").write_text("".join(f"{name}\n" for name in names))
     for part, ids in (("half", names[: images // 2]), ("rest", names[images // 2 :])):
@@ -309,7 +309,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder, out, log = (Path(temporary) / name for name in ("inputs", "out", "log"))
         folder.mkdir()
         sys.path.insert(0, str(folder))
-        make_inputs(folder, options.images)
+        make_inputs(folder, options.images, {FORMATS[0], *options.formats})
 
         def run(line: Callable[[Path], Sequence[object]], how: str) -> tuple[float, float]:
             shutil.rmtree(out, ignore_errors=True)
