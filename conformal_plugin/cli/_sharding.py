@@ -87,9 +87,14 @@ def met() -> Rank:
     Raises:
         OptionError: as :func:`sharing`.
     """
-    with sharing() as ranks:
-        ranks.gather(None)
-    return Rank.of()
+    rank = Rank.of()
+    if rank.world > 1:
+        with _waiting(rank):
+            store, number, world = _store_of_all()
+            store.set(f"gone/{number}", "")
+            if number == 0:  # which may hold the store that the others still ask
+                store.wait([f"gone/{other}" for other in range(world)], _TO_MEET)
+    return rank
 
 
 @contextmanager
@@ -123,18 +128,35 @@ def sharing() -> Iterator[Ranks]:
 
 def _meet(rank: Rank) -> None:
     """Begin a process group; the ranks may be minutes apart at the start, and days after that."""
+    with _waiting(rank):
+        # Before the group, in which torch 2.1 waits for the others as long as for a step.
+        store, number, world = _store_of_all()
+        dist.init_process_group(
+            "gloo", store=store, rank=number, world_size=world, timeout=_PATIENCE
+        )
+
+
+def _store_of_all() -> tuple[Any, int, int]:
+    """The store at which all ranks have come, this one's number and how many they are."""
     # Not there where torch was built without ranks, and needed by them alone.
     from torch.distributed.rendezvous import rendezvous
 
+    store, number, world = next(rendezvous("env://", timeout=_TO_MEET))
+    store.set(f"here/{number}", "")
+    store.wait([f"here/{other}" for other in range(world)], _TO_MEET)
+    return store, number, world
+
+
+@contextmanager
+def _waiting(rank: Rank) -> Iterator[None]:
+    """Say what is waited for, and why it did not come.
+
+    Raises:
+        OptionError: as :func:`sharing`.
+    """
     try:
         with _a_word_of_waiting(rank):
-            store, number, world = next(rendezvous("env://", timeout=_TO_MEET))
-            # Before the group, in which torch 2.1 waits for the others as long as for a step.
-            store.set(f"here/{number}", "")
-            store.wait([f"here/{other}" for other in range(world)], _TO_MEET)
-            dist.init_process_group(
-                "gloo", store=store, rank=number, world_size=world, timeout=_PATIENCE
-            )
+            yield
     except ValueError as error:
         raise OptionError(
             f"the environment is that of {rank.world} processes, which cannot meet ({error}); "
