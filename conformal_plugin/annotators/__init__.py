@@ -11,16 +11,24 @@ if TYPE_CHECKING:
         BACKGROUND_RULES as BACKGROUND_RULES,
         with_background as with_background,
     )
+    from conformal_plugin.annotators._class_files import (
+        class_list as class_list,
+    )
+    from conformal_plugin.annotators._class_list import (
+        ClassList as ClassList,
+    )
     from conformal_plugin.annotators._class_lists import (
         CLASS_LISTS as CLASS_LISTS,
-        ClassList as ClassList,
-        class_list as class_list,
     )
     from conformal_plugin.annotators._class_mapping import (
         read_synonyms as read_synonyms,
     )
     from conformal_plugin.annotators._function import (
         FunctionAnnotator as FunctionAnnotator,
+    )
+    from conformal_plugin.annotators._grounded_sam import (
+        GroundedSamAnnotator as GroundedSamAnnotator,
+        load_grounded_sam as load_grounded_sam,
     )
     from conformal_plugin.annotators._huggingface import (
         TransformersAnnotator as TransformersAnnotator,
@@ -53,13 +61,15 @@ __getattr__, __dir__, __all__ = lazily(
             "BACKGROUND_RULES",
             "with_background",
         ),
-        "_class_lists": (
-            "CLASS_LISTS",
-            "ClassList",
-            "class_list",
-        ),
+        "_class_files": ("class_list",),
+        "_class_list": ("ClassList",),
+        "_class_lists": ("CLASS_LISTS",),
         "_class_mapping": ("read_synonyms",),
         "_function": ("FunctionAnnotator",),
+        "_grounded_sam": (
+            "GroundedSamAnnotator",
+            "load_grounded_sam",
+        ),
         "_huggingface": (
             "TransformersAnnotator",
             "load_transformers",

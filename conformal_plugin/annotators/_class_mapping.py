@@ -11,7 +11,7 @@ from pathlib import Path
 
 from conformal_plugin._json import parsed
 from conformal_plugin._messages import shortened
-from conformal_plugin.annotators._class_lists import ClassList
+from conformal_plugin.annotators._class_list import ClassList
 from conformal_plugin.errors import OptionError, SourceFileError
 
 __all__ = ["REST", "SYNONYMS", "ClassMapping", "map_classes", "read_synonyms"]

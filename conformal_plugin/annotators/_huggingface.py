@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from conformal_plugin.annotators._background import with_background
-from conformal_plugin.annotators._class_lists import ClassList
+from conformal_plugin.annotators._class_list import ClassList
 from conformal_plugin.annotators._class_mapping import map_classes
 from conformal_plugin.annotators._protocol import Photo
 from conformal_plugin.annotators._transformers_fixed import Dense, Eomt, Universal

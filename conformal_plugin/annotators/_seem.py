@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from conformal_plugin.annotators._background import with_background
-from conformal_plugin.annotators._class_lists import ClassList
+from conformal_plugin.annotators._class_list import ClassList
 from conformal_plugin.annotators._protocol import Photo
 from conformal_plugin.annotators._seem_checkout import build
 from conformal_plugin.annotators._seem_device import (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
@@ -10,7 +12,7 @@ import torch
 
 from conformal_plugin.errors import ConformalError, MissingExtraError, OptionError, SourceFileError
 
-__all__ = ["Loaded", "load"]
+__all__ = ["Loaded", "load", "load_box_segmenter", "load_detector"]
 
 _UNIVERSAL = ("mask2former", "maskformer", "oneformer")
 _SPLIT = ("eomt", "eomt_dinov3")
@@ -20,6 +22,9 @@ _SAM3 = {
     "sam3_video": "Sam3Model",
     "sam3_lite_text": "Sam3LiteTextModel",
 }
+_DETECTORS = ("grounding-dino", "mm-grounding-dino")
+# As of SAM 3: the published folder is the video model's, in which the model for photos lies.
+_BOX_SEGMENTERS = ("sam2", "sam2_video")
 
 
 class Loaded(NamedTuple):
@@ -39,10 +44,61 @@ def load(name: str) -> Loaded:
         OptionError: a kind of model that this does not drive.
     """
     transformers = _transformers()
-    try:
+    with _blaming(name):
         config = transformers.AutoConfig.from_pretrained(name)
         model, processor, kind = _classes(transformers, config)
         return Loaded(model.from_pretrained(name), processor.from_pretrained(name), kind)
+
+
+def load_detector(name: str) -> tuple[Any, Any]:
+    """Load a model that finds boxes for words, and its processor.
+
+    Raises:
+        MissingExtraError: transformers is not installed.
+        SourceFileError: the model cannot be loaded.
+        OptionError: it is no Grounding DINO.
+    """
+    transformers = _transformers()
+    with _blaming(name):
+        kind = transformers.AutoConfig.from_pretrained(name).model_type
+        if kind not in _DETECTORS:
+            raise OptionError(
+                f"boxes come from Grounding DINO or MM-Grounding-DINO, and {name} is a model of "
+                f"type {kind!r}; name one of these, such as IDEA-Research/grounding-dino-tiny"
+            )
+        model = transformers.AutoModelForZeroShotObjectDetection
+        return model.from_pretrained(name), transformers.AutoProcessor.from_pretrained(name)
+
+
+def load_box_segmenter(name: str) -> tuple[Any, Any]:
+    """Load a model that makes masks of boxes, and its processor.
+
+    Raises:
+        MissingExtraError: transformers is not installed.
+        SourceFileError: the model cannot be loaded.
+        OptionError: it is no SAM 2.
+    """
+    transformers = _transformers()
+    with _blaming(name):
+        kind = transformers.AutoConfig.from_pretrained(name).model_type
+        if kind not in _BOX_SEGMENTERS:
+            raise OptionError(
+                f"masks of boxes come from SAM 2, and {name} is a model of type {kind!r}; name "
+                f"one, such as facebook/sam2.1-hiera-tiny"
+            )
+        model = transformers.Sam2Model.from_pretrained(name)
+        return model, transformers.Sam2Processor.from_pretrained(name)
+
+
+@contextmanager
+def _blaming(name: str) -> Iterator[None]:
+    """Whatever transformers raises, as an error that says what is to blame for it.
+
+    Raises:
+        SourceFileError: in place of transformers' own.
+    """
+    try:
+        yield
     except ConformalError:
         raise
     except (OSError, ValueError, ImportError, RuntimeError) as error:

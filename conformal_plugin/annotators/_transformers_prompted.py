@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from conformal_plugin.annotators._class_lists import ClassList
+from conformal_plugin.annotators._class_list import ClassList
 from conformal_plugin.annotators._protocol import Photo
 from conformal_plugin.annotators._transformers_run import ModelRun, resized
 

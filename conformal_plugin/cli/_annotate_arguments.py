@@ -34,6 +34,10 @@ examples:
   # a segmentation model of Hugging Face, the VOC classes, background as the rest
   conformal-plugin annotate --photos JPEGImages --ids all.txt --annotator transformers \\
       --model facebook/mask2former-swin-large-coco-panoptic --classes voc --out maps
+  # any words: boxes of Grounding DINO, masks of SAM 2
+  conformal-plugin annotate --photos JPEGImages --annotator grounded-sam \\
+      --model IDEA-Research/grounding-dino-tiny --segmenter facebook/sam2.1-hiera-tiny \\
+      --classes voc --out maps
   # SEEM, from its own checkout and environment
   conformal-plugin annotate --photos JPEGImages --annotator seem --checkout SEEM \\
       --config SEEM/configs/seem/focall_unicl_lang_demo.yaml --checkpoint seem_focall_v0.pt \\
@@ -74,8 +78,8 @@ def _add_annotator(parser: argparse.ArgumentParser) -> None:
         "--annotator",
         required=True,
         metavar="KIND",
-        help="transformers, seem, xdecoder, or MODULE:FUNCTION (a function of yours, or an "
-        "annotator)",
+        help="transformers, grounded-sam, seem, xdecoder, or MODULE:FUNCTION (a function of yours, "
+        "or an annotator)",
     )
     group.add_argument(
         "--classes",
@@ -90,7 +94,18 @@ def _add_annotator(parser: argparse.ArgumentParser) -> None:
         help="how background is formed: asked for as any class, one minus the largest foreground "
         "score, or not at all (default: complement where the list has background, else none)",
     )
-    group.add_argument("--model", metavar="NAME", help="transformers: folder or name of the model")
+    group.add_argument(
+        "--model",
+        metavar="NAME",
+        help="transformers: folder or name of the model; grounded-sam: of Grounding DINO",
+    )
+    group.add_argument("--segmenter", metavar="NAME", help="grounded-sam: folder or name of SAM 2")
+    group.add_argument(
+        "--box-threshold",
+        type=float,
+        metavar="SHARE",
+        help="grounded-sam: a box counts for a class where its share exceeds this (default: 0.1)",
+    )
     group.add_argument(
         "--synonyms",
         type=Path,

@@ -15,9 +15,21 @@ from conformal_plugin.processes import Rank
 __all__ = ["chosen_annotator"]
 
 _CHECKOUT = ("checkout", "config", "checkpoint")
-_NEEDED = {"transformers": ("model",), "seem": _CHECKOUT, "xdecoder": _CHECKOUT}
+_NEEDED = {
+    "transformers": ("model",),
+    "grounded-sam": ("model", "segmenter"),
+    "seem": _CHECKOUT,
+    "xdecoder": _CHECKOUT,
+}
 _SIDES = ("short_side", "long_side")
-_POSSIBLE = {"transformers": ("synonyms",), "seem": _SIDES, "xdecoder": _SIDES}
+_POSSIBLE = {
+    "transformers": ("synonyms",),
+    "grounded-sam": ("box_threshold",),
+    "seem": _SIDES,
+    "xdecoder": _SIDES,
+}
+_OPTIONS = ("model", "synonyms", "segmenter", "box_threshold", *_CHECKOUT, *_SIDES)
+_KINDS = f"{', '.join(_NEEDED)}, or MODULE:FUNCTION as in mymodel:scores"
 
 
 def chosen_annotator(arguments: argparse.Namespace, rank: Rank) -> Annotator:
@@ -29,7 +41,7 @@ def chosen_annotator(arguments: argparse.Namespace, rank: Rank) -> Annotator:
     """
     kind = arguments.annotator
     needed, possible = _NEEDED.get(kind, ()), _POSSIBLE.get(kind, ())
-    for option in ("model", "synonyms", *_CHECKOUT, *_SIDES):
+    for option in _OPTIONS:
         given = getattr(arguments, option) is not None
         if option in needed and not given:
             raise OptionError(
@@ -45,6 +57,13 @@ def chosen_annotator(arguments: argparse.Namespace, rank: Rank) -> Annotator:
         synonyms = None if arguments.synonyms is None else read_synonyms(arguments.synonyms)
         return load_transformers(
             arguments.model, synonyms=synonyms, **_common(arguments, kind, rank)
+        )
+    if kind == "grounded-sam":
+        from conformal_plugin.annotators import load_grounded_sam
+
+        more = {} if arguments.box_threshold is None else {"box_threshold": arguments.box_threshold}
+        return load_grounded_sam(
+            arguments.model, arguments.segmenter, **more, **_common(arguments, kind, rank)
         )
     if kind in ("seem", "xdecoder"):
         from conformal_plugin.annotators import load_seem, load_xdecoder
@@ -94,10 +113,7 @@ def _background(arguments: argparse.Namespace, classes: ClassList) -> str:
 def _of_user(arguments: argparse.Namespace) -> Annotator:
     module, _, name = arguments.annotator.partition(":")
     if not module or not name:
-        raise OptionError(
-            f"--annotator must be transformers, seem, xdecoder, or MODULE:FUNCTION as in "
-            f"mymodel:scores, got {arguments.annotator!r}"
-        )
+        raise OptionError(f"--annotator must be {_KINDS}, got {arguments.annotator!r}")
     chosen = named_object(arguments.annotator, "--annotator")
     if isinstance(chosen, Annotator):
         for option in ("classes", "background_rule"):

@@ -147,5 +147,43 @@ def test_lists_from_files(tmp_path):
     text.write_text("cat\ncat\n")
     with pytest.raises(SourceFileError, match="listed twice"):
         class_list(text)
+    file.write_text('{"cat": ["cat"], "dog": [], "cat": ["kitten"]}')
+    with pytest.raises(SourceFileError, match="it has 'cat' twice"):
+        class_list(file)
     with pytest.raises(OptionError, match="no class list 'pets'; name one of voc"):
         class_list("pets")
+
+
+@pytest.mark.parametrize("name", CLASS_LISTS)
+def test_a_list_is_written_to_be_edited(name, tmp_path):
+    file = tmp_path / "words.json"
+    CLASS_LISTS[name].write(file)
+    assert class_list(file) == CLASS_LISTS[name]
+    lines = file.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == len(CLASS_LISTS[name].class_names) + 2  # a class a line
+    with pytest.raises(OptionError, match=r"must end in \.json"):
+        CLASS_LISTS[name].write(tmp_path / "words.txt")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"cat": ["pet"], "dog": ["Pet "]}, "the classes cat and dog by the word 'Pet'"),
+        ({"cat": [], "dog": ["cat"]}, "the classes cat and dog by the word 'cat'"),
+        ({"cat": ["cat", "CAT"]}, "cat, twice, by the word 'CAT'"),
+    ],
+)
+def test_a_word_belongs_to_one_class(content, message, tmp_path):
+    file = tmp_path / "words.json"
+    file.write_text(json.dumps(content))
+    with pytest.raises(SourceFileError, match=message):
+        class_list(file)
+
+
+def test_background_of_voc_is_asked_for_by_what_lies_behind():
+    voc, stuff = CLASS_LISTS["voc"], CLASS_LISTS["voc-stuff"]
+    assert stuff.class_names == voc.class_names
+    assert stuff.prompts[1:] == voc.prompts[1:]
+    assert {"wall", "sky", "grass", "road", "floor", "water", "tree"} <= set(stuff.prompts[0])
+    objects = {word for words in (*voc.prompts[1:], voc.class_names) for word in words}
+    assert not objects & set(stuff.prompts[0])

@@ -260,6 +260,35 @@ def test_text_prompts_decide(tiny):
         load_transformers(tiny("clipseg"), classes=CLASSES, synonyms={"cat": ["cat"]})
 
 
+def test_the_words_of_a_class_are_joined_by_the_largest(tiny):
+    """The scores of each word asked for alone, pixel by pixel."""
+    photo = photos((30, 50))
+    ensemble = ClassList.of({"cat": ["cat", "kitten", "a photo of a cat"], "dog": ["dog"]})
+    annotator = load_transformers(tiny("clipseg"), classes=ensemble, background="none")
+    assert annotator.fingerprint["prompts"]["cat"] == ["cat", "kitten", "a photo of a cat"]
+    alone = []
+    for word in ensemble.prompts[0]:
+        one = ClassList.of({"cat": [word], "dog": ["dog"]})
+        single = load_transformers(tiny("clipseg"), classes=one, background="none")
+        assert single.fingerprint != annotator.fingerprint
+        alone.append(single.annotate(photo)[0][0])
+    largest = torch.stack(alone).amax(0)
+    assert all(not torch.equal(scores, largest) for scores in alone)
+    torch.testing.assert_close(annotator.annotate(photo)[0][0], largest, atol=1e-6, rtol=1e-5)
+
+
+def test_the_classes_of_the_model_that_words_name_are_added(tiny):
+    photo = photos((30, 50))
+    pets = ClassList.of({"pet": ["cat", "dog"], "rest": ["wall", "dining table", "person"]})
+    each = ClassList.of({"cat": [], "dog": [], "wall": [], "dining table": [], "person": []})
+    joined = load_transformers(tiny("segformer"), classes=pets, background="none")
+    apart = load_transformers(tiny("segformer"), classes=each, background="none")
+    assert joined.fingerprint["classes"]["pet"] == ["cat", "dog"]
+    assert joined.fingerprint != apart.fingerprint
+    (sums,), (scores,) = joined.annotate(photo), apart.annotate(photo)
+    torch.testing.assert_close(sums, torch.stack([scores[:2].sum(0), scores[2:].sum(0)]))
+
+
 def test_the_matching_is_told_and_recorded(tiny):
     annotator = load_transformers(tiny("segformer"), classes=CLASSES)
     assert "class diningtable is the model's dining table" in annotator.notes

@@ -250,7 +250,7 @@ def test_fifty_kills_at_random_moments(root):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--annotator", "nonsense"], "must be transformers, seem, xdecoder, or MODULE:FUNCTION"),
+        (["--annotator", "nonsense"], "must be transformers, grounded-sam, seem, xdecoder, or MOD"),
         (["--annotator", "no_such_module:f"], "run in the folder of no_such_module.py"),
         (["--annotator", "my_annotator:g"], "has no function 'g'"),
         (["--model", "x"], "--model is not for --annotator my_annotator:scores"),
@@ -400,7 +400,7 @@ def test_help_has_examples_that_parse(run):
     assert "exit codes:" in text
     lines = text.replace("\\\n", " ").splitlines()
     examples = [line.split()[1:] for line in lines if line.startswith("  conformal-plugin ")]
-    assert len(examples) == 4
+    assert len(examples) == 5
     for example in examples:
         assert build_parser().parse_args(example).command == "annotate"
 

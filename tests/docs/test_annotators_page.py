@@ -36,14 +36,15 @@ def test_commands_parse() -> None:
         if "conformal-plugin " in line
     ]
     parsed = [build_parser().parse_args(command) for command in commands]
-    assert [arguments.command for arguments in parsed].count("annotate") == 5
+    assert [arguments.command for arguments in parsed].count("annotate") == 6
     kinds = {arguments.annotator for arguments in parsed if arguments.command == "annotate"}
-    assert kinds == {"transformers", "seem", "xdecoder"}
+    assert kinds == {"transformers", "grounded-sam", "seem", "xdecoder"}
 
 
 def test_tables_and_class_lists_are_read(tmp_path: Path) -> None:
-    assert len(JSON) == 2
+    assert len(JSON) == 3
     for number, text in enumerate(JSON):
         (tmp_path / f"{number}.json").write_text(text)
     assert read_synonyms(tmp_path / "0.json") == json.loads(JSON[0])
-    assert class_list(tmp_path / "1.json").prompts[0][:2] == ("wall", "sky")
+    assert class_list(tmp_path / "1.json").prompts[1] == ("cat", "kitten", "a photo of a cat")
+    assert class_list(tmp_path / "2.json").prompts[0][:2] == ("wall", "sky")
