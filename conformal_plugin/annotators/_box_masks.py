@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from conformal_plugin.annotators._protocol import Photo
-from conformal_plugin.annotators._transformers_run import ModelRun, resized
+from conformal_plugin.annotators._transformers_run import ModelRun, readable, resized
 
 __all__ = ["BoxMasks"]
 
@@ -36,7 +35,7 @@ class BoxMasks:
         """
         run = self._run
         prepared = run.processor(
-            images=[np.ascontiguousarray(photo)],
+            images=[readable(photo)],
             input_boxes=[boxes.cpu().tolist()],
             return_tensors="pt",
         )

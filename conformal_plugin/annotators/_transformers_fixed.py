@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from conformal_plugin.annotators._class_mapping import ClassMapping
 from conformal_plugin.annotators._protocol import Photo
-from conformal_plugin.annotators._transformers_run import ModelRun, resized
+from conformal_plugin.annotators._transformers_run import ModelRun, readable, resized
 
 __all__ = ["Dense", "Eomt", "Universal"]
 
@@ -64,7 +63,7 @@ class Eomt:
 
     def _of(self, photo: Photo) -> Tensor:
         processor = self._run.processor
-        prepared = processor(images=[np.ascontiguousarray(photo)], return_tensors="pt")
+        prepared = processor(images=[readable(photo)], return_tensors="pt")
         pixels = prepared["pixel_values"].to(self._run.device)
         outputs = self._run(pixel_values=pixels)
         # The last column is "no object".

@@ -40,14 +40,13 @@ class _Prompted(ABC):
         """Class scores of each photo: the largest of a class's prompts."""
         maps = []
         for photo in photos:
-            by_prompt = resized(self._of_prompts(photo), photo).clamp(0, 1)
-            parts = torch.split(by_prompt, self._counts)
+            parts = torch.split(self._of_prompts(photo).clamp(0, 1), self._counts)
             maps.append(torch.stack([part.amax(dim=0) for part in parts]))
         return maps
 
     @abstractmethod
     def _of_prompts(self, photo: Photo) -> Tensor:
-        """``(prompts, h, w)`` at the model's own resolution."""
+        """``(prompts, H, W)`` at the photo's size."""
 
 
 class ClipSeg(_Prompted):
@@ -74,7 +73,14 @@ class ClipSeg(_Prompted):
         with torch.inference_mode(), self._run.precision():
             looks = [layers[i + 1].expand(len(self._words), -1, -1) for i in model.extract_layers]
             logits: Tensor = model.decoder(looks, self._words).logits.float()
-        return logits.reshape(len(self._words), *logits.shape[-2:]).sigmoid()
+        maps = logits.reshape(len(self._words), *logits.shape[-2:]).sigmoid()
+        return resized(maps, photo)
+
+
+_LEAST = 2.0**-12
+"""An instance that is less sure is none: its scores would be half of what a store's step is."""
+_TOGETHER = 16
+"""Masks that are brought to the photo's size together, 4 bytes a pixel each."""
 
 
 class Sam3(_Prompted):
@@ -93,6 +99,11 @@ class Sam3(_Prompted):
             sure = outputs.pred_logits[0].float().sigmoid()
             if outputs.presence_logits is not None:
                 sure = sure * outputs.presence_logits[0].float().sigmoid()
-            masks = outputs.pred_masks[0].float().sigmoid()
-            maps.append((sure[:, None, None] * masks).amax(dim=0))
+            found = sure >= _LEAST
+            masks, sure = outputs.pred_masks[0][found].float().sigmoid(), sure[found]
+            best = sure.new_zeros(photo.shape[:2])
+            for some, their in zip(masks.split(_TOGETHER), sure.split(_TOGETHER)):
+                instances = their[:, None, None] * resized(some, photo)
+                best = torch.maximum(best, instances.amax(dim=0))
+            maps.append(best)
         return torch.stack(maps)

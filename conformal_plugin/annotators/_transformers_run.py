@@ -14,7 +14,10 @@ from torch.nn.functional import interpolate
 from conformal_plugin.annotators._mixed_precision import mixed_precision
 from conformal_plugin.annotators._protocol import Photo
 
-__all__ = ["ModelRun", "resized"]
+__all__ = ["ModelRun", "readable", "resized"]
+
+_CHANNELS = (1, 3)
+"""Lengths of a first axis that processors take for colours, even where the last is 3."""
 
 
 class ModelRun:
@@ -39,13 +42,19 @@ class ModelRun:
 
     def prepared(self, photos: Sequence[Photo], **more: Any) -> dict[str, Any]:
         """The processor's tensors on the device."""
-        images = [np.ascontiguousarray(photo) for photo in photos]
+        images = [readable(photo) for photo in photos]
         prepared = self.processor(images=images, return_tensors="pt", **more)
         return {
             name: value.to(self.device)
             for name, value in prepared.items()
             if isinstance(value, Tensor)
         }
+
+
+def readable(photo: Photo) -> Photo:
+    """A photo as processors read it rightly: with colours first where it is 1 or 3 pixels high."""
+    ambiguous = photo.shape[0] in _CHANNELS
+    return np.ascontiguousarray(photo.transpose(2, 0, 1) if ambiguous else photo)
 
 
 def resized(maps: Tensor, photo: Photo) -> Tensor:

@@ -49,6 +49,27 @@ def test_every_kind_gives_maps_that_depend_on_the_photo_alone(tiny, kind):
     assert not torch.equal(maps[0], maps[2])
 
 
+@pytest.mark.parametrize("size", [(3, 40), (1, 30), (3, 3), (1, 1)])
+@pytest.mark.parametrize("kind", ["segformer", "eomt"])
+def test_a_photo_of_three_pixels_in_height_is_not_read_sideways(kind, size, tiny):
+    """Where the first side is 1 or 3, processors take it for the colours."""
+    import transformers
+
+    annotator = load_transformers(tiny(kind), classes=CLASSES)
+    (photo,) = photos(size)
+    (scores,) = annotator.annotate([photo])
+    processor = transformers.AutoImageProcessor.from_pretrained(tiny(kind))
+    first = processor(images=[photo.transpose(2, 0, 1)], return_tensors="pt")
+    run = annotator._scores.__self__._run
+    seen = []
+    run.model.register_forward_pre_hook(
+        lambda _, args, kwargs: seen.append(kwargs["pixel_values"]), with_kwargs=True
+    )
+    torch.testing.assert_close(annotator.annotate([photo])[0], scores)
+    assert tuple(scores.shape) == (4, *size)
+    torch.testing.assert_close(seen[0], first["pixel_values"])
+
+
 @pytest.mark.parametrize("kind", ["mask2former", "segformer"])
 def test_scores_are_those_of_the_formula(tiny, kind):
     """Computed again from the model's raw output, class by class."""
@@ -214,9 +235,10 @@ def test_sam3_from_its_folder_takes_the_surest_instance(kind, tiny, sam3_process
                 attention_mask=tokens["attention_mask"],
             )
             sure = (out.pred_logits.sigmoid() * out.presence_logits.sigmoid())[0]
-            instances = sure[:, None, None] * out.pred_masks[0].sigmoid()
-            best = instances.amax(0)[None, None]
-            expected.append(torch.nn.functional.interpolate(best, (30, 50), mode="bilinear")[0, 0])
+            masks = torch.nn.functional.interpolate(
+                out.pred_masks.sigmoid(), (30, 50), mode="bilinear"
+            )[0]
+            expected.append((sure[:, None, None] * masks).amax(0))
     cat = torch.maximum(expected[0], expected[1])
     torch.testing.assert_close(maps[0][1:], torch.stack([cat, expected[2]]), atol=1e-5, rtol=1e-4)
     assert not torch.equal(cat, expected[2])
@@ -242,6 +264,7 @@ def test_one_look_at_the_photo_serves_every_prompt(tiny):
     assert len(looks) == 1
     pixels = kind._run.prepared([photo])["pixel_values"].expand(len(found), -1, -1, -1)
     every = kind._run(pixel_values=pixels, **kind._tokens).logits.sigmoid()
+    every = torch.nn.functional.interpolate(every[None], (30, 50), mode="bilinear")[0]
     torch.testing.assert_close(found, every, atol=1e-5, rtol=1e-4)
 
 

@@ -237,6 +237,14 @@ def cut(folder, model):
     return folder
 
 
+def loud(model, *parts):
+    """Make weights larger, so that masks are not one half everywhere."""
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.ndim > 1 and name.removeprefix("detector_model.").startswith(parts):
+                weight *= 30
+
+
 def sam3_config(text=None, kind="Sam3Config"):
     import transformers as t
 
@@ -299,6 +307,7 @@ def sam3_video(folder):
 
 def saved_sam3(folder, model, processor="Sam3Processor"):
     """Model, words and the processor's settings; to make a processor takes torchvision."""
+    loud(model, "mask_decoder")
     model.save_pretrained(folder)
     tokenizer(folder.with_name(f"{folder.name}-words")).save_pretrained(folder)
     usual = {
@@ -425,10 +434,7 @@ def sam2_video(folder):
 
 def saved_sam2(folder, model, processor):
     """Model and the processor's settings; to make a processor takes torchvision."""
-    with torch.no_grad():  # so that masks are not one half everywhere
-        for name, weight in model.named_parameters():
-            if weight.ndim > 1 and name.startswith(("mask_decoder", "vision_encoder.neck")):
-                weight *= 30
+    loud(model, "mask_decoder", "vision_encoder.neck")
     model.save_pretrained(folder)
     images = {
         "image_processor_type": "Sam2ImageProcessor", "do_resize": True, "do_rescale": True,
