@@ -149,7 +149,7 @@ def stacked_alone(data: Path, out: Path, fit: list[str], others: list[str]) -> N
 
 
 def _shown(rule: str, weights: list[list[float]]) -> str:
-    if rule == "pick":
+    if rule in ("pick", "route"):
         return f"{sum(map(bool, weights[1])):.0f} of {CLASSES} classes of the second annotator"
     return "weights " + " and ".join(f"{row[0]:.2f}" for row in weights)
 
@@ -178,16 +178,20 @@ def main() -> None:
     second_annotator(data, work / "second", parts["fit"], everyone[len(parts["fit"]) :])
     both = ("--maps", data / "probs", work / "second", "--ids", work / "all.txt")
     fitted = ("--fit-ids", work / "fit.txt", "--labels", data / "labels")
-    for rule, more in (("mean", ()), ("pick", fitted), ("stack", fitted)):
+    certifying = (*fitted, "--epsilon", 0.3, "--delta", 0.2)
+    for rule, more in (
+        ("mean", ()), ("pick", fitted), ("route", certifying), ("stack", fitted),
+    ):  # fmt: skip
         done = run("combine", *both, "--rule", rule, *more, "--out", work / rule)
-        print(f"{rule}: {_shown(rule, done['weights'])}")
+        certified = f", certified {done['certified']}" if "certified" in done else ""
+        print(f"{rule}: {_shown(rule, done['weights'])}{certified}")
     stacked_alone(data, work / "alone", parts["fit"], everyone[len(parts["fit"]) :])
     print(", ".join(f"{part} {len(names)}" for part, names in parts.items()), "photos\n")
     print("| maps | raw mIoU | raw recall | .2, foreground first: mIoU | recall |")
     print("| --- | --- | --- | --- | --- |")
     sources = {
         "first": data / "probs",
-        **{n: work / n for n in ("second", "mean", "pick", "stack", "alone")},
+        **{n: work / n for n in ("second", "mean", "pick", "route", "stack", "alone")},
     }
     for name, maps in sources.items():
         row = " | ".join(f"{100 * value:.1f}" for value in measured(data, maps, work))

@@ -33,6 +33,9 @@ examples:
   # for each class the better of the two on 40 labelled images; calibrate on the other labelled ones
   conformal-plugin combine --maps maps_sam3 maps_mask2former --rule pick --fit-ids first_40.txt \\
       --labels labels --out maps_pick
+  # for each class an annotator with at most a fifth of its labels wrong, where that is certain
+  conformal-plugin combine --maps maps_sam3 maps_mask2former --rule route --epsilon 0.2 \\
+      --fit-ids first_40.txt --labels labels --out maps_route
   # a weight for each annotator and an offset for each class
   conformal-plugin combine --maps maps_sam3 maps_mask2former --rule stack --fit-ids first_40.txt \\
       --labels labels --out maps_stack
@@ -59,17 +62,28 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("rule")
     group.add_argument(
         "--rule",
-        choices=("mean", "pick", "stack"),
+        choices=("mean", "pick", "route", "stack"),
         default="mean",
         help="mean: of the scores; pick: for each class the scores of one annotator, of the higher "
-        "IoU on --fit-ids; stack: log-linear, one weight an annotator and one offset a class, "
-        "fitted on --fit-ids (default: %(default)s)",
+        "IoU on --fit-ids; route: for each class those of an annotator whose labels are certified "
+        "on --fit-ids to be wrong at most a share --epsilon, else as pick; stack: log-linear, one "
+        "weight an annotator and one offset a class, fitted on --fit-ids (default: %(default)s)",
+    )
+    for name, what in (
+        ("epsilon", "share of wrong labels that is certified"),
+        ("delta", "how often the certificate of a class may be wrong"),
+    ):
+        group.add_argument(
+            f"--{name}", type=float, metavar="SHARE", help=f"route: {what} (default: 0.1)"
+        )
+    group.add_argument(
+        "--fit-ids",
+        type=Path,
+        metavar="LIST",
+        help="pick, route, stack: the labelled images to fit on",
     )
     group.add_argument(
-        "--fit-ids", type=Path, metavar="LIST", help="pick, stack: the labelled images to fit on"
-    )
-    group.add_argument(
-        "--labels", type=Path, metavar="DIR", help="pick, stack: true classes, ID.png"
+        "--labels", type=Path, metavar="DIR", help="pick, route, stack: true classes, ID.png"
     )
     add_label_map(group, "values are classes")
     group.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,14 @@ from conformal_plugin.cli._outputs import named_files, refuse_inputs
 from conformal_plugin.cli._progress import progress
 from conformal_plugin.cli._report import print_json
 from conformal_plugin.cli._sharding import Ranks, sharing
-from conformal_plugin.combining import Combination, fit_pick, fit_stack, mean_of
+from conformal_plugin.combining import (
+    Combination,
+    Route,
+    fit_pick,
+    fit_route,
+    fit_stack,
+    mean_of,
+)
 from conformal_plugin.errors import OptionError
 from conformal_plugin.files import (
     MAP_SUFFIXES,
@@ -38,7 +45,12 @@ from conformal_plugin.files import (
 
 __all__ = ["run"]
 
-_FITS = {"pick": fit_pick, "stack": fit_stack}
+_FITS: dict[str, Callable[..., Combination]] = {
+    "pick": fit_pick,
+    "route": fit_route,
+    "stack": fit_stack,
+}
+_CERTIFYING = ("epsilon", "delta")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -102,7 +114,9 @@ class _Combining:
             return mean_of(len(arguments.maps), len(self._read(self._paths[0])[0]))
         ignore_index = 255 if arguments.ignore_index is None else arguments.ignore_index
         images = progress(self._labelled(), "fit", total=len(self._fit_ids), quiet=arguments.quiet)
-        return _FITS[arguments.rule](images, ignore_index=ignore_index)
+        given = {name: getattr(arguments, name) for name in _CERTIFYING}
+        more = {name: share for name, share in given.items() if share is not None}
+        return _FITS[arguments.rule](images, ignore_index=ignore_index, **more)
 
     def begin(self, rule: Combination) -> None:
         """Begin the store or check the one there; clear away what a killed run left half written.
@@ -147,10 +161,12 @@ class _Combining:
         for number, (folder, row) in enumerate(zip(arguments.maps, rule.weights)):
             shown = (
                 f"classes {' '.join(str(k) for k, w in enumerate(row) if w) or '(none)'}"
-                if rule.rule == "pick"
+                if rule.rule in ("pick", "route")
                 else f"weight {row[0]:g}"
             )
             print(f"  annotator {number}, {folder}: {shown}")
+        if isinstance(rule, Route):
+            print(f"certified: classes {' '.join(map(str, rule.certified)) or '(none)'}")
         if rule.fitted_on:
             print(f"fitted on {len(rule.fitted_on)} labelled images; calibrate on others")
 
@@ -188,6 +204,11 @@ def _check(arguments: argparse.Namespace) -> None:
         )
     if arguments.max_map_bytes < 1:
         raise OptionError(f"--max-map-bytes must be at least 1, got {arguments.max_map_bytes}")
+    for option in _CERTIFYING:
+        if getattr(arguments, option) is not None and arguments.rule != "route":
+            raise OptionError(
+                f"--{option} is what --rule route certifies; --rule {arguments.rule} does not"
+            )
     fitted = arguments.rule in _FITS
     for option in ("fit_ids", "labels"):
         if (getattr(arguments, option) is not None) != fitted:

@@ -12,3 +12,7 @@ from conformal_plugin.combining._fitting import (
     fit_pick as fit_pick,
     fit_stack as fit_stack,
 )
+from conformal_plugin.combining._routing import (
+    Route as Route,
+    fit_route as fit_route,
+)

@@ -15,8 +15,8 @@ from conformal_plugin.files import ScoreMap
 
 __all__ = ["FITTED_ON", "RULES", "Combination", "log_scores", "mean_of", "plain", "stacked"]
 
-RULES = ("mean", "pick", "stack")
-"""Ways to combine maps, fixed before, an annotator a class, or a fitted log-linear pool."""
+RULES = ("mean", "pick", "route", "stack")
+"""Ways to combine maps: fixed before, an annotator a class, or a fitted log-linear pool."""
 FITTED_ON = "fitted_on"
 """The key of an annotator's fingerprint that lists the labelled images that made it what it is."""
 _LEAST_SCORE = 2.0**-10
@@ -28,8 +28,9 @@ class Combination:
     """A rule with its numbers; a function from the maps of one photo to one map.
 
     Attributes:
-        rule: ``"mean"`` or ``"pick"``: score k is ``sum_a weights[a][k] * P_a(k)``. ``"stack"``: it
-            is the softmax over k of ``offsets[k] + sum_a weights[a][k] * log P_a(k)``.
+        rule: ``"mean"``, ``"pick"`` or ``"route"``: score k is ``sum_a weights[a][k] * P_a(k)``.
+            ``"stack"``: it is the softmax over k of ``offsets[k] + sum_a weights[a][k] * log
+            P_a(k)``.
         weights: for each annotator, one per class.
         offsets: one per class; all zero but for ``"stack"``.
         fitted_on: ids of the labelled images that the numbers were fitted on.

@@ -56,7 +56,7 @@ def test_the_mean_of_two_folders_is_in_a_store(run, two) -> None:
     np.testing.assert_allclose(store.read("im0003"), (one + other) / 2, atol=2**-11)
 
 
-@pytest.mark.parametrize("rule", ["pick", "stack"])
+@pytest.mark.parametrize("rule", ["pick", "route", "stack"])
 def test_fitted_images_are_left_out_of_a_calibration_or_refused(run, two, rule) -> None:
     out = two.root / rule
     done = combine(run, two, out, "--rule", rule, *two.fitting)
@@ -76,6 +76,21 @@ def test_fitted_images_are_left_out_of_a_calibration_or_refused(run, two, rule) 
     chosen = run("choose", "--maps", out, "--labels", two.labels, "--ids", two.list)
     assert chosen.code == 2
     assert "used to fit" in chosen.err
+
+
+def test_the_router_says_what_it_certified(run, two) -> None:
+    out = two.root / "route"
+    fitting = ("--fit-ids", two.list, "--labels", two.labels)
+    done = combine(run, two, out, "--rule", "route", "--epsilon", 0.95, "--delta", 0.9, *fitting)
+    assert done.code == 0, done.err
+    made = MapStore.open(out).annotator
+    assert (made["epsilon"], made["delta"]) == (0.95, 0.9)
+    assert made["certified"]
+    assert f"certified: classes {' '.join(map(str, made['certified']))}\n" in done.out
+    # By default nothing is certain of these, and the store is another one.
+    other = combine(run, two, two.root / "other", "--rule", "route", *fitting)
+    assert "certified: classes (none)" in other.out
+    assert combine(run, two, out, "--rule", "route", *fitting).code == 2
 
 
 def test_what_is_left_out_is_said_once_where_calibrate_decides_as_well(run, two) -> None:
@@ -139,6 +154,10 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(run, two) -> No
     for expected, arguments in {
         "--fit-ids is missing": ("--maps", two.maps, two.second, "--rule", "pick", *to),
         "leave --fit-ids out": ("--maps", two.maps, two.second, *two.fitting, *to),
+        "--epsilon is what --rule route certifies": (
+            *("--maps", two.maps, two.second, "--rule", "pick", *two.fitting, *to),
+            *("--epsilon", "0.2"),
+        ),
         "two annotators or more": ("--maps", two.maps, *to),
         "same classes in the same order": ("--maps", two.second, other.folder, *to),
         "im0002": ("--maps", two.maps, lacking, *to),

@@ -29,7 +29,7 @@ def test_its_snippet_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> 
 def test_its_commands_parse() -> None:
     shell = "".join(re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)).replace("\\\n", " ")
     commands = [line for line in shell.splitlines() if line.startswith("conformal-plugin")]
-    assert len(commands) == 2
+    assert len(commands) == 3
     for line in commands:
         assert build_parser().parse_args(shlex.split(line)[1:]).command == "combine"
 
@@ -60,6 +60,14 @@ def test_its_benchmark_runs(
     printed = capsys.readouterr().out
     assert "fit 6, calibrate 6, measure 6 photos" in printed
     rows = re.findall(r"^\| (\w+) ((?:\| [\d.]+ ){4})\|$", printed, re.MULTILINE)
-    assert [name for name, _ in rows] == ["first", "second", "mean", "pick", "stack", "alone"]
+    assert [name for name, _ in rows] == [
+        "first",
+        "second",
+        "mean",
+        "pick",
+        "route",
+        "stack",
+        "alone",
+    ]
     # The first annotator's own class leads by far in all but a few pixels.
     assert float(rows[0][1].split()[1]) > 60
