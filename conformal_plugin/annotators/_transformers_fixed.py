@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from conformal_plugin.annotators._class_mapping import ClassMapping
+from conformal_plugin.annotators._class_shares import class_shares
 from conformal_plugin.annotators._protocol import Photo
 from conformal_plugin.annotators._transformers_run import ModelRun, readable, resized
 
@@ -99,11 +100,10 @@ class Dense:
         """Class scores of photos of one size."""
         inputs = self._run.prepared(photos)
         outputs = self._run(pixel_values=inputs["pixel_values"])
-        maps = []
-        for logits, photo in zip(outputs.logits, photos):
-            shares = resized(logits.float(), photo).softmax(dim=0)
-            maps.append(torch.stack([shares[list(m)].sum(dim=0) for m in self._members]))
-        return maps
+        return [
+            class_shares(logits.float(), self._members, photo.shape[:2])
+            for logits, photo in zip(outputs.logits, photos)
+        ]
 
 
 def _unpadded(masks: Tensor, valid: Tensor) -> Tensor:

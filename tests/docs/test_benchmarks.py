@@ -65,6 +65,21 @@ def test_alarms_of_groups_have_a_row_each(
     assert len(set(rows)) == 7
 
 
+def test_strips_give_the_same_scores(
+    run_script: RunScript, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("transformers")
+    threads = torch.get_num_threads()
+    try:
+        script = ROOT / "benchmarks" / "class_shares.py"
+        run_script(script, "--tiny", "--models", "segformer", "--rounds", "1")
+    finally:
+        torch.set_num_threads(threads)
+    row = re.search(r"segformer \| \d\.\d\d \| \d\.\d\d \| (\S+) \|", capsys.readouterr().out)
+    assert row is not None
+    assert float(row[1]) < 1e-5
+
+
 def test_loss_classes_of_libraries_that_are_missing(
     run_script: RunScript, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
