@@ -16,7 +16,7 @@ from conformal_plugin.files import ScoreMap
 __all__ = ["FITTED_ON", "RULES", "Combination", "log_scores", "mean_of", "plain", "stacked"]
 
 RULES = ("mean", "pick", "route", "stack")
-"""Ways to combine maps: fixed before, an annotator a class, or a fitted log-linear pool."""
+"""Ways to combine maps, fixed before, an annotator a class, or a fitted log-linear pool."""
 FITTED_ON = "fitted_on"
 """The key of an annotator's fingerprint that lists the labelled images that made it what it is."""
 _LEAST_SCORE = 2.0**-10
