@@ -158,6 +158,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--no-background", action="store_true", help="class 0 of the folders is a class like others"
     )
     parser.add_argument("--rows", nargs="+", choices=(*ROWS, *CANDIDATES), default=list(ROWS))
+    parser.add_argument(
+        "--cells", nargs="+", default=[], metavar="CELL", help="of these alone, voc-24-as-is say"
+    )
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="students per row")
     parser.add_argument(
         "--rehearse",
@@ -188,17 +191,19 @@ def _beds(options: argparse.Namespace) -> dict[str, Bed]:
     return found
 
 
-def _cells(beds: dict[str, Bed]) -> Iterator[_Cell]:
-    """The smallest labelled sets first, where students differ most."""
+def _cells(beds: dict[str, Bed], names: Sequence[str]) -> Iterator[_Cell]:
+    """The smallest labelled sets first, where students differ most; those named, where any is."""
     for level in (2, 0, 1):
         for name, bed in beds.items():
             for form in bed.forms:
-                yield _Cell(name, bed.sizes[level], form, bed.background)
+                cell = _Cell(name, bed.sizes[level], form, bed.background)
+                if not names or cell.name in names:
+                    yield cell
 
 
 def _run(options: argparse.Namespace) -> int:
     beds, read = _beds(options), {}
-    for cell in _cells(beds):
+    for cell in _cells(beds, options.cells):
         if cell.bed not in read:
             read[cell.bed] = _read(beds[cell.bed].folder, options.out / f"{cell.bed}.pt")
         data = read[cell.bed]
@@ -344,7 +349,7 @@ def _digest(maps: Sequence[Bytes]) -> str:
 def _rehearse(options: argparse.Namespace) -> int:
     """Print what the default's labels gain on labelled photos, each left out of its training."""
     beds, read = _beds(options), {}
-    for cell in _cells(beds):
+    for cell in _cells(beds, options.cells):
         path = options.out / "rehearsals" / f"{cell.name}.json"
         if not path.is_file():
             if cell.bed not in read:
@@ -359,7 +364,9 @@ def _rehearse(options: argparse.Namespace) -> int:
 
 def _show(options: argparse.Namespace) -> int:
     beds = _beds(options)
-    cells = sorted(_cells(beds), key=lambda cell: (list(beds).index(cell.bed), -cell.size))
+    cells = sorted(
+        _cells(beds, options.cells), key=lambda cell: (list(beds).index(cell.bed), -cell.size)
+    )
     rows = [Row(name, [_found(options, cell, name) for cell in cells]) for name in options.rows]
     print_table([f"{c.bed} {c.size}, {c.form}" for c in cells], rows, FOUR)
     return 0

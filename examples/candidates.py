@@ -15,6 +15,7 @@ from known import Known, most_probable, of_choice
 from material import IGNORE
 from quick_student import Teacher, scores_of, taught
 from rehearsal import FOLDS, gain_of, left_out, one_of
+from scipy.optimize import isotonic_regression
 from torch import Tensor, nn
 
 from conformal_plugin import Choice, calibrate, calibrate_class_conditional, choose
@@ -107,12 +108,56 @@ def _weighted_raw(known: Known, seed: int) -> nn.Module:
 
 
 def _weighted_default(known: Known, seed: int) -> nn.Module:
+    return _default_by(known, seed, lambda label, values: values)
+
+
+def _weighted_evenly(known: Known, seed: int) -> nn.Module:
+    return _default_by(known, seed, _even)
+
+
+def _even(label: Tensor, values: Tensor) -> Tensor:
+    """Values over the mean of those of their label: no class gains on another."""
+    kept = label != IGNORE
+    label = torch.where(kept, label, 0)
+    counts = torch.bincount(label[kept]).clamp_min(1)
+    means = torch.bincount(label[kept], values[kept].double()) / counts
+    return torch.where(kept, values / means[label].float(), 0)
+
+
+def _default_by(known: Known, seed: int, weigh: Callable[[Tensor, Tensor], Tensor]) -> nn.Module:
+    """The default's labels, weighted by what ``weigh`` makes of them and of their p-values."""
     if known.default is None:
         return known.train(None, seed)
     given = _flat_maps(known.default)
     label = torch.where(given == IGNORE, 0, given)
     values = _p_values(known, per_class=True).gather(1, label[:, None])[:, 0]
-    return known.train(_weighted(given, values), seed)
+    return known.train(_weighted(given, weigh(given, values)), seed)
+
+
+def _weighted_by_right(known: Known, seed: int) -> nn.Module:
+    """Weights are shares of right labels among the labelled points, rising with the score."""
+    if known.default is None:
+        return known.train(None, seed)
+    made = of_choice(known.choice, known.scores) or []
+    label, truth = _flat_maps(made), _flat_maps(known.labelled.truth)
+    counted = (label != IGNORE) & (truth != IGNORE)
+    scores = _flat(known.scores)[counted]
+    label, right = label[counted], (label == truth)[counted].double()
+    mine = scores.gather(1, label[:, None])[:, 0]
+    photos = torch.cat([torch.full((one.size,), i) for i, one in enumerate(made)])[counted]
+    given, others = _flat_maps(known.default), _flat(known.others)
+    weights = torch.zeros(len(given))
+    for c in range(known.classes):
+        own = label == c
+        if len(photos[own].unique()) < MIN_IMAGES:
+            own = torch.ones_like(own)
+        order = mine[own].argsort()
+        share = isotonic_regression(right[own][order].numpy()).x
+        at = others[given == c, c].numpy()
+        weights[given == c] = torch.from_numpy(
+            np.interp(at, mine[own][order].numpy(), share)
+        ).float()
+    return known.train(_weighted(given, weights), seed)
 
 
 def _soft(targets: Tensor) -> Teacher:
@@ -261,6 +306,9 @@ CANDIDATES: dict[str, Candidate] = {
     "sets per class .1": lambda known, seed: _sets(known, seed, 0.1, True, False),
     "weighted raw": _weighted_raw,
     "weighted default": _weighted_default,
+    "weighted evenly": _weighted_evenly,
+    "weighted by half": lambda known, seed: _default_by(known, seed, lambda _, p: (1 + p) / 2),
+    "weighted by right": _weighted_by_right,
     "p-values": _shares_of_p_values,
     "balanced": _balanced,
     "stage II raw": lambda known, seed: _stage_two(known, seed, "raw"),
