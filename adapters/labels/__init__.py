@@ -8,6 +8,7 @@ from conformal_plugin.adapters.labels._aligned import (
 )
 from conformal_plugin.adapters.labels._label_settings import (
     LABEL_SETTINGS as LABEL_SETTINGS,
+    label_remarks as label_remarks,
     label_settings as label_settings,
     labelled_pixels as labelled_pixels,
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 from conformal_plugin._json import parsed
 
-__all__ = ["LABEL_SETTINGS", "label_settings", "labelled_pixels"]
+__all__ = ["LABEL_SETTINGS", "label_remarks", "label_settings", "labelled_pixels"]
 
 LABEL_SETTINGS = "labels.json"
 """The file beside the pseudo-labels that holds what they were made with."""
@@ -32,3 +32,11 @@ def labelled_pixels(folder: Path) -> list[int] | None:
     if not isinstance(pixels, list) or not all(type(count) is int for count in pixels):
         return None
     return pixels
+
+
+def label_remarks(folder: Path) -> list[str]:
+    """What ``filter`` warned of in a folder of pseudo-labels, a sentence or two each."""
+    remarks = (label_settings(folder) or {}).get("remarks")
+    if not isinstance(remarks, list):
+        return []
+    return [remark for remark in remarks if isinstance(remark, str)]

@@ -30,7 +30,7 @@ class EpochLog:
         self.writers: Iterable[Any] = ()
         self._logger = logger
         self._labelled = labelled
-        self._warned: set[int | None] = {None}  # of which classes
+        self._warned: set[int] = set()  # of which classes
 
     def say(self, line: str, level: int = logging.INFO) -> None:
         """A line of the log."""
@@ -38,10 +38,10 @@ class EpochLog:
             logging.getLogger(self._logger).log(level, line)
 
     def stage_one(self, epoch: int, summary: Mapping[str, Any]) -> None:
-        """The end of an epoch of stage I; a class that swallows the labels is warned of once."""
+        """The end of an epoch of stage I; a class whose share is far off is warned of once."""
         trained_on = TrainedOn.of(*self._compared(summary))
-        if trained_on.swallowed not in self._warned:
-            self._warned.add(trained_on.swallowed)
+        if trained_on.warned_of - self._warned:
+            self._warned |= trained_on.warned_of
             self.say(f"Conformal: {trained_on.warning()}", logging.WARNING)
         self.say(f"Conformal: epoch {epoch}, stage I, {_whose_photos()}{trained_on}")
         self._track({"stage": 1, **trained_on.scalars()}, epoch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from conformal_plugin.adapters.labels import AlignedPseudoLabels, labelled_pixels
+from conformal_plugin.adapters.labels import AlignedPseudoLabels, label_remarks, labelled_pixels
 from conformal_plugin.adapters.loop._calling_script import CallingScript
 from conformal_plugin.adapters.loop._epoch_log import EpochLog
 from conformal_plugin.adapters.loop._host_config import HostConfig
@@ -84,6 +85,8 @@ class HostLoop(ABC, Generic[Losses]):
                 f"Conformal: stage I for {self.config.stage1_epochs} of {self.config.epochs} "
                 f"epochs, mode {self.config.mode}, labels from {self.config.pseudo_labels}"
             )
+            for remark in label_remarks(self.config.pseudo_labels):
+                self._epochs.say(f"Conformal: of these labels: {remark}", logging.WARNING)
 
     def align(self, dataset: Any) -> Any:
         """The unlabelled data set, each sample with its pseudo-label at the end.

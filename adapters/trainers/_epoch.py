@@ -12,7 +12,7 @@ __all__ = ["ClassShareWarning", "Epochs"]
 
 
 class ClassShareWarning(UserWarning):
-    """One class swallows the labels: a student of them learns to see it everywhere."""
+    """A class swallows the labels, so that a student learns to see it everywhere, or collapses."""
 
 
 class Epochs:
@@ -29,7 +29,7 @@ class Epochs:
     ) -> None:
         self._supervise = supervise
         self._labelled = labelled
-        self._warned: set[int | None] = {None}
+        self._warned: set[int] = set()
 
     def begin(self, epoch: int) -> None:
         """An epoch, counted from 0."""
@@ -39,14 +39,15 @@ class Epochs:
         """A line for the log, and figures for the trackers, by name.
 
         Warns:
-            ClassShareWarning: a class swallows the labels, the first time that it does.
+            ClassShareWarning: a class swallows the labels or has another share of them than of the
+                labelled photos, the first time that it does.
         """
         stage = self._supervise.stage
         if stage == 2:
             return f"epoch {epoch}, stage II", {"conformal/stage": 2}
         trained_on = TrainedOn.of(self._supervise.summary(), self._labelled)
-        if trained_on.swallowed not in self._warned:
-            self._warned.add(trained_on.swallowed)
+        if trained_on.warned_of - self._warned:
+            self._warned |= trained_on.warned_of
             warnings.warn(trained_on.warning(), ClassShareWarning, stacklevel=2)
         figures = {f"conformal/{name}": value for name, value in trained_on.scalars().items()}
         return f"epoch {epoch}, stage I, {trained_on}", {"conformal/stage": 1, **figures}

@@ -11,7 +11,7 @@ import torch
 
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.errors import UninformativeThresholdError
-from conformal_plugin.labelling import filter as labels_of, unfiltered_labels
+from conformal_plugin.labelling import classes_far_off, filter as labels_of, unfiltered_labels
 from conformal_plugin.scores import (
     LabelledParts,
     LabelledScores,
@@ -26,7 +26,7 @@ __all__ = ["ENOUGH", "LabelSigns", "signs_of"]
 ENOUGH = 100
 """Images that are enough to see what labels look like."""
 
-_NOTHING, _MUCH, _COLLAPSE, _RARE = 1e-3, 1e-2, 3.0, 5e-3
+_NOTHING, _MUCH = 1e-3, 1e-2
 
 _Array = np.ndarray[Any, Any]
 
@@ -84,6 +84,10 @@ class LabelSigns:
             if truth is not None:
                 self._into_objects_right += int((into & (given == true)).sum())
 
+    def __bool__(self) -> bool:
+        """Whether a pixel was counted."""
+        return self._pixels > 0
+
     def merge(self, other: LabelSigns) -> None:
         """Add what ``other`` has counted."""
         for name in ("_pixels", "_changed", "_into_objects", "_into_objects_right"):
@@ -134,12 +138,12 @@ class LabelSigns:
         total = sum(kept.values())
         if not total:
             return ""
-        of_truth = true / true.sum()
-        told = []
-        for c, share in enumerate(of_truth.tolist()):
-            mine = kept.get(c, 0) / total
-            if max(mine, share) >= _RARE and not share / _COLLAPSE <= mine <= share * _COLLAPSE:
-                told.append(f"class {c} {100 * mine:.1f} % instead of {100 * share:.1f} %")
+        should = (true / true.sum()).tolist()
+        mine = [kept.get(c, 0) / total for c in range(len(should))]
+        told = [
+            f"class {c} {100 * mine[c]:.1f} % instead of {100 * should[c]:.1f} %"
+            for c in classes_far_off(mine, should)
+        ]
         if not told:
             return ""
         shown = ", ".join(told[:6]) + (", ..." if len(told) > 6 else "")

@@ -227,13 +227,15 @@ class _Filtering:
 
     def _remark(self, signs: LabelSigns) -> None:
         """Warn of what the first labels of this run give away beside the labelled images."""
-        if self._qhat is None:  # raw labels are meant
+        if self._qhat is None or not signs:  # raw labels are meant, or all were there already
             return
         true = self._qhat.pixels_per_class if isinstance(self._qhat, Calibration) else None
         rule = self._settings["rule"]
         background = self._settings["background"] if rule == RULES[0] else None
-        for remark in signs.remarks(true, background):
+        remarks = signs.remarks(true, background)
+        for remark in remarks:
             warn(remark)
+        self._folder.remark(remarks)
 
     def _maps_to_read(self) -> LazySequence[Taken[ScoreMap]]:
         """The maps, fitted to photos where there are some."""

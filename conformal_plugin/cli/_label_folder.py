@@ -23,6 +23,7 @@ MANIFEST = "labels.json"
 _FORMAT = "conformal-plugin labels"
 _VERSION = 1
 _LABELLED = "labelled_pixels_per_class"
+_REMARKS = "remarks"
 
 
 class LabelFolder:
@@ -54,7 +55,7 @@ class LabelFolder:
         # What an origin is the checksum of begins with the settings, which no label is without.
         self._origin_begun = hashlib.sha256(f"[{json.dumps(self._manifest)}".encode())
         self._record = DoneRecord(folder)
-        self._beside = {} if labelled is None else {_LABELLED: list(labelled)}
+        self._beside: dict[str, Any] = {} if labelled is None else {_LABELLED: list(labelled)}
 
     def path(self, name: str) -> Path:
         """The label file of an id.
@@ -80,11 +81,20 @@ class LabelFolder:
         manifest = self.folder / MANIFEST
         if not overwrite:
             if manifest.exists():
-                self._require_same(manifest)
+                theirs = self._require_same(manifest)
+                self._beside |= {_REMARKS: theirs[_REMARKS]} if _REMARKS in theirs else {}
             else:
                 self._require_free(ids)
+        self._write_manifest()
+
+    def remark(self, remarks: Sequence[str]) -> None:
+        """Note what was warned of, which a training on these labels says once more."""
+        self._beside[_REMARKS] = list(remarks)
+        self._write_manifest()
+
+    def _write_manifest(self) -> None:
         content = {**self._manifest, **self._beside}
-        atomic_write_text(manifest, json.dumps(content, indent=2) + "\n")
+        atomic_write_text(self.folder / MANIFEST, json.dumps(content, indent=2) + "\n")
 
     def existing(
         self, name: str, sources: Sequence[Path], *, reading: bool = False
@@ -159,7 +169,8 @@ class LabelFolder:
         origin.update(f", {json.dumps(made_from)[1:]}".encode())
         return origin.hexdigest()
 
-    def _require_same(self, manifest: Path) -> None:
+    def _require_same(self, manifest: Path) -> Mapping[str, Any]:
+        """The manifest that is there, of the same settings."""
         remedy = "pass --overwrite to replace them, or another folder"
         try:
             theirs = parsed(manifest.read_text(encoding="utf-8"))
@@ -170,7 +181,7 @@ class LabelFolder:
         ours = self._manifest
         different = [
             f"{name} was {shortened(theirs.get(name))} and is {shortened(ours.get(name))}"
-            for name in sorted((theirs.keys() | ours.keys()) - {_LABELLED})
+            for name in sorted((theirs.keys() | ours.keys()) - {_LABELLED, _REMARKS})
             if theirs.get(name) != ours.get(name)
         ]
         if different:
@@ -178,6 +189,7 @@ class LabelFolder:
                 f"{self.folder} holds labels made with other settings "
                 f"({shortened('; '.join(different))}); {remedy}"
             )
+        return theirs
 
     def _require_free(self, ids: Sequence[str]) -> None:
         taken = [name for name in ids if self.path(name).exists()]

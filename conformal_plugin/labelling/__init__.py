@@ -30,6 +30,9 @@ from conformal_plugin.labelling._rules import (
     score_of as score_of,
     unfiltered_labels as unfiltered_labels,
 )
+from conformal_plugin.labelling._share_gap import (
+    classes_far_off as classes_far_off,
+)
 from conformal_plugin.labelling._thresholds import (
     Least as Least,
     class_thresholds as class_thresholds,

@@ -8,10 +8,12 @@ from typing import Any
 
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.errors import ShapeError
+from conformal_plugin.labelling import classes_far_off
 
 __all__ = ["TrainedOn"]
 
 _SHOWN = 21  # classes in a line of a log; all of PASCAL VOC
+_TOLD = 6  # classes in a warning
 _LEFT = 1 / 3  # of what the other classes have in the labelled photos
 _ALONE = 0.98  # of the labels, where nothing is known of the labelled photos
 
@@ -83,11 +85,43 @@ labelled photos): 0 99.0% (60.0%), 1 1.0% (30.0%), 2 0.0% (10.0%)
             return most if self.labels[most] >= _ALONE else None
         return most if others < _LEFT * (1 - self.labelled[most]) else None
 
+    @property
+    def far_off(self) -> tuple[int, ...]:
+        """Classes with over three times, or under a third, of their share of the labelled photos.
+
+        Those that are rare in both, below half a percent, are left out.
+        """
+        if not self.labels or self.labelled is None:
+            return ()
+        return tuple(classes_far_off(self.labels, self.labelled))
+
+    @property
+    def warned_of(self) -> frozenset[int]:
+        """The classes that :meth:`warning` speaks of."""
+        return frozenset(self.far_off if self.swallowed is None else [self.swallowed])
+
     def warning(self) -> str:
-        """What to say of a class that swallows the labels; empty where none does."""
-        most = self.swallowed
-        if most is None:
+        """What to say of a class that swallows the labels, or of others that have collapsed.
+
+        Empty where there is none.
+        """
+        return self._of_far_off() if self.swallowed is None else self._of_swallowed(self.swallowed)
+
+    def _of_far_off(self) -> str:
+        if not self.far_off or self.labelled is None:
             return ""
+        told = ", ".join(
+            f"class {c} {self.labels[c]:.1%} instead of {self.labelled[c]:.1%}"
+            for c in self.far_off[:_TOLD]
+        )
+        more = ", ..." if len(self.far_off) > _TOLD else ""
+        return (
+            f"classes have another share of the labels than of the labelled photos, more than "
+            f"three times as much or as little: {told}{more}. Where the photos are alike, the "
+            f"labels of these are wrong or dropped: look at them with `conformal-plugin report`"
+        )
+
+    def _of_swallowed(self, most: int) -> str:
         beside = (
             "which is not compared, as the labelled photos' shares are not known"
             if self.labelled is None

@@ -88,7 +88,8 @@ def test_filter_has_left_the_labelled_photos_shares_beside_the_labels(cfg, log, 
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "{}", '{"labelled_pixels_per_class": ["1"]}', "[" * 100_000]
+    "content",
+    ["", "{", "[]", "{}", '{"labelled_pixels_per_class": ["1"]}', "[" * 100_000, '{"remarks": 1}'],
 )
 def test_settings_that_say_nothing_are_no_hindrance(cfg, log, tmp_path, content):
     (tmp_path / "pseudo" / "labels.json").write_text(content)
@@ -124,6 +125,26 @@ def test_a_class_that_swallows_the_labels_is_warned_of_once(cfg, log, tmp_path):
     assert len(warned) == 1
     assert warned[0].startswith("Conformal: class 0 swallows the labels: it has 93.8% of them, and")
     assert "60.0% of the labelled pixels" in warned[0]
+
+
+def test_each_class_that_has_collapsed_is_warned_of_once(cfg, log, tmp_path):
+    settings = {"labelled_pixels_per_class": [60, 20, 20]}
+    (tmp_path / "pseudo" / "labels.json").write_text(json.dumps(settings))
+    loop = new(cfg)
+    for epoch, pseudo in enumerate([labels(10, 6, 0), labels(9, 7, 0), labels(10, 0, 6)]):
+        for _ in loop.watch([(None, [torch.zeros(2, 3, 4, 4), pseudo])], epoch):
+            step(loop)
+    warned = [line for level, line in log() if level == "WARNING"]
+    assert ["class 2 0.0%" in line for line in warned] == [True, False]
+    assert "class 1 0.0% instead of 20.0%" in warned[1]
+
+
+def test_what_filter_warned_of_is_said_once_more(cfg, log, tmp_path):
+    settings = {"remarks": ["The threshold changes nothing.", 1]}
+    (tmp_path / "pseudo" / "labels.json").write_text(json.dumps(settings))
+    train(new(cfg), labels(8, 4, 4), epochs=2)
+    warned = [line for level, line in log() if level == "WARNING"]
+    assert warned == ["Conformal: of these labels: The threshold changes nothing."]
 
 
 def test_the_scripts_own_writer_gets_the_figures(cfg):

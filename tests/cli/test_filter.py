@@ -163,6 +163,20 @@ def test_a_threshold_that_decides_nothing_is_pointed_out(data, run, qhat, rule, 
     assert said in done.err if said else "warning" not in done.err
 
 
+def test_what_is_pointed_out_is_left_beside_the_labels(data, run):
+    def remarks():
+        return json.loads((data.root / "out" / "labels.json").read_text())["remarks"]
+
+    useless = arguments(data, "--qhat", 0.9, "--rule", "most-probable")
+    assert run(*useless).code == 0
+    (remark,) = remarks()
+    assert remark.startswith("The threshold changes nothing: 100.00 %")
+    assert run(*useless).code == 0  # nothing is read, so nothing is seen anew
+    assert remarks() == [remark]
+    assert run(*arguments(data, "--qhat", 0.4, "--overwrite")).code == 0
+    assert remarks() == []
+
+
 def test_raw_labels_are_the_argmax_and_no_reason_to_warn(data, run):
     done = run(*arguments(data, "--raw", "--json"))
     assert done.code == 0

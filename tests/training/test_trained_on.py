@@ -75,9 +75,39 @@ def test_a_class_that_swallows_the_labels(
 ) -> None:
     found = TrainedOn.of(summary(*labels), labelled)
     assert found.swallowed == swallowed
-    assert bool(found.warning()) == (swallowed is not None)
-    if swallowed is not None:
-        assert found.warning().startswith(f"class {swallowed} swallows the labels: it has ")
+    said = f"class {swallowed} swallows the labels: it has "
+    assert found.warning().startswith(said) == (swallowed is not None)
+    assert swallowed is None or found.warned_of == {swallowed}
+
+
+def test_a_class_that_has_collapsed_is_warned_of() -> None:
+    found = TrainedOn.of(summary(90, 5, 5), [73, 20, 7])
+    assert found.far_off == (1,)
+    assert found.warned_of == {1}
+    assert "times as much or as little: class 1 5.0% instead of 20.0%. Where" in found.warning()
+
+
+@pytest.mark.parametrize(
+    ("labels", "labelled"),
+    [
+        ((997, 3), (1000, 0)),  # rare in both
+        ((70, 10, 20), (70, 29, 1)),  # within three times, and beyond
+        ((70, 10, 20), None),
+    ],
+)
+def test_what_is_rare_or_near_is_no_collapse(
+    labels: tuple[int, ...], labelled: tuple[int, ...] | None
+) -> None:
+    found = TrainedOn.of(summary(*labels), labelled)
+    assert 1 not in found.far_off
+    assert found.far_off == ((2,) if labelled and len(labelled) == 3 else ())
+
+
+def test_a_long_list_of_classes_is_cut() -> None:
+    many = TrainedOn.of(summary(*[4] * 20, *[1] * 20), [*[1] * 20, *[4] * 20])
+    assert many.far_off == tuple(range(40))
+    assert many.warning().count(" instead of ") == 6
+    assert ", .... Where" in many.warning()
 
 
 def test_labels_alike_to_the_labelled_photos_are_no_reason_to_warn() -> None:
