@@ -134,6 +134,18 @@ def _default_by(known: Known, seed: int, weigh: Callable[[Tensor, Tensor], Tenso
     return known.train(_weighted(given, weigh(given, values)), seed)
 
 
+def _thinned_default(known: Known, seed: int) -> nn.Module:
+    """Each label kept with its p-value as the probability, drawn once: weights as plain labels."""
+    if known.default is None:
+        return known.train(None, seed)
+    given = _flat_maps(known.default)
+    label = torch.where(given == IGNORE, 0, given)
+    values = _p_values(known, per_class=True).gather(1, label[:, None])[:, 0]
+    drawn = torch.rand(len(given), generator=torch.Generator().manual_seed(seed))
+    given[drawn > values] = IGNORE
+    return known.train(_weighted(given, torch.ones(len(given))), seed)
+
+
 def _weighted_by_right(known: Known, seed: int) -> nn.Module:
     """Weights are shares of right labels among the labelled points, rising with the score."""
     if known.default is None:
@@ -306,6 +318,7 @@ CANDIDATES: dict[str, Candidate] = {
     "sets per class .1": lambda known, seed: _sets(known, seed, 0.1, True, False),
     "weighted raw": _weighted_raw,
     "weighted default": _weighted_default,
+    "thinned default": _thinned_default,
     "weighted evenly": _weighted_evenly,
     "weighted by half": lambda known, seed: _default_by(known, seed, lambda _, p: (1 + p) / 2),
     "weighted by right": _weighted_by_right,
