@@ -55,12 +55,16 @@ def run(arguments: argparse.Namespace) -> None:
         ids = ranks.together(lambda: without_fitted(arguments, listed_ids(arguments)))
         decision = decided(arguments, ids, ranks)
         calibration = ranks.together(lambda: _Calibrating(arguments, ids, ranks, decision))
-        counted = ranks.together(calibration.counted).all_reduce()
-        # float32 and float64 maps are read again for the exact threshold; a kill then costs only
-        # that.
-        found = ranks.together(lambda: calibration.results(counted))
-        read = ranks.gather(calibration.checkpoint.read)
-        doubts = LabelDoubts.of_ranks(ranks.gather(calibration.doubts))
+        ranks.together(calibration.clear_away)
+        if decision is not None:
+            found, read, doubts = [decision.calibration], [decision.read], decision.doubts
+        else:
+            counted = ranks.together(calibration.counted).all_reduce()
+            # float32 and float64 maps are read again for the exact threshold; a kill then costs
+            # only that.
+            found = ranks.together(lambda: calibration.results(counted))
+            read = ranks.gather(calibration.checkpoint.read)
+            doubts = LabelDoubts.of_ranks(ranks.gather(calibration.doubts))
         ranks.first(lambda: warn_of(doubts.found()))
         shift = ranks.together(lambda: compared(arguments, calibration.ids, ranks))
         if shift is not None:
@@ -124,12 +128,15 @@ class _Calibrating:
             },
         )
 
-    def counted(self) -> Any:
-        """The calibrator, with the counts of this rank's images."""
+    def clear_away(self) -> None:
+        """Delete what killed runs left half written."""
         written = [*self._outputs, self.checkpoint.path]
         if self._arguments.looks is not None:
             written.append(self._arguments.looks)
         sweep({path.parent for path in written}, {path.name for path in written}.__contains__)
+
+    def counted(self) -> Any:
+        """The calibrator, with the counts of this rank's images."""
         fresh = self._task.calibrator
         loaded = self.checkpoint.load(type(fresh))
         if loaded is None and self.checkpoint.path.exists():

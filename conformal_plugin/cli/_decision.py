@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from conformal_plugin._choices import RULES
+from conformal_plugin.calibration import Calibration
 from conformal_plugin.choosing import MIN_IMAGES, Choice, choose
 from conformal_plugin.cli._groups import groups_of
 from conformal_plugin.cli._inputs import class_or_none, maps_and_labels, own_maps
 from conformal_plugin.cli._progress import Readings
+from conformal_plugin.cli._read_digest import ReadDigest
 from conformal_plugin.cli._report import warn_of
 from conformal_plugin.cli._sharding import Ranks
 from conformal_plugin.errors import NotWorthUsingError, OptionError
 from conformal_plugin.evaluation import LabelDoubts
-from conformal_plugin.files import IdList
+from conformal_plugin.files import IdList, checksum
 
 __all__ = ["Decision", "decided"]
 
@@ -27,15 +29,21 @@ _OF_THE_CHOICE = ("classes", "own_maps")
 
 @dataclass(frozen=True)
 class Decision:
-    """What was decided, and the words and figures that it rests on.
+    """What was decided, the words and figures that it rests on, and what they were read from.
 
     Attributes:
         verdict: in words, a sentence or two a line.
         content: the choice as plain values.
+        calibration: of all images, in the way that was decided.
+        read: what was read.
+        doubts: what speaks against the labels.
     """
 
     verdict: str
     content: dict[str, Any]
+    calibration: Calibration
+    read: ReadDigest
+    doubts: LabelDoubts
 
 
 def decided(arguments: argparse.Namespace, ids: IdList, ranks: Ranks) -> Decision | None:
@@ -90,10 +98,24 @@ def _fill(arguments: argparse.Namespace, values: dict[str, Any]) -> None:
         setattr(arguments, name, value)
 
 
+class _FirstLook(LabelDoubts):
+    """Doubts about the labels, and a digest of the images that they were looked for in."""
+
+    def __init__(self, ignore_index: int) -> None:
+        super().__init__(ignore_index)
+        self.read = ReadDigest()
+
+    def look(self, name: str, scores: Any, labels: Any) -> None:
+        """Take an image into account, once."""
+        if not self.has_seen(name):
+            self.read.add(name, checksum(scores), checksum(labels))
+        super().look(name, scores, labels)
+
+
 def _decide(arguments: argparse.Namespace, ids: IdList) -> Decision:
     ignore_index = 255 if arguments.ignore_index is None else arguments.ignore_index
-    doubts = LabelDoubts(ignore_index)
-    maps, labels = maps_and_labels(arguments, ids, doubts=doubts)
+    seen = _FirstLook(ignore_index)
+    maps, labels = maps_and_labels(arguments, ids, doubts=seen)
     choice = choose(
         Readings(maps, "choose", quiet=arguments.quiet),
         labels,
@@ -104,15 +126,15 @@ def _decide(arguments: argparse.Namespace, ids: IdList) -> Decision:
         own=own_maps(arguments, ids),
         groups=groups_of(arguments, ids),
     )
-    if not choice.worth_using:  # else they are said when the images are counted
-        warn_of(doubts.found())
-    _refuse(choice)
-    return Decision(choice.verdict, json.loads(choice.to_json()))
+    if not choice.worth_using:  # else they are said when all is well
+        warn_of(seen.found())
+    calibration = _calibration(choice)
+    return Decision(choice.verdict, json.loads(choice.to_json()), calibration, seen.read, seen)
 
 
-def _refuse(choice: Choice) -> None:
+def _calibration(choice: Choice) -> Calibration:
     if choice.worth_using and choice.calibration is not None:
-        return
+        return choice.calibration
     reason = choice.verdict.splitlines()[0]
     if choice.worth_using:
         reason = "The labels are best as the annotator gives them, and no threshold can be used."

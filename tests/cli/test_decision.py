@@ -9,7 +9,7 @@ import pytest
 
 from conformal_plugin import Calibration, calibrate, choose, filter
 from conformal_plugin.choosing import MIN_IMAGES
-from conformal_plugin.files import label_files, map_files, read_label, write_label
+from conformal_plugin.files import MapReader, label_files, map_files, read_label, write_label
 
 
 @pytest.fixture
@@ -42,6 +42,29 @@ def test_it_takes_what_choose_proposes(data, run, command):
     assert run(*filtering, "--calibration", data.root / "c.json").code == 0
     made = read_label(out / f"{data.ids[0]}.png")
     np.testing.assert_array_equal(made, filter(pairs(data)[0][0], found))  # the rule is recorded
+
+
+def test_what_choosing_has_read_is_not_counted_again(command, data, monkeypatch):
+    read = []
+    whole = MapReader.__call__
+    monkeypatch.setattr(MapReader, "__call__", lambda self, p: read.append(p) or whole(self, p))
+    monkeypatch.setattr(MapReader, "in_parts", MapReader.__call__)
+    assert command().code == 0
+    made = (data.root / "c.json").read_text()
+    assert len(read) == 3 * len(data.ids)  # for thresholds, for the labels at these, for remarks
+    decided = json.loads(made)
+    assert command("--alpha", decided["alpha"], "--rule", decided["rule"]).code == 0
+    counted = json.loads((data.root / "c.json").read_text())
+    assert counted["read"] == decided["read"]
+    assert counted["qhat"] == decided["qhat"]
+
+
+def test_changed_scores_under_the_same_ids_are_said(command, data):
+    assert command().code == 0
+    name = data.ids[0]
+    scores = np.load(data.maps / f"{name}.npz")["probs"]
+    np.savez(data.maps / f"{name}.npz", probs=scores[:, ::-1])
+    assert "made of the same ids with other scores or labels" in command().err
 
 
 def test_json_holds_the_decision(command, data):
