@@ -57,15 +57,16 @@ def promised_rule(qhat: Any, rule: str | None, background: int | None) -> tuple[
     promised = qhat if isinstance(qhat, Calibration) and qhat.rule is not None else None
     if promised is None:
         return RULES[0] if rule is None else rule, 0 if background is None else background
-    for name, given in (("rule", rule), ("background", background)):
-        meant = getattr(promised, name)
+    # Where no class is a background the rule looks at none, and 0 stands for it from here on.
+    place = int(promised.background or 0)
+    for name, given, meant in (("rule", rule, promised.rule), ("background", background, place)):
         if given is not None and given != meant:
             raise OptionError(
                 f"the calibration is for {name}={meant!r}, and {name}={given!r} was asked for; "
                 f"leave it out, calibrate for it, or pass the calibration's qhat alone to use it "
                 f"for something else"
             )
-    return str(promised.rule), int(promised.background or 0)
+    return str(promised.rule), place
 
 
 def label_dtype(num_classes: int, ignore_index: int) -> torch.dtype:

@@ -135,6 +135,17 @@ def test_a_rule_of_ones_own_is_recorded_and_held_to(command, data, run):
     assert "the calibration is for rule='most-probable'" in done.err
 
 
+def test_a_calibration_without_a_background_labels(command, data, run):
+    assert command("--rule", "most-probable", "--background", "none").code == 0
+    maps, calibration = pairs(data)[0], Calibration.load(data.root / "c.json")
+    rest = ("--maps", data.maps, "--calibration", data.root / "c.json")
+    done = run("filter", *rest, "--out", data.root / "out")
+    assert done.code == 0, done.err
+    made = read_label(data.root / "out" / f"{data.ids[0]}.png")
+    np.testing.assert_array_equal(made, filter(maps[0], calibration))
+    assert run("evaluate", *rest, "--labels", data.labels, "--ids", data.list).code == 0
+
+
 def test_without_a_rule_an_alpha_leaves_it_open(command, data):
     assert command("--alpha", 0.1).code == 0
     assert Calibration.load(data.root / "c.json") == calibrate(*pairs(data), 0.1)
