@@ -44,7 +44,11 @@ from conformal_plugin.calibration._image_wise import (
     ImageWiseCalibrator as ImageWiseCalibrator,
     calibrate_image_wise as calibrate_image_wise,
 )
+from conformal_plugin.calibration._ladder import (
+    ladder_of as ladder_of,
+)
 from conformal_plugin.calibration._quantile import (
+    STEPS as STEPS,
     conformal_rank as conformal_rank,
     exact_alpha as exact_alpha,
     images_needed as images_needed,

@@ -15,6 +15,7 @@ from conformal_plugin._json import parsed
 from conformal_plugin._messages import shortened, shown
 from conformal_plugin.calibration._comparison import Comparison
 from conformal_plugin.calibration._guarantee import Guarantee
+from conformal_plugin.calibration._quantile import STEPS
 from conformal_plugin.calibration._schema import Fields
 from conformal_plugin.calibration._sealed import refuse_changed
 from conformal_plugin.errors import CalibrationFileError
@@ -56,6 +57,8 @@ def json_of(fields: Mapping[str, Any]) -> str:
     }
     if content["version"] == _CAPPED:
         content |= {"cap": fields["cap"], "of": fields["of"]}
+    if fields.get("ladder") is not None:
+        content["ladder"] = [_encode(thresholds) for thresholds in fields["ladder"]]
     if fields.get("label_map") is not None:
         content["label_map"] = fields["label_map"].text
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
@@ -138,6 +141,7 @@ def _checked(content: Fields) -> dict[str, Any]:
         **_groups(content, classes),
         "delta": content.share("delta") if "delta" in content else None,
         "comparison": _comparison(content.part("comparison")) if "comparison" in content else None,
+        "ladder": content.table("ladder", STEPS - 1, classes) if "ladder" in content else None,
     }
 
 

@@ -14,7 +14,10 @@ from typing import Any
 
 from conformal_plugin.errors import AlphaError
 
-__all__ = ["conformal_rank", "exact_alpha", "images_needed"]
+__all__ = ["STEPS", "conformal_rank", "exact_alpha", "images_needed"]
+
+STEPS = 16
+"""A p-value is known to one in so many."""
 
 
 def exact_alpha(alpha: Any) -> Fraction:

@@ -71,6 +71,9 @@ class Calibration:
             fails; None of other promises.
         comparison: whether the maps of labelled and unlabelled images look exchangeable; None where
             they were not compared.
+        ladder: float64 ``(15, K)``, thresholds per class at alpha 1/16 ... 15/16, from which
+            :func:`conformal_plugin.labelling.p_values` reads how typical a label's score is; None
+            where it is not of ``choose``.
     """
 
     qhat: float | np.ndarray[Any, Any]
@@ -97,12 +100,15 @@ class Calibration:
     groups_per_class: np.ndarray[Any, Any] | None = None
     delta: float | None = None
     comparison: Comparison | None = None
+    ladder: np.ndarray[Any, Any] | None = None
 
     def __post_init__(self) -> None:
         for name, dtype in (("pixels_per_class", np.int64), ("images_per_class", np.int64)):
             object.__setattr__(self, name, _frozen(getattr(self, name), dtype))
         if self.groups_per_class is not None:
             object.__setattr__(self, "groups_per_class", _frozen(self.groups_per_class, np.int64))
+        if self.ladder is not None:
+            object.__setattr__(self, "ladder", _frozen(self.ladder, np.float64))
         if np.ndim(self.qhat):
             object.__setattr__(self, "qhat", _frozen(self.qhat, np.float64))
         else:

@@ -109,6 +109,17 @@ class Fields:
             raise _expected(name, f"one threshold for each of {num_classes} classes", value)
         return np.array([_threshold(name, one) for one in value], dtype=np.float64)
 
+    def table(self, name: str, rows: int, num_classes: int) -> np.ndarray[Any, Any]:
+        """Rows of one threshold per class."""
+        value = self._content[name]
+        if not isinstance(value, list) or len(value) != rows:
+            raise _expected(name, f"{rows} lists of thresholds", value)
+        numbered = {f"row {number} of {name}": row for number, row in enumerate(value)}
+        if not all(isinstance(row, list) for row in value):
+            raise _expected(name, f"{rows} lists of thresholds", value)
+        inside = Fields(numbered)
+        return np.stack([inside.thresholds(row, num_classes) for row in numbered])
+
     def part(self, name: str) -> Fields:
         """An object inside."""
         value = self._content[name]

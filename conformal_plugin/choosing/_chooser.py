@@ -15,6 +15,7 @@ from conformal_plugin.calibration import (
     ClassConditionalCalibrator,
     ScoreCounter,
     exact_alpha,
+    ladder_of,
 )
 from conformal_plugin.choosing._choice import Choice, OwnLabels
 from conformal_plugin.choosing._judging import constant, judge, own_labels, with_constant
@@ -164,7 +165,9 @@ def choose(
         found = counter.exact_result(
             scores, labels, best.alpha, ids=images.ids, groups=images.groups
         )
-        calibration = replace(found, rule=best.rule, background=best.background)
+        calibration = replace(
+            found, rule=best.rule, background=best.background, ladder=ladder_of(by_class)
+        )
     return Choice(
         proposed=best,
         candidates=tuple(candidates),

@@ -166,6 +166,7 @@ class _Filtering:
             rule=self._settings["rule"],
             background=self._settings["background"],
             ignore_index=self._ignore_index,
+            thinned=self._arguments.thin,
         )
         signs = LabelSigns(self._settings["background"], self._ignore_index)
         part = _Part(labeller, LabelSummary(self._ignore_index), signs)
@@ -298,12 +299,23 @@ def _threshold(arguments: argparse.Namespace) -> tuple[Any, int]:
     if not arguments.raw:
         qhat, ignore_index = threshold(arguments)
         refuse_uninformative(qhat)
-        return qhat, ignore_index
-    for option in ("rule", "background"):
-        if getattr(arguments, option) is not None:
+        if arguments.thin and getattr(qhat, "ladder", None) is None:
             raise OptionError(
-                f"--raw takes each pixel's most probable class, and --{option} picks from a "
-                f"prediction set; leave one of them out"
+                "--thin takes thresholds of all levels, which only `conformal-plugin calibrate` "
+                "without --alpha, --rule and --preset leaves in its file; calibrate so, or leave "
+                "--thin out"
+            )
+        return qhat, ignore_index
+    given_options = {
+        "rule": arguments.rule,
+        "background": arguments.background,
+        "thin": arguments.thin or None,
+    }
+    for option, value in given_options.items():
+        if value is not None:
+            raise OptionError(
+                f"--raw takes each pixel's most probable class, and --{option} is about prediction "
+                f"sets; leave one of them out"
             )
     given = arguments.ignore_index
     return None, 255 if given is None else given
@@ -332,6 +344,7 @@ def _settings(arguments: argparse.Namespace, qhat: Any, dropped: int) -> dict[st
         "key": arguments.key,
         "resize": arguments.resize,
         **cap_settings(qhat),
+        **({"thinned": True} if arguments.thin else {}),
     }
 
 

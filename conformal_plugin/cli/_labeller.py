@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from conformal_plugin.cli._report import warn
 from conformal_plugin.errors import UninformativeThresholdError
 from conformal_plugin.files import ScoreMap
-from conformal_plugin.labelling import filter as filter_masks, label_dtype, raw_labels
+from conformal_plugin.labelling import filter as filter_masks, label_dtype, raw_labels, thin
 from conformal_plugin.scores import ScoreParts
 
 __all__ = ["Labeller"]
@@ -24,12 +25,21 @@ class Labeller:
         rule: how a label is picked from a prediction set.
         background: the background class.
         ignore_index: the label of dropped pixels.
+        thinned: whether labels stay with their p-value as the probability, drawn by the image's
+            name.
     """
 
     def __init__(
-        self, qhat: Any, *, rule: str | None, background: int | None, ignore_index: int
+        self,
+        qhat: Any,
+        *,
+        rule: str | None,
+        background: int | None,
+        ignore_index: int,
+        thinned: bool = False,
     ) -> None:
         self._qhat = qhat
+        self._thinned = thinned
         self._rule = rule
         self._background = background
         self._ignore_index = ignore_index
@@ -58,6 +68,9 @@ class Labeller:
             num_classes, *size = scores.shape[1:] if scores.ndim == 5 else scores.shape
             dtype = str(label_dtype(num_classes, self._ignore_index)).removeprefix("torch.")
             return np.full(size, self._ignore_index, dtype=dtype)
+        if self._thinned:
+            seed, ignored = zlib.crc32(name.encode()), self._ignore_index
+            labels = thin(labels, scores, self._qhat, seed=seed, ignore_index=ignored)
         return np.asarray(labels[0] if scores.ndim == 5 else labels)
 
     def _raw(self, scores: ScoreMap | ScoreParts) -> np.ndarray[Any, Any]:

@@ -17,6 +17,9 @@ from conformal_plugin.labelling._filtering import (
     filter as filter,
     prediction_sets as prediction_sets,
 )
+from conformal_plugin.labelling._p_values import (
+    p_values as p_values,
+)
 from conformal_plugin.labelling._raw import (
     raw_labels as raw_labels,
 )
@@ -32,6 +35,9 @@ from conformal_plugin.labelling._rules import (
 )
 from conformal_plugin.labelling._share_gap import (
     classes_far_off as classes_far_off,
+)
+from conformal_plugin.labelling._thinning import (
+    thin as thin,
 )
 from conformal_plugin.labelling._thresholds import (
     Least as Least,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 from conformal_plugin import Calibration, filter
 from conformal_plugin.files import map_files, read_label
 from conformal_plugin.files._palette import voc_palette
+from conformal_plugin.labelling import thin
 
 
 def arguments(data, *more):
@@ -163,6 +165,31 @@ def test_a_threshold_that_decides_nothing_is_pointed_out(data, run, qhat, rule, 
     assert said in done.err if said else "warning" not in done.err
 
 
+def test_thinned_labels_are_the_librarys(data, run):
+    calibration = data.root / "all_levels.json"
+    choosing = ("--maps", data.maps, "--labels", data.labels, "--ids", data.list)
+    assert run("calibrate", *choosing, "-o", calibration).code == 0
+    thinning = arguments(data, "--calibration", calibration, "--thin")
+    assert run(*thinning).code == 0
+    found = Calibration.load(calibration)
+    for name, scores in zip(data.ids, map_files(data.maps, data.ids)):
+        expected = thin(filter(scores, found), scores, found, seed=zlib.crc32(name.encode()))
+        made = read_label(data.root / "out" / f"{name}.png")
+        np.testing.assert_array_equal(made, expected)
+    assert json.loads(run(*thinning, "--json").out)["written"] == 0
+    whole = run(*arguments(data, "--calibration", calibration))
+    assert "thinned was True and is None" in whole.err
+
+
+def test_thinning_takes_a_calibration_of_all_levels(data, run, calibrated):
+    done = run(*arguments(data, "--calibration", calibrated, "--thin"))
+    assert done.code == 2
+    assert "--thin takes thresholds of all levels" in done.err
+    assert run(*arguments(data, "--qhat", 0.4, "--thin")).code == 2
+    assert "--thin is about prediction sets" in run(*arguments(data, "--raw", "--thin")).err
+    assert not (data.root / "out").exists()
+
+
 def test_what_is_pointed_out_is_left_beside_the_labels(data, run):
     def remarks():
         return json.loads((data.root / "out" / "labels.json").read_text())["remarks"]
@@ -205,7 +232,7 @@ def test_raw_labels_of_damaged_scores_are_refused(data, run):
 def test_raw_labels_take_no_rule(data, run, option):
     done = run(*arguments(data, "--raw", *option))
     assert done.code == 2
-    assert f"and {option[0]} picks from a prediction set; leave one of them out" in done.err
+    assert f"and {option[0]} is about prediction sets; leave one of them out" in done.err
     assert not (data.root / "out").exists()
 
 

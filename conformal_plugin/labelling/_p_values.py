@@ -1,0 +1,114 @@
+"""The conformal p-value of each pixel's label, within the label's class."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from conformal_plugin.calibration import STEPS, Calibration
+from conformal_plugin.errors import OptionError, ShapeError
+from conformal_plugin.labelling._thresholds import least_scores
+from conformal_plugin.scores import (
+    ScoreParts,
+    back_to_kind,
+    check_range,
+    extremes,
+    grid_of,
+    ordered,
+    read_scores,
+    to_tensor,
+)
+
+__all__ = ["p_values"]
+
+
+def p_values(masks: Any, labels: Any, calibration: Calibration) -> Any:
+    """How typical each label's score is of its class: its conformal p-value. Heuristic.
+
+    The share of the class's own calibration pixels that score no more than this pixel does, in
+    steps of one sixteenth (their middle). Of pixels that truly are of the class it is uniform, by
+    and large; a wrong label mostly scores low for its class and has a small one. It makes a weight
+    of a pixel's loss. Classes that fewer than five labelled images hold are compared with the
+    pixels of all classes together.
+
+    Args:
+        masks: class scores as in :func:`conformal_plugin.filter`; or one map that is read part by
+            part.
+        labels: made of them, ``(H, W)``, ``(N, H, W)`` or ``(N, D, H, W)``; what is no class is a
+            dropped pixel.
+        calibration: what :func:`conformal_plugin.choose` or ``conformal-plugin calibrate`` without
+            ``--alpha`` has found, which holds thresholds of all levels.
+
+    Returns:
+        float32 of the labels' shape, of the kind and on the device of ``masks``; 0 where dropped.
+
+    Raises:
+        OptionError: the calibration holds no thresholds of other levels.
+        ShapeError: labels of another size, or scores of other classes.
+        InputTypeError, ScoreError: bad masks.
+    """
+    ladder = _ladder(calibration)
+    if isinstance(masks, ScoreParts):
+        return _of_parts(masks, np.asarray(labels), calibration)
+    scores = read_scores(masks, "masks", points=False)
+    batch = scores.unsqueeze(0) if scores.ndim == 3 else scores
+    num_classes = batch.shape[1]
+    if num_classes != calibration.num_classes:
+        raise ShapeError(
+            f"the calibration was made with {calibration.num_classes} classes and the masks have "
+            f"{num_classes}; calibrate with maps of the same annotator and class list"
+        )
+    given = to_tensor(labels, "labels").to(batch.device)
+    shape = given.shape
+    if shape != scores.shape[1:] and shape != batch.shape[:1] + batch.shape[2:]:
+        raise ShapeError(
+            f"labels must be of the size of the masks, {tuple(scores.shape)}, without the classes, "
+            f"got {tuple(shape)}; pass those that filter has made of them"
+        )
+    grid = grid_of(batch, "masks")
+    check_range(extremes(batch), batch, grid)
+    given = given.reshape(batch.shape[:1] + batch.shape[2:]).long()
+    kept = (given >= 0) & (given < num_classes)
+    label = torch.where(kept, given, 0)
+    own = ordered(batch).gather(1, label.unsqueeze(1))[:, 0]
+    steps = torch.zeros(own.shape, dtype=torch.float32, device=own.device)
+    for thresholds in ladder:
+        steps += own >= _bounds(least_scores(thresholds, grid, num_classes), own)[label]
+    values = torch.where(kept, (steps + 0.5) / STEPS, 0.0)
+    return back_to_kind(masks)(values.reshape(shape))
+
+
+def _ladder(calibration: Calibration) -> np.ndarray[Any, Any]:
+    ladder = calibration.ladder
+    if ladder is None:
+        raise OptionError(
+            "p-values take thresholds of all levels, which this calibration does not hold; take "
+            "the one of choose(), or run `conformal-plugin calibrate` without --alpha"
+        )
+    return ladder
+
+
+def _bounds(least: list[float | int | None], like: Tensor) -> Tensor:
+    """The least scores in the set ``(K,)``; what no score reaches where there is none."""
+    never = math.nan if like.is_floating_point() else torch.iinfo(like.dtype).max
+    bounds = [never if bound is None else bound for bound in least]
+    return torch.tensor(bounds, dtype=like.dtype, device=like.device)
+
+
+def _of_parts(
+    masks: ScoreParts, labels: np.ndarray[Any, Any], calibration: Calibration
+) -> np.ndarray[Any, Any]:
+    out, top = np.empty(labels.shape, np.float32), 0
+    for part in masks.parts():
+        below = top + part.shape[1]
+        whole = np.asarray(part)
+        some = labels[top:below]
+        batched = whole[None] if whole.ndim == 4 else whole
+        given = some[None] if whole.ndim == 4 else some
+        out[top:below] = p_values(batched, given, calibration).reshape(some.shape)
+        top = below
+    return out
