@@ -74,13 +74,16 @@ def _of_sets(known: Known, qhat: Any, objects: bool) -> Teacher | None:
 @lru_cache(maxsize=1)
 def _p_values(known: Known, per_class: bool) -> Tensor:
     """Of every class at every unlabelled point, ``(points, K)``."""
+    return _p_values_of(_flat(known.others), known, per_class)
+
+
+def _p_values_of(others: Tensor, known: Known, per_class: bool) -> Tensor:
     scores, truth = _flat(known.scores), _flat_maps(known.labelled.truth)
     kept = truth != IGNORE
     scores, truth = scores[kept], truth[kept]
     right = scores.gather(1, truth[:, None])[:, 0]
     photos = torch.cat([torch.full((one.size,), i) for i, one in enumerate(known.labelled.truth)])
     photos = photos[kept]
-    others = _flat(known.others)
     found = torch.empty_like(others)
     for c in range(known.classes):
         own = right[truth == c] if per_class else right
@@ -144,6 +147,33 @@ def _thinned_default(known: Known, seed: int) -> nn.Module:
     drawn = torch.rand(len(given), generator=torch.Generator().manual_seed(seed))
     given[drawn > values] = IGNORE
     return known.train(_weighted(given, torch.ones(len(given))), seed)
+
+
+def _thinned_evenly(known: Known, seed: int) -> nn.Module:
+    """The same with even weights, half of each as the probability; means of labelled points."""
+    if known.default is None:
+        return known.train(None, seed)
+    mine = _flat_maps(of_choice(known.choice, known.scores) or [])
+    means = _means(mine, _p_of(known.scores, known, mine), known.classes)
+    given = _flat_maps(known.default)
+    values = _p_of(known.others, known, given)
+    stays = values / means[torch.where(given == IGNORE, 0, given)] / 2
+    drawn = torch.rand(len(given), generator=torch.Generator().manual_seed(seed))
+    given[drawn > stays] = IGNORE
+    return known.train(_weighted(given, torch.ones(len(given))), seed)
+
+
+def _p_of(maps: Sequence[Scores], known: Known, given: Tensor) -> Tensor:
+    label = torch.where(given == IGNORE, 0, given)
+    return _p_values_of(_flat(maps), known, per_class=True).gather(1, label[:, None])[:, 0]
+
+
+def _means(label: Tensor, values: Tensor, classes: int) -> Tensor:
+    """Of the values by label; one half where there is no label."""
+    kept = label != IGNORE
+    counts = torch.bincount(label[kept], minlength=classes)
+    sums = torch.bincount(label[kept], values[kept].double(), minlength=classes)
+    return torch.where(counts > 0, sums / counts.clamp_min(1), 0.5).float()
 
 
 def _weighted_by_right(known: Known, seed: int) -> nn.Module:
@@ -320,6 +350,7 @@ CANDIDATES: dict[str, Candidate] = {
     "weighted default": _weighted_default,
     "thinned default": _thinned_default,
     "weighted evenly": _weighted_evenly,
+    "thinned evenly": _thinned_evenly,
     "weighted by half": lambda known, seed: _default_by(known, seed, lambda _, p: (1 + p) / 2),
     "weighted by right": _weighted_by_right,
     "p-values": _shares_of_p_values,

@@ -18,7 +18,7 @@ def blocks(root, language):
 
 
 def test_the_python_snippet(root, capsys):
-    (code,) = blocks(root, "python")
+    code = "".join(blocks(root, "python"))
     exec(compile(code, "choosing.md", "exec"), {"__name__": "snippet"})
     printed = capsys.readouterr().out.splitlines()
     assert set(re.findall(r"^print\(.*\)  # (.*)$", code, re.MULTILINE)) <= set(printed)
@@ -37,12 +37,15 @@ def test_the_commands(root, tmp_path, monkeypatch, capsys):
         write_label(tmp_path / "labels" / f"{i}.png", truth)
     (tmp_path / "labelled.txt").write_text("".join(f"{i}\n" for i in range(8)))
     monkeypatch.chdir(tmp_path)
-    calibrating, choosing, wanting, measuring, reporting = blocks(root, "bash")
+    calibrating, choosing, wanting, thinning, measuring, reporting = blocks(root, "bash")
     assert main(shlex.split(calibrating)[1:]) == 0
     assert "Proposed: " in capsys.readouterr().out
     for command in (wanting, choosing):
         assert main(shlex.split(command.replace("\\\n", " "))[1:]) == 0
         assert "<- proposed" in capsys.readouterr().out
+    (tmp_path / "unlabelled.txt").write_text("0\n1\n")
+    assert main(shlex.split(thinning.replace("\\\n", " "))[1:]) == 0
+    assert "2 labels written to pseudo_labels" in capsys.readouterr().out
     assert main(shlex.split(reporting.replace("\\\n", " "))[1:]) == 0
     page = html.unescape((tmp_path / "report" / "report.html").read_text(encoding="utf-8"))
     assert "recall: objects' pixels labelled right" in page
