@@ -44,6 +44,9 @@ from conformal_plugin.calibration._image_wise import (
     ImageWiseCalibrator as ImageWiseCalibrator,
     calibrate_image_wise as calibrate_image_wise,
 )
+from conformal_plugin.calibration._label_weights import (
+    LabelWeights as LabelWeights,
+)
 from conformal_plugin.calibration._ladder import (
     ladder_of as ladder_of,
 )

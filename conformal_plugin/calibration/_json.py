@@ -15,6 +15,7 @@ from conformal_plugin._json import parsed
 from conformal_plugin._messages import shortened, shown
 from conformal_plugin.calibration._comparison import Comparison
 from conformal_plugin.calibration._guarantee import Guarantee
+from conformal_plugin.calibration._label_weights import LabelWeights
 from conformal_plugin.calibration._quantile import STEPS
 from conformal_plugin.calibration._schema import Fields
 from conformal_plugin.calibration._sealed import refuse_changed
@@ -57,8 +58,10 @@ def json_of(fields: Mapping[str, Any]) -> str:
     }
     if content["version"] == _CAPPED:
         content |= {"cap": fields["cap"], "of": fields["of"]}
-    if fields.get("ladder") is not None:
-        content["ladder"] = [_encode(thresholds) for thresholds in fields["ladder"]]
+    if fields.get("label_weights") is not None:
+        weights = fields["label_weights"]
+        ladder = [_encode(thresholds) for thresholds in weights.ladder]
+        content["label_weights"] = {"ladder": ladder, "means": weights.means.tolist()}
     if fields.get("label_map") is not None:
         content["label_map"] = fields["label_map"].text
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
@@ -141,8 +144,18 @@ def _checked(content: Fields) -> dict[str, Any]:
         **_groups(content, classes),
         "delta": content.share("delta") if "delta" in content else None,
         "comparison": _comparison(content.part("comparison")) if "comparison" in content else None,
-        "ladder": content.table("ladder", STEPS - 1, classes) if "ladder" in content else None,
+        "label_weights": _label_weights(content, classes),
     }
+
+
+def _label_weights(content: Fields, classes: int) -> LabelWeights | None:
+    if "label_weights" not in content:
+        return None
+    part = content.part("label_weights")
+    means = np.array(part.thresholds("means", classes))
+    if means.shape != (classes,) or not ((means > 0) & (means <= 1)).all():
+        raise ValueError(f"means must be {classes} numbers above 0 and at most 1")
+    return LabelWeights(part.table("ladder", STEPS - 1, classes), means)
 
 
 def _version(fields: Mapping[str, Any]) -> int:

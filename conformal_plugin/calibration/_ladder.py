@@ -13,9 +13,5 @@ __all__ = ["ladder_of"]
 
 
 def ladder_of(counter: ClassConditionalCalibrator) -> np.ndarray[Any, Any]:
-    """q-hat of every class at alpha 1/16, 2/16 ... 15/16, float64 ``(15, K)``.
-
-    A class is in the prediction set at alpha where its p-value, the share of the class's own
-    calibration pixels (and of this one) that score no more than this pixel, exceeds alpha.
-    """
+    """q-hat of every class at alpha 1/16, 2/16 ... 15/16, float64 ``(15, K)``."""
     return np.stack([np.asarray(counter.result(step / STEPS).qhat) for step in range(1, STEPS)])

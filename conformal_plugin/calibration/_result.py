@@ -15,6 +15,7 @@ from conformal_plugin.calibration._comparison import Comparison
 from conformal_plugin.calibration._confident_size import confident_images_needed
 from conformal_plugin.calibration._guarantee import Guarantee
 from conformal_plugin.calibration._json import fields_of, json_of
+from conformal_plugin.calibration._label_weights import LabelWeights
 from conformal_plugin.calibration._quantile import images_needed
 from conformal_plugin.calibration._sealed import sealed
 from conformal_plugin.errors import CalibrationFileError
@@ -71,9 +72,8 @@ class Calibration:
             fails; None of other promises.
         comparison: whether the maps of labelled and unlabelled images look exchangeable; None where
             they were not compared.
-        ladder: float64 ``(15, K)``, thresholds per class at alpha 1/16 ... 15/16, from which
-            :func:`conformal_plugin.labelling.p_values` reads how typical a label's score is; None
-            where it is not of ``choose``.
+        label_weights: what :func:`conformal_plugin.labelling.label_weights` makes weights of; None
+            where the calibration is not of ``choose``.
     """
 
     qhat: float | np.ndarray[Any, Any]
@@ -100,15 +100,13 @@ class Calibration:
     groups_per_class: np.ndarray[Any, Any] | None = None
     delta: float | None = None
     comparison: Comparison | None = None
-    ladder: np.ndarray[Any, Any] | None = None
+    label_weights: LabelWeights | None = None
 
     def __post_init__(self) -> None:
         for name, dtype in (("pixels_per_class", np.int64), ("images_per_class", np.int64)):
             object.__setattr__(self, name, _frozen(getattr(self, name), dtype))
         if self.groups_per_class is not None:
             object.__setattr__(self, "groups_per_class", _frozen(self.groups_per_class, np.int64))
-        if self.ladder is not None:
-            object.__setattr__(self, "ladder", _frozen(self.ladder, np.float64))
         if np.ndim(self.qhat):
             object.__setattr__(self, "qhat", _frozen(self.qhat, np.float64))
         else:

@@ -13,16 +13,18 @@ from conformal_plugin.calibration import (
     Calibration,
     Calibrator,
     ClassConditionalCalibrator,
+    LabelWeights,
     ScoreCounter,
     exact_alpha,
     ladder_of,
 )
 from conformal_plugin.choosing._choice import Choice, OwnLabels
 from conformal_plugin.choosing._judging import constant, judge, own_labels, with_constant
+from conformal_plugin.choosing._label_means import LabelMeans
 from conformal_plugin.choosing._measures import FoldCounts
 from conformal_plugin.choosing._own import count_own
 from conformal_plugin.choosing._readings import Images, read_labels, read_thresholds
-from conformal_plugin.choosing._signs import signs_of
+from conformal_plugin.choosing._signs import LabelSigns, labelled_by
 from conformal_plugin.choosing._ways import (
     CLASS_CONDITIONAL,
     MIN_IMAGES,
@@ -31,7 +33,7 @@ from conformal_plugin.choosing._ways import (
 )
 from conformal_plugin.choosing._wish import Wish
 from conformal_plugin.errors import OptionError
-from conformal_plugin.labelling import check_rule
+from conformal_plugin.labelling import check_rule, p_values
 
 __all__ = ["choose"]
 
@@ -165,9 +167,11 @@ def choose(
         found = counter.exact_result(
             scores, labels, best.alpha, ids=images.ids, groups=images.groups
         )
-        calibration = replace(
-            found, rule=best.rule, background=best.background, ladder=ladder_of(by_class)
-        )
+        calibration = replace(found, rule=best.rule, background=best.background)
+    remarks: tuple[str, ...] = ()
+    if calibration is not None:
+        ladder = ladder_of(by_class)
+        calibration, remarks = _looked_at(images, calibration, ladder, background, true)
     return Choice(
         proposed=best,
         candidates=tuple(candidates),
@@ -183,7 +187,7 @@ def choose(
         n_groups=pooled.n_groups,
         folds=len(thresholds.true),
         own=_own(images, own, thresholds.true, counts, proposed),
-        remarks=_remarks(images, calibration, background, true),
+        remarks=remarks,
     )
 
 
@@ -242,10 +246,20 @@ def _own(
     return own_labels(counts, found, proposed)
 
 
-def _remarks(
-    images: Images, calibration: Calibration | None, background: int | None, true: _Array
-) -> tuple[str, ...]:
-    """What the proposal does to labels beside what the table says."""
-    if calibration is None:
-        return ()
-    return tuple(signs_of(images, calibration).remarks(true, background))
+def _looked_at(
+    images: Images,
+    calibration: Calibration,
+    ladder: _Array,
+    background: int | None,
+    true: _Array,
+) -> tuple[Calibration, tuple[str, ...]]:
+    """With what weights are made of, and what the proposal does to labels beside the table."""
+    classes = calibration.num_classes
+    found = replace(calibration, label_weights=LabelWeights(ladder, np.full(classes, 0.5)))
+    signs = LabelSigns(calibration.background, calibration.ignore_index)
+    means = LabelMeans(classes)
+    for scores, labels, truth in labelled_by(images, calibration):
+        signs.add(scores, labels, truth)
+        means.add(labels, p_values(scores, labels, found))
+    weighted = replace(calibration, label_weights=LabelWeights(ladder, means.means()))
+    return weighted, tuple(signs.remarks(true, background))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -21,7 +21,7 @@ from conformal_plugin.scores import (
     to_tensor,
 )
 
-__all__ = ["ENOUGH", "LabelSigns", "signs_of"]
+__all__ = ["ENOUGH", "LabelSigns", "labelled_by", "signs_of"]
 
 ENOUGH = 100
 """Images that are enough to see what labels look like."""
@@ -156,14 +156,22 @@ class LabelSigns:
 def signs_of(images: Iterable[LabelledScores], calibration: Calibration) -> LabelSigns:
     """The labels that a calibration gives the first images, beside their truth."""
     signs = LabelSigns(calibration.background, calibration.ignore_index)
+    for scores, labels, truth in labelled_by(images, calibration):
+        signs.add(scores, labels, truth)
+    return signs
+
+
+def labelled_by(
+    images: Iterable[LabelledScores], calibration: Calibration
+) -> Iterator[tuple[Any, Any, Any]]:
+    """Scores, labels that a calibration makes of them, and truth of the first images."""
     for item in islice(images, ENOUGH):
         scores = item.source if isinstance(item, LabelledParts) else item.scores
         try:
             labels = labels_of(scores, calibration, ignore_index=calibration.ignore_index)
         except UninformativeThresholdError:
             labels = torch.full_like(item.labels, calibration.ignore_index)
-        signs.add(scores, labels, item.labels)
-    return signs
+        yield scores, labels, item.labels
 
 
 def _most_probable(scores: Any) -> _Array:

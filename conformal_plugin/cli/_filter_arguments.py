@@ -56,9 +56,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--thin",
         action="store_true",
-        help="let each label stay with its p-value within its class as the probability, the least "
-        "typical ones rarely: weights of the loss as plain labels (heuristic; takes a calibration "
-        "that was made without --alpha)",
+        help="let labels stay at random, the less typical of their class the more rarely: weights "
+        "of the loss as plain labels (heuristic; takes a calibration made without --alpha)",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where labels go")
     parser.add_argument(

@@ -299,7 +299,7 @@ def _threshold(arguments: argparse.Namespace) -> tuple[Any, int]:
     if not arguments.raw:
         qhat, ignore_index = threshold(arguments)
         refuse_uninformative(qhat)
-        if arguments.thin and getattr(qhat, "ladder", None) is None:
+        if arguments.thin and getattr(qhat, "label_weights", None) is None:
             raise OptionError(
                 "--thin takes thresholds of all levels, which only `conformal-plugin calibrate` "
                 "without --alpha, --rule and --preset leaves in its file; calibrate so, or leave "

@@ -25,8 +25,7 @@ class Labeller:
         rule: how a label is picked from a prediction set.
         background: the background class.
         ignore_index: the label of dropped pixels.
-        thinned: whether labels stay with their p-value as the probability, drawn by the image's
-            name.
+        thinned: whether labels stay at random, by their weights; drawn by the image's name.
     """
 
     def __init__(

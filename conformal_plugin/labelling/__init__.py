@@ -18,6 +18,7 @@ from conformal_plugin.labelling._filtering import (
     prediction_sets as prediction_sets,
 )
 from conformal_plugin.labelling._p_values import (
+    label_weights as label_weights,
     p_values as p_values,
 )
 from conformal_plugin.labelling._raw import (

@@ -1,4 +1,4 @@
-"""The conformal p-value of each pixel's label, within the label's class."""
+"""How much each pixel's label should count: its conformal p-value within its class, made even."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from conformal_plugin.calibration import STEPS, Calibration
+from conformal_plugin.calibration import STEPS, Calibration, LabelWeights
 from conformal_plugin.errors import OptionError, ShapeError
 from conformal_plugin.labelling._thresholds import least_scores
 from conformal_plugin.scores import (
@@ -23,7 +23,31 @@ from conformal_plugin.scores import (
     to_tensor,
 )
 
-__all__ = ["p_values"]
+__all__ = ["label_weights", "p_values"]
+
+
+def label_weights(masks: Any, labels: Any, calibration: Calibration) -> Any:
+    """How much each pixel's label should count in a loss. Heuristic.
+
+    The label's :func:`p_values` over the mean of the p-values that labels of its class have on the
+    labelled images. Among the labels of one class those that are typical of it count most; as their
+    mean is about 1 in every class, none gains on another. Students of such weights: docs/beds.md.
+
+    Args:
+        masks, labels, calibration: as for :func:`p_values`.
+
+    Returns:
+        float32 of the labels' shape, of the kind and on the device of ``masks``; 0 where dropped.
+
+    Raises:
+        OptionError, ShapeError, InputTypeError, ScoreError: as :func:`p_values`.
+    """
+    values = to_tensor(p_values(masks, labels, calibration), "p-values")
+    given = to_tensor(labels, "labels").to(values.device).long()
+    classes = given.clamp(0, calibration.num_classes - 1)  # what is none has a p-value of 0
+    means = torch.tensor(_weights(calibration).means, dtype=torch.float32, device=values.device)
+    found = values / means[classes]
+    return found.numpy() if isinstance(masks, ScoreParts) else back_to_kind(masks)(found)
 
 
 def p_values(masks: Any, labels: Any, calibration: Calibration) -> Any:
@@ -32,8 +56,8 @@ def p_values(masks: Any, labels: Any, calibration: Calibration) -> Any:
     The share of the class's own calibration pixels that score no more than this pixel does, in
     steps of one sixteenth (their middle). Of pixels that truly are of the class it is uniform, by
     and large; a wrong label mostly scores low for its class and has a small one. It makes a weight
-    of a pixel's loss. Classes that fewer than five labelled images hold are compared with the
-    pixels of all classes together.
+    of a pixel's loss, see :func:`label_weights`. Classes that fewer than five labelled images hold
+    are compared with the pixels of all classes together.
 
     Args:
         masks: class scores as in :func:`conformal_plugin.filter`; or one map that is read part by
@@ -51,7 +75,7 @@ def p_values(masks: Any, labels: Any, calibration: Calibration) -> Any:
         ShapeError: labels of another size, or scores of other classes.
         InputTypeError, ScoreError: bad masks.
     """
-    ladder = _ladder(calibration)
+    ladder = _weights(calibration).ladder
     if isinstance(masks, ScoreParts):
         return _of_parts(masks, np.asarray(labels), calibration)
     scores = read_scores(masks, "masks", points=False)
@@ -82,14 +106,14 @@ def p_values(masks: Any, labels: Any, calibration: Calibration) -> Any:
     return back_to_kind(masks)(values.reshape(shape))
 
 
-def _ladder(calibration: Calibration) -> np.ndarray[Any, Any]:
-    ladder = calibration.ladder
-    if ladder is None:
+def _weights(calibration: Calibration) -> LabelWeights:
+    weights = calibration.label_weights
+    if weights is None:
         raise OptionError(
             "p-values take thresholds of all levels, which this calibration does not hold; take "
             "the one of choose(), or run `conformal-plugin calibrate` without --alpha"
         )
-    return ladder
+    return weights
 
 
 def _bounds(least: list[float | int | None], like: Tensor) -> Tensor:

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from conformal_plugin.errors import DeviceMismatchError, InputTypeError, ShapeError
+from conformal_plugin.errors import DeviceMismatchError, InputTypeError, OptionError, ShapeError
+from conformal_plugin.training._device_values import readable
 
-__all__ = ["check_logits", "check_valid", "checked_pseudo", "classes_of"]
+__all__ = ["check_logits", "check_valid", "check_weights", "checked_pseudo", "classes_of"]
 
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -109,6 +110,35 @@ def check_valid(logits: Tensor, valid: Any) -> None:
             f"got {tuple(valid.shape)}; it has one value per pixel and no channel axis"
         )
     _check_device(logits, "valid", valid)
+
+
+def check_weights(logits: Tensor, weights: Any) -> None:
+    """Check weights of pixels, floating point and without a channel axis, or None.
+
+    Raises:
+        InputTypeError, ShapeError, DeviceMismatchError: another dtype, shape or device.
+        OptionError: on the CPU, one that is negative, infinite or NaN.
+    """
+    if weights is None:
+        return
+    if not isinstance(weights, Tensor) or not weights.is_floating_point():
+        kind = weights.dtype if isinstance(weights, Tensor) else type(weights).__name__
+        raise InputTypeError(
+            f"weights must be a floating-point tensor, one per pixel, got {kind}; pass what "
+            f"conformal_plugin.labelling.label_weights gives"
+        )
+    shape = tuple(logits.shape)
+    if tuple(weights.shape) != (shape[0], *shape[2:]):
+        raise ShapeError(
+            f"weights must have shape {(shape[0], *shape[2:])} to go with logits of shape {shape}, "
+            f"got {tuple(weights.shape)}; crop, flip and mix them as the pseudo-labels"
+        )
+    _check_device(logits, "weights", weights)
+    if readable(weights) and not bool(((weights >= 0) & weights.isfinite()).all()):
+        raise OptionError(
+            "weights must be finite and at least 0, and some are not; pass what "
+            "conformal_plugin.labelling.label_weights gives"
+        )
 
 
 def _check_device(logits: Tensor, name: str, value: Tensor) -> None:

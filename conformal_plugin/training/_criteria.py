@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from conformal_plugin._messages import shortened
 from conformal_plugin.errors import ConformalError, InputTypeError, OptionError
 
-__all__ = ["Criterion", "adds_up", "called", "ignored_label", "without_mean"]
+__all__ = ["Criterion", "adds_up", "called", "ignored_label", "of_pixels", "without_mean"]
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 """``(logits (N, K, H, W), target (N, H, W) int64) -> scalar or (N, H, W)``."""
@@ -55,6 +56,19 @@ def without_mean(criterion: Any) -> Criterion:
 def adds_up(criterion: Any) -> bool:
     """Whether it returns the sum over the pixels that it does not skip."""
     return type(criterion) is nn.CrossEntropyLoss and criterion.reduction == "sum"
+
+
+def of_pixels(criterion: Criterion) -> Criterion:
+    """The same with a value for each pixel, where it adds them up; with its own weights."""
+    if not (isinstance(criterion, nn.CrossEntropyLoss) and adds_up(criterion)):
+        return criterion
+    return functools.partial(
+        F.cross_entropy,
+        weight=criterion.weight,
+        ignore_index=criterion.ignore_index,
+        reduction="none",
+        label_smoothing=criterion.label_smoothing,
+    )
 
 
 def _may_sum(criterion: Any) -> bool:

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from conformal_plugin.errors import InputTypeError, ShapeError
+from conformal_plugin.errors import InputTypeError, OptionError, ShapeError
 
-__all__ = ["at_least_float32", "lend", "sum_over_kept", "zero"]
+__all__ = ["at_least_float32", "lend", "sum_over_kept", "weighted_sum", "zero"]
 
 
 def sum_over_kept(values: Any, keep: Tensor, n_kept: Tensor) -> Tensor:
@@ -23,13 +23,42 @@ def sum_over_kept(values: Any, keep: Tensor, n_kept: Tensor) -> Tensor:
     Raises:
         InputTypeError, ShapeError: neither of the two.
     """
+    if isinstance(values, Tensor) and values.ndim == 0:
+        return at_least_float32(values) * n_kept
+    return torch.where(keep, _of_pixels(values, keep), 0).sum()
+
+
+def weighted_sum(values: Any, keep: Tensor, n_kept: Tensor, weights: Tensor) -> Tensor:
+    """The weighted mean over the kept pixels, times how many these are.
+
+    Args:
+        values: a value per pixel, as for :func:`sum_over_kept`.
+        keep, n_kept: likewise.
+        weights: of the shape of ``keep``, at least 0.
+
+    Raises:
+        OptionError: a scalar, in which no pixel can be weighed any more.
+        InputTypeError, ShapeError: neither of the two.
+    """
+    if isinstance(values, Tensor) and values.ndim == 0:
+        raise OptionError(
+            "weights are for pixels, and the criterion returned one number for all of them; take "
+            "one with reduction='none' or a name without dice, 'ce' for instance, or leave weights "
+            "out and thin the labels (conformal_plugin.labelling.thin)"
+        )
+    each = torch.where(keep, _of_pixels(values, keep), 0)
+    counted = torch.where(keep, weights.detach().to(each.dtype), 0)
+    total = counted.sum().clamp(min=torch.finfo(each.dtype).tiny)
+    return (each * counted).sum() / total * n_kept
+
+
+def _of_pixels(values: Any, keep: Tensor) -> Tensor:
+    """A value per pixel, of the shape of ``keep``, in float32 at least."""
     if not isinstance(values, Tensor):
         raise InputTypeError(
             f"the criterion must return a tensor, got {type(values).__name__}; wrap it in a "
             f"function that returns the loss alone"
         )
-    if values.ndim == 0:
-        return at_least_float32(values) * n_kept
     if values.ndim == keep.ndim + 1 and values.shape[1] == 1:  # a channel of its own for the value
         values = values[:, 0]
     if values.shape != keep.shape:
@@ -37,7 +66,7 @@ def sum_over_kept(values: Any, keep: Tensor, n_kept: Tensor) -> Tensor:
             f"the criterion must return a scalar or one value per pixel, {tuple(keep.shape)}, "
             f"got {tuple(values.shape)}; {_remedy(values, keep)}"
         )
-    return at_least_float32(torch.where(keep, values, 0)).sum()
+    return at_least_float32(values)
 
 
 def _remedy(values: Tensor, keep: Tensor) -> str:

@@ -15,6 +15,7 @@ from conformal_plugin.scores import check_ignore_index
 from conformal_plugin.training._batch_checks import (
     check_logits,
     check_valid,
+    check_weights,
     checked_pseudo,
     classes_of,
 )
@@ -23,11 +24,18 @@ from conformal_plugin.training._criteria import (
     adds_up,
     called,
     ignored_label,
+    of_pixels,
     without_mean,
 )
 from conformal_plugin.training._device_values import readable
 from conformal_plugin.training._kept_log import STRAY_REMEDY, KeptLog
-from conformal_plugin.training._kept_sum import at_least_float32, lend, sum_over_kept, zero
+from conformal_plugin.training._kept_sum import (
+    at_least_float32,
+    lend,
+    sum_over_kept,
+    weighted_sum,
+    zero,
+)
 from conformal_plugin.training._map_labels import (
     Thresholds,
     agreed_classes,
@@ -169,6 +177,7 @@ class ConformalSupervision(nn.Module):
         pseudo: Tensor | None,
         epoch: float | None = None,
         valid: Tensor | None = None,
+        weights: Tensor | None = None,
     ) -> Tensor:
         """The conformal term of one batch of unlabelled images.
 
@@ -181,6 +190,12 @@ class ConformalSupervision(nn.Module):
             epoch: the current epoch or iteration, counted from 0, in the schedule's unit; a Python
                 number. Without it the last one counts, that of a loaded checkpoint included.
             valid: ``(N, H, W)`` bool, False on padding; None where there is none.
+            weights: ``(N, H, W)``, floating point, at least 0: what each kept pixel counts for,
+                against the others of the batch. The sum over the kept pixels becomes their weighted
+                mean times their number, so that weights shift the term and do not scale it. For
+                criteria with a value per pixel. As
+                :func:`conformal_plugin.labelling.label_weights` gives them, cropped, flipped and
+                mixed (:func:`conformal_plugin.cutmix`) as the labels; None to count all alike.
 
         Returns:
             A scalar in the graph of ``logits``; float32, or float64 for float64 logits.
@@ -191,7 +206,8 @@ class ConformalSupervision(nn.Module):
             ScoreError: on the CPU, a score that is NaN or outside [0, 1].
             UninformativeThresholdError: on the CPU, every class is in the set of every pixel.
             OptionError: scores without a calibration, a schedule without an epoch, a criterion that
-                cannot be called so, or, on the CPU, one that learns from dropped pixels.
+                cannot be called so, weights with one that returns a scalar, or, on the CPU, weights
+                that are negative or not finite, or a criterion that learns from dropped pixels.
         """
         named = self.criterion
         check_logits(logits, sigmoid=isinstance(named, NamedLoss) and named.sigmoid)
@@ -201,6 +217,7 @@ class ConformalSupervision(nn.Module):
         self._check_classes(num_classes)
         given = checked_pseudo(logits, pseudo)
         check_valid(logits, valid)
+        check_weights(logits, weights)
         if logits.numel() == 0:
             return zero(logits)
 
@@ -213,15 +230,21 @@ class ConformalSupervision(nn.Module):
             n_kept = keep.sum()
             target = torch.where(keep, labels, self._skipped)
             self._log.add(target, n_valid, stray, num_classes)
-            sums = adds_up(self.criterion)
+            criterion = self.criterion if weights is None else of_pixels(self.criterion)
+            sums = adds_up(criterion)
             if not sums:
                 lend(target, n_kept, num_classes)
 
         given = at_least_float32(logits)
-        values = self._of_criterion(given, target)
-        if isinstance(values, Tensor) and values.ndim == 0 and not sums:
-            self._try_criterion(given)
-        total = values if sums else sum_over_kept(values, keep, n_kept)
+        values = self._of_criterion(criterion, given, target)
+        if weights is not None:
+            total = weighted_sum(values, keep, n_kept, weights)
+        elif sums:
+            total = values
+        else:
+            if isinstance(values, Tensor) and values.ndim == 0:
+                self._try_criterion(given)
+            total = sum_over_kept(values, keep, n_kept)
         divisor = n_valid if self.denominator == "valid" else n_kept
         if isinstance(divisor, Tensor):
             divisor = divisor.clamp(min=1)
@@ -338,12 +361,12 @@ class ConformalSupervision(nn.Module):
             )
         return self.schedule.stage(current)
 
-    def _of_criterion(self, logits: Tensor, target: Tensor) -> Any:
+    def _of_criterion(self, criterion: Criterion, logits: Tensor, target: Tensor) -> Any:
         """What the criterion returns, or why it cannot be called so."""
         if self._called or compiling():
-            return self.criterion(logits, target)
+            return criterion(logits, target)
         with called(logits, target, self._skipped):
-            values = self.criterion(logits, target)
+            values = criterion(logits, target)
         self._called = True
         return values
 

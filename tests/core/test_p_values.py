@@ -1,4 +1,4 @@
-"""P-values of labels within their class, and labels that stay with them as the probability."""
+"""P-values of labels within their class, weights made of them, and labels that stay by these."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from conformal_plugin import Calibration, calibrate, choose, filter
 from conformal_plugin.calibration import STEPS
 from conformal_plugin.errors import CalibrationFileError, OptionError, ShapeError
 from conformal_plugin.files import _large_maps as large_maps, open_map
-from conformal_plugin.labelling import p_values, thin
+from conformal_plugin.labelling import label_weights, p_values, thin
 
 Array = np.ndarray[Any, Any]
 
@@ -107,10 +107,10 @@ def test_maps_in_parts_give_what_they_give_whole(
     labels = filter(whole, calibration).reshape(size)
     parts = open_map(tmp_path / "map.npy")
     assert len(list(parts.parts())) > 1
-    found = p_values(parts, labels, calibration)
+    found = label_weights(parts, labels, calibration)
     thinned = thin(labels, parts, calibration, seed=3)
     given = labels if len(size) == 2 else labels[None]
-    assert np.array_equal(found, p_values(whole, given, calibration).reshape(size))
+    assert np.array_equal(found, label_weights(whole, given, calibration).reshape(size))
     expected = thin(given, whole, calibration, seed=3)
     assert np.array_equal(thinned, expected.reshape(size))
 
@@ -120,21 +120,42 @@ def test_few_images_of_a_class_are_compared_with_all_classes() -> None:
     labels[4:][labels[4:] == 3] = 0  # class 3 is in four images
     found = choose(scores, labels, background=None).calibration
     assert found is not None
-    assert found.ladder is not None
+    assert found.label_weights is not None
     pooled = [calibrate(scores, labels, step / STEPS).qhat for step in range(1, STEPS)]
-    assert found.ladder[:, 3].tolist() == pooled
+    assert found.label_weights.ladder[:, 3].tolist() == pooled
+
+
+def test_weights_are_p_values_over_the_mean_of_their_class(calibration: Calibration) -> None:
+    scores, _ = scenes()  # those that the means are of
+    labels = filter(scores, calibration)
+    values, weights = (f(scores, labels, calibration) for f in (p_values, label_weights))
+    assert weights.dtype == np.float32
+    assert (weights[labels == 255] == 0).all()
+    for c in range(3):
+        own = labels == c
+        assert weights[own].mean() == pytest.approx(1)
+        assert np.allclose(weights[own], values[own] / values[own].mean())
+
+
+def test_a_class_without_labels_counts_as_if_all_were_right() -> None:
+    scores, labels = scenes(classes=4)
+    scores[:, 3], labels[labels == 3] = 0, 0
+    found = choose(scores, labels, background=None).calibration
+    assert found is not None
+    assert found.label_weights is not None
+    assert found.label_weights.means[3] == 0.5
 
 
 def test_what_stays_is_a_draw(calibration: Calibration) -> None:
     scores, _ = scenes(3, seed=5)
     labels = filter(scores, calibration)
-    values = p_values(scores, labels, calibration)
+    chance = np.minimum(label_weights(scores, labels, calibration) / 2, 1)
     draws = np.stack([thin(labels, scores, calibration, seed=seed) for seed in range(200)])
     assert draws.dtype == labels.dtype
     assert ((draws == labels) | (draws == 255)).all()
     stays = (draws != 255).mean(axis=0)
-    assert abs(stays - values)[labels != 255].max() < 0.16  # 4.5 standard errors of 200 draws
-    assert abs((stays - values).mean()) < 0.005
+    assert abs(stays - chance)[labels != 255].max() < 0.16  # 4.5 standard errors of 200 draws
+    assert abs((stays - chance).mean()) < 0.005
     again = thin(torch.from_numpy(labels), torch.from_numpy(scores), calibration, seed=7)
     assert np.array_equal(again.numpy(), draws[7])
 
@@ -163,14 +184,28 @@ def test_labels_and_scores_of_others_are_refused(calibration: Calibration) -> No
 
 def test_they_are_kept_on_disk(calibration: Calibration) -> None:
     again = Calibration.from_json(calibration.to_json())
-    assert again.ladder is not None
-    assert np.array_equal(again.ladder, calibration.ladder)
-    assert not again.ladder.flags.writeable
-    assert "ladder" not in json.loads(replace(calibration, ladder=None).to_json())
+    ours, theirs = again.label_weights, calibration.label_weights
+    assert ours is not None
+    assert theirs is not None
+    assert again == calibration
+    for mine, saved in ((ours.ladder, theirs.ladder), (ours.means, theirs.means)):
+        assert np.array_equal(mine, saved)
+        assert not mine.flags.writeable
+    assert "label_weights" not in json.loads(replace(calibration, label_weights=None).to_json())
 
 
-@pytest.mark.parametrize("ladder", [[], [[0.5] * 3] * 14, [[0.5] * 2] * 15, [0.5] * 15, "x"])
-def test_a_damaged_file_is_refused(calibration: Calibration, ladder: Any) -> None:
-    content = {**json.loads(calibration.to_json()), "ladder": ladder}
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *({"ladder": x} for x in ([], [[0.5] * 3] * 14, [[0.5] * 2] * 15, [0.5] * 15, "x")),
+        *(
+            {"means": x}
+            for x in ([0.5] * 2, [0.5, 0.0, 0.5], [0.5, 2.0, 0.5], 0.5, [0.5, "inf", 1])
+        ),
+    ],
+)
+def test_a_damaged_file_is_refused(calibration: Calibration, damage: dict[str, Any]) -> None:
+    content = json.loads(calibration.to_json())
+    content["label_weights"] |= damage
     with pytest.raises(CalibrationFileError, match="damaged"):
         Calibration.from_json(json.dumps(content))

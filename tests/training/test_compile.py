@@ -48,6 +48,17 @@ def test_label_maps(batch: Any, backend: str, criterion: Any) -> None:
     assert_same(ConformalSupervision(criterion), batch, batch.pseudo, backend)
 
 
+@pytest.mark.parametrize("criterion", [nn.CrossEntropyLoss(), "focal"])
+def test_weights(batch: Any, criterion: Any) -> None:
+    supervise, weights = ConformalSupervision(criterion), batch.scores[:, 0]
+    compiled = torch.compile(supervise, fullgraph=True, backend="aot_eager")
+    expected = supervise(batch.logits, batch.pseudo, valid=batch.valid, weights=weights)
+    term = compiled(batch.logits, batch.pseudo, valid=batch.valid, weights=weights)
+    torch.testing.assert_close(term, expected)
+    found, wanted = (torch.autograd.grad(t, batch.logits)[0] for t in (term, expected))
+    torch.testing.assert_close(found, wanted)
+
+
 @pytest.mark.parametrize("rule", ["foreground-first", "most-probable", "singleton"])
 @pytest.mark.parametrize("qhat", [0.6, [0.3, 0.4, 0.5, 0.6, 0.7]])
 def test_scores(batch: Any, rule: str, qhat: Any) -> None:

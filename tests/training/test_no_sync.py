@@ -65,6 +65,8 @@ def train(logits: Tensor, pseudo: Tensor, valid: Tensor, scores: Tensor) -> None
             for epoch in (0, 0, 1):
                 supervise(logits, pseudo, epoch=epoch).backward()
                 supervise(logits, pseudo, epoch=epoch, valid=valid).backward()
+                if criterion is not a_scalar:
+                    supervise(logits, pseudo, epoch=epoch, weights=scores[:, 0]).backward()
             supervise.reset()
     for rule in RULES:
         for qhat in (0.6, [0.5, 0.6, 0.7, 0.8, 0.9]):

@@ -1,0 +1,35 @@
+"""The mean p-value of the labels of each class, by which their weights are made even."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from conformal_plugin.scores import to_tensor
+
+__all__ = ["LabelMeans"]
+
+
+class LabelMeans:
+    """Adds up p-values by label.
+
+    Args:
+        num_classes: K.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self._sums = np.zeros(num_classes)
+        self._counts = np.zeros(num_classes)
+
+    def add(self, labels: Any, values: Any) -> None:
+        """Count the labels of one image, and their p-values; what is no class is left out."""
+        given, counted = (to_tensor(each, "labels").cpu().numpy() for each in (labels, values))
+        kept = (given >= 0) & (given < len(self._sums))
+        classes = given[kept].astype(np.int64)
+        self._counts += np.bincount(classes, minlength=len(self._counts))
+        self._sums += np.bincount(classes, counted[kept], minlength=len(self._sums))
+
+    def means(self) -> np.ndarray[Any, Any]:
+        """Float64 ``(K,)``; one half, as of labels that are all right, where there is none."""
+        return np.where(self._counts > 0, self._sums / np.maximum(self._counts, 1), 0.5)
