@@ -257,9 +257,9 @@ def _looked_at(
     classes = calibration.num_classes
     found = replace(calibration, label_weights=LabelWeights(ladder, np.full(classes, 0.5)))
     signs = LabelSigns(calibration.background, calibration.ignore_index)
-    means = LabelMeans(classes)
+    means = LabelMeans(classes, calibration.ignore_index)
     for scores, labels, truth in labelled_by(images, calibration):
         signs.add(scores, labels, truth)
-        means.add(labels, p_values(scores, labels, found))
+        means.add(labels, p_values(scores, labels, found), truth)
     weighted = replace(calibration, label_weights=LabelWeights(ladder, means.means()))
     return weighted, tuple(signs.remarks(true, background))

@@ -16,16 +16,23 @@ class LabelMeans:
 
     Args:
         num_classes: K.
+        ignore_index: the true class of pixels to leave out.
     """
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, ignore_index: int) -> None:
+        self._ignore_index = ignore_index
         self._sums = np.zeros(num_classes)
         self._counts = np.zeros(num_classes)
 
-    def add(self, labels: Any, values: Any) -> None:
+    def add(self, labels: Any, values: Any, truth: Any) -> None:
         """Count the labels of one image, and their p-values; what is no class is left out."""
-        given, counted = (to_tensor(each, "labels").cpu().numpy() for each in (labels, values))
-        kept = (given >= 0) & (given < len(self._sums))
+        arrays = (to_tensor(each, "labels").cpu().numpy() for each in (labels, values, truth))
+        given, counted, true = arrays
+        kept = (
+            (given >= 0)
+            & (given < len(self._sums))
+            & (true.reshape(given.shape) != self._ignore_index)
+        )
         classes = given[kept].astype(np.int64)
         self._counts += np.bincount(classes, minlength=len(self._counts))
         self._sums += np.bincount(classes, counted[kept], minlength=len(self._sums))
