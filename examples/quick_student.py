@@ -28,7 +28,6 @@ __all__ = [
     "Teacher",
     "confusion_of",
     "read_points",
-    "scores_of",
     "taught",
     "thinned",
     "train_quick",
@@ -151,16 +150,6 @@ def confusion_of(student: nn.Module, points: Points, num_classes: int) -> npt.ND
     pairs = torch.bincount(truth[kept] * num_classes + predicted[kept], minlength=num_classes**2)
     counts: npt.NDArray[np.int64] = pairs.reshape(num_classes, num_classes).numpy()
     return counts
-
-
-@torch.no_grad()
-def scores_of(student: nn.Module, points: Points) -> list[npt.NDArray[np.float32]]:
-    """A student's probabilities at the points of each photo, as :func:`thinned` has maps."""
-    found = []
-    for features, truth in zip(points.features, points.truth):
-        probs = student(features.float()).softmax(1).T
-        found.append(probs.reshape(-1, *truth.shape).numpy())
-    return found
 
 
 def _layer(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
