@@ -82,7 +82,7 @@ def trained(beds, data, monkeypatch):
 
 def test_a_run_is_resumed_and_its_table_printed(beds, trained, tmp_path, capsys):
     command = ["--data", str(tmp_path), "--out", str(tmp_path), "--beds", "polyps", "--seeds", "2"]
-    rows = ["--rows", "labels only", "raw", "stack raw", "true masks"]
+    rows = ["--rows", "labels only", "raw", "thinned", "true masks"]
     assert beds.main([*command, *rows]) == 0
     assert len(trained) == 18  # three sizes; raw labels are true masks here: one student
     assert beds.main([*command, *rows]) == 0
