@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from conformal_plugin._atomic import atomic_open
+from conformal_plugin.cli._appended_lines import AppendedLines
 
 __all__ = ["RECORD", "DoneLabel", "DoneRecord", "FileTimes"]
 
 RECORD: Final = "labels.done"
-_STALE: Final = 1000
-"""Lines about labels that were made again, beside one for each label, before they are dropped."""
 
 
 @dataclass(frozen=True)
@@ -65,24 +62,16 @@ class DoneRecord:
     settings, and its own file has the size and the times that it had: one that was altered,
     replaced or copied has others, and is read again.
 
-    Lines are appended, each in one call, by any number of processes. One that is cut off or mixed
-    up with another's is passed over, which costs that its label is read.
-
     Args:
         folder: of the labels.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / RECORD
-        self._found: dict[str, bytes] | None = None
-        self._number_of_lines = 0
+        self._lines = AppendedLines(folder / RECORD)
 
     def tidy(self) -> None:
         """Leave one line a label, where many have more. For the first process of a run alone."""
-        found = self._lines()
-        if self._number_of_lines > 2 * len(found) + _STALE:
-            with atomic_open(self._path) as handle:
-                handle.writelines(_line(name, facts) for name, facts in found.items())
+        self._lines.tidy()
 
     def find(self, name: str, times: FileTimes, origin: str) -> DoneLabel | None:
         """What is known of a label whose file is as it was; None where that is nothing.
@@ -92,7 +81,7 @@ class DoneRecord:
             times: of the label's file.
             origin: what it would be made from.
         """
-        facts = self._lines().get(name)
+        facts = self._lines.find(name)
         if facts is None:
             return None
         size, content, entry, made_from, num_classes, checksum, counts = json.loads(facts)
@@ -117,39 +106,5 @@ class DoneRecord:
             return
         facts = [times.size, times.content, times.entry, origin, label.num_classes, label.checksum]
         counts = sorted(label.counts.items())
-        line = _line(name, json.dumps([*facts, counts], separators=(",", ":")).encode())
-        try:
-            number = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-            try:
-                os.write(number, line)
-            finally:
-                os.close(number)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self._path)) from error
-
-    def _lines(self) -> dict[str, bytes]:
-        """What each label's last whole line says; unparsed, as most may not be asked for."""
-        if self._found is None:
-            try:
-                content = self._path.read_bytes()
-            except OSError:  # none yet, or none that can be read
-                content = b""
-            whole = [parts for parts in map(_parts, content.split(b"\n")) if parts is not None]
-            self._number_of_lines = len(whole)
-            self._found = dict(whole)
-        return self._found
-
-
-def _line(name: str, facts: bytes) -> bytes:
-    """A line of the file: what a killed process left half written ends where it begins."""
-    content = json.dumps(name).encode() + b"\t" + facts
-    return b"\n%08x %s" % (zlib.crc32(content), content)
-
-
-def _parts(line: bytes) -> tuple[str, bytes] | None:
-    """Name and facts of a line; None where it is no whole one."""
-    check, _, content = line.partition(b" ")
-    if not content or check != b"%08x" % zlib.crc32(content):
-        return None
-    name, _, facts = content.partition(b"\t")
-    return json.loads(name), facts
+        noted = json.dumps([*facts, counts], separators=(",", ":"))
+        self._lines.add(name, noted.encode())

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conformal_plugin.cli import _done_record, _label_folder
+from conformal_plugin.cli import _appended_lines, _label_folder
 from conformal_plugin.cli._done_record import RECORD, DoneLabel, DoneRecord, FileTimes
 from conformal_plugin.files import read_label
 
@@ -162,7 +162,7 @@ def test_half_a_line_does_not_hide_the_next(tmp_path: Path) -> None:
 
 
 def test_lines_of_labels_that_were_made_again_are_dropped(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(_done_record, "_STALE", 2)
+    monkeypatch.setattr(_appended_lines, "_STALE", 2)
     for number in range(9):
         DoneRecord(tmp_path).add("a", FileTimes(number, 0, 0), "x", DoneLabel({0: 1}, 2, 5))
     DoneRecord(tmp_path).tidy()
