@@ -9,8 +9,10 @@ __all__ = [
     "GUARANTEES",
     "OF",
     "PRESETS",
+    "REVIEW_ORDERS",
     "RULES",
     "TESTS",
+    "TOOLS",
     "WEIGHTINGS",
 ]
 
@@ -52,3 +54,9 @@ GUARANTEES = (
     "precision",
 )
 """What ``conformal-plugin calibrate`` can be asked for."""
+
+REVIEW_ORDERS = ("all", "unsure", "lost", "classes", "sets")
+"""By what photos are ranked for review, see :func:`conformal_plugin.review.ranked`."""
+
+TOOLS = ("cvat", "cvat-masks", "label-studio", "fiftyone")
+"""The annotation tools that labels go to and come back from."""
