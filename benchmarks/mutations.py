@@ -28,6 +28,15 @@ from safetensors.torch import save_file
 from conformal_plugin import Calibration, Calibrator, calibrate
 from conformal_plugin.cli._checkpoint import Checkpoint
 from conformal_plugin.errors import ConformalError
+from conformal_plugin.exchange import (
+    SENT,
+    Sent,
+    SentPhoto,
+    Sheet,
+    Vocabulary,
+    read_returned,
+    write_export,
+)
 from conformal_plugin.files import read_label, read_label_map, read_map, write_label
 from conformal_plugin.files._store_codec import encode
 
@@ -147,6 +156,30 @@ def _counts(path: Path) -> str:
     return found[0].result(0.4).to_json()
 
 
+_VOCABULARY = Vocabulary(("background", "cat", "dog"), 0)
+_SENT_PHOTO = SentPhoto("a", "a.jpg", *_LABELS.shape, None)
+
+
+def _export(tool: str) -> Callable[[Path], None]:
+    """Writes the file of an export, and annotations of what are predictions."""
+
+    def write(path: Path) -> None:
+        sheet = Sheet(_SENT_PHOTO, Path("a.jpg"), _LABELS)
+        written = write_export(path.parent, tool, _VOCABULARY, [sheet])[0]
+        if tool == "label-studio":
+            text = written.read_text(encoding="utf-8")
+            written.write_text(text.replace('"predictions"', '"annotations"'), encoding="utf-8")
+
+    return write
+
+
+def _back(tool: str) -> Callable[[Path], list[Any]]:
+    sent = Sent(tool, _VOCABULARY, (_SENT_PHOTO,))
+    return lambda path: [
+        (one.photo, one.composed.labels.tobytes(), one.marked) for one in read_returned(path, sent)
+    ]
+
+
 KINDS = (
     Kind("label.png", lambda path: write_label(path, _LABELS, origin="a", read="b"), _label, True),
     Kind("stored.npz", lambda path: np.savez(path, probs=_SCORES), _map, True),
@@ -168,6 +201,11 @@ KINDS = (
     Kind("a.tif", _write_tiff, _map, False, "tifffile"),
     Kind("c.json", _calibration, lambda path: Calibration.load(path).to_json(), True),
     Kind("c.partial.npz", _write_checkpoint, _counts, True),
+    Kind("annotations.xml", _export("cvat"), _back("cvat"), False),
+    # Of a photo whose name in the list of files is damaged the mask is not found.
+    Kind("segmentation_mask.zip", _export("cvat-masks"), _back("cvat-masks"), False),
+    Kind("tasks.json", _export("label-studio"), _back("label-studio"), False),
+    Kind(SENT, _export("cvat"), lambda path: Sent.read(path.parent), False),
 )
 
 

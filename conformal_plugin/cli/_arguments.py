@@ -12,10 +12,13 @@ from conformal_plugin.cli import (
     _combine_arguments as combine_arguments,
     _doctor_arguments as doctor_arguments,
     _evaluate_arguments as evaluate_arguments,
+    _export_arguments as export_arguments,
     _filter_arguments as filter_arguments,
+    _import_arguments as import_arguments,
     _patch_arguments as patch_arguments,
     _plan_arguments as plan_arguments,
     _report_arguments as report_arguments,
+    _review_arguments as review_arguments,
 )
 
 __all__ = ["build_parser"]
@@ -29,6 +32,9 @@ _COMMANDS = {
     "evaluate": evaluate_arguments,
     "choose": choose_arguments,
     "report": report_arguments,
+    "review": review_arguments,
+    "export": export_arguments,
+    "import": import_arguments,
     "patch": patch_arguments,
     "doctor": doctor_arguments,
 }
@@ -37,7 +43,7 @@ _EXIT_CODES = """\
 exit codes:
   0    done
   2    bad usage or input; the message says what was expected, what came and what to do
-  130  interrupted with Ctrl-C; run again, calibrate and filter go on where they stopped
+  130  interrupted with Ctrl-C; run again, calibrate, filter and review go on where they stopped
   141  whoever read the output stopped reading, as `head` does
 """
 

@@ -20,6 +20,7 @@ from conformal_plugin.cli._comparing import check_comparison, compared, unlabell
 from conformal_plugin.cli._decision import Decision, decided
 from conformal_plugin.cli._groups import groups_of, share_of
 from conformal_plugin.cli._guarantee import Task, chosen
+from conformal_plugin.cli._imported import warn_of_picked
 from conformal_plugin.cli._inputs import (
     find_labels,
     find_maps,
@@ -53,6 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
     with sharing() as ranks:
         arguments.quiet = arguments.quiet or ranks.number > 0
         ids = ranks.together(lambda: without_fitted(arguments, listed_ids(arguments)))
+        ranks.first(lambda: warn_of_picked(arguments.labels, ids))
         decision = decided(arguments, ids, ranks)
         calibration = ranks.together(lambda: _Calibrating(arguments, ids, ranks, decision))
         ranks.together(calibration.clear_away)

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
         require_axes as require_axes,
         require_classes_first as require_classes_first,
     )
+    from conformal_plugin.files._decoding import (
+        decoding as decoding,
+    )
     from conformal_plugin.files._ids import (
         IdFolder as IdFolder,
         IdList as IdList,
@@ -109,6 +112,7 @@ __getattr__, __dir__, __all__ = lazily(
             "require_axes",
             "require_classes_first",
         ),
+        "_decoding": ("decoding",),
         "_ids": (
             "IdFolder",
             "IdList",

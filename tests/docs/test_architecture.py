@@ -13,8 +13,8 @@ PACKAGE = "conformal_plugin"
 FLOORS = (
     ("scores", "processes", "betting"),
     ("calibration", "files"),
-    ("labelling", "annotators", "combining"),
-    ("precision", "evaluation", "training", "choosing"),
+    ("labelling", "annotators", "combining", "exchange"),
+    ("precision", "evaluation", "training", "choosing", "review"),
     ("testing", "adapters"),
     ("reporting", "doctor"),
     ("cli",),

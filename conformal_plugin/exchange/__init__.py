@@ -1,0 +1,24 @@
+"""Labels to annotation tools as masks, and corrected masks back as labels."""
+
+from __future__ import annotations
+
+from conformal_plugin.exchange._sent import (
+    SENT as SENT,
+    Sent as Sent,
+    SentPhoto as SentPhoto,
+    Sheet as Sheet,
+    labels_checksum as labels_checksum,
+)
+from conformal_plugin.exchange._tools import (
+    Returned as Returned,
+    read_returned as read_returned,
+    write_export as write_export,
+)
+from conformal_plugin.exchange._vocabulary import (
+    CHECKED as CHECKED,
+    DROPPED as DROPPED,
+    UNSURE as UNSURE,
+    Composed as Composed,
+    Layer as Layer,
+    Vocabulary as Vocabulary,
+)

@@ -1,0 +1,32 @@
+"""The labels of a CVAT task, for the field *Raw* of its constructor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+from conformal_plugin._atomic import atomic_write_text
+from conformal_plugin.exchange._vocabulary import CHECKED, Vocabulary
+
+__all__ = ["cvat_labels", "write_cvat_labels"]
+
+_LABELS: Final = "cvat_labels.json"
+
+
+def cvat_labels(vocabulary: Vocabulary) -> list[dict[str, str]]:
+    """Name, colour and type: every label is a mask, and *checked* a tag."""
+    labels = [
+        {"name": label, "color": "#{:02x}{:02x}{:02x}".format(*colour), "type": "mask"}
+        for label, colour in vocabulary.colours().items()
+    ]
+    labels.append({"name": CHECKED, "color": "#ffffff", "type": "tag"})
+    return labels
+
+
+def write_cvat_labels(folder: Path, vocabulary: Vocabulary) -> Path:
+    """Write ``cvat_labels.json``."""
+    content = [{**label, "attributes": []} for label in cvat_labels(vocabulary)]
+    path = folder / _LABELS
+    atomic_write_text(path, json.dumps(content, indent=1) + "\n")
+    return path

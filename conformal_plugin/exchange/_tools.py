@@ -1,0 +1,104 @@
+"""The tools by name: an export written for one, and what came back from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from conformal_plugin.errors import OptionError
+from conformal_plugin.exchange._cvat_images import read_cvat_images, write_cvat_images
+from conformal_plugin.exchange._cvat_masks import read_cvat_masks, write_cvat_masks
+from conformal_plugin.exchange._fiftyone import read_fiftyone, write_fiftyone
+from conformal_plugin.exchange._label_studio import read_label_studio, write_label_studio
+from conformal_plugin.exchange._sent import Sent, SentPhoto, Sheet
+from conformal_plugin.exchange._vocabulary import Composed, Layer, Vocabulary
+
+__all__ = ["Returned", "read_returned", "write_export"]
+
+_Writer = Callable[[Path, Vocabulary, Iterable[Sheet]], list[Path]]
+_Reader = Callable[[Path, Sent], Iterator[tuple[SentPhoto, list[Layer], bool]]]
+
+_WRITERS: Final[Mapping[str, _Writer]] = {
+    "cvat": write_cvat_images,
+    "cvat-masks": write_cvat_masks,
+    "label-studio": write_label_studio,
+    "fiftyone": write_fiftyone,
+}
+_READERS: Final[Mapping[str, _Reader]] = {
+    "cvat": read_cvat_images,
+    "cvat-masks": read_cvat_masks,
+    "label-studio": read_label_studio,
+    "fiftyone": read_fiftyone,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Returned:
+    """A photo that came back from a tool.
+
+    Attributes:
+        photo: as it was sent.
+        composed: its labels, and how many pixels nobody has decided.
+        marked: whether the tool's file says that a person is done with it.
+    """
+
+    photo: SentPhoto
+    composed: Composed
+    marked: bool
+
+
+def write_export(
+    folder: Path, tool: str, vocabulary: Vocabulary, sheets: Iterable[Sheet], *, prefix: str = ""
+) -> list[Path]:
+    """Write photos' labels for a tool, one photo after the other, and what was sent beside them.
+
+    Args:
+        folder: where to.
+        tool: ``cvat``, ``cvat-masks``, ``label-studio`` or ``fiftyone``.
+        vocabulary: what the masks mean.
+        sheets: the photos; each is forgotten before the next one is taken.
+        prefix: for Label Studio, what comes before a photo's path in its address.
+
+    Returns:
+        The files for the tool.
+
+    Raises:
+        OptionError: another tool, or class names that its format cannot hold.
+    """
+    writer = _WRITERS.get(tool)
+    if writer is None:
+        raise OptionError(f"labels go to one of {', '.join(_WRITERS)}, got {tool!r}")
+    if tool == "label-studio":
+        writer = partial(write_label_studio, prefix=prefix)
+    photos: list[SentPhoto] = []
+
+    def noted() -> Iterator[Sheet]:
+        for sheet in sheets:
+            photos.append(sheet.photo)
+            yield sheet
+
+    written = writer(folder, vocabulary, noted())
+    Sent(tool, vocabulary, tuple(photos)).write(folder)
+    return written
+
+
+def read_returned(path: Path, sent: Sent, tool: str | None = None) -> Iterator[Returned]:
+    """The photos in a tool's export, one after the other.
+
+    Args:
+        path: the file or folder that the tool wrote.
+        sent: what was sent.
+        tool: that wrote it; None for the one that the export was for.
+
+    Raises:
+        SourceFileError: not such a file, or not of this export.
+        OptionError: another tool.
+    """
+    reader = _READERS.get(tool or sent.tool)
+    if reader is None:
+        raise OptionError(f"labels come from one of {', '.join(_READERS)}, got {tool!r}")
+    for photo, layers, marked in reader(path, sent):
+        yield Returned(photo, sent.vocabulary.compose(layers, photo.size), marked)
