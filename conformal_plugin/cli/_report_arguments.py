@@ -30,6 +30,12 @@ EXAMPLES = """\
 examples:
   conformal-plugin report --maps probs --labels labels --ids held_out.txt \\
       --calibration calibration.json --photos JPEGImages --names voc --out report
+  # two alphas side by side
+  conformal-plugin report --maps probs --labels labels --ids held_out.txt \\
+      --calibration calibration.json --against calibration_20.json --out report
+  # and which unlabelled photos to look at first
+  conformal-plugin report --maps probs --labels labels --ids held_out.txt \\
+      --calibration calibration.json --photos JPEGImages --review review --out report
   # mIoU over the classes that are not rare
   conformal-plugin report --maps probs --labels labels --ids held_out.txt \\
       --calibration calibration.json --classes 0 8 12 15 --out report
@@ -76,6 +82,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=2,
         metavar="N",
         help="images of each kind, best, median and worst (default: 2; 0 for none)",
+    )
+    group.add_argument(
+        "--against",
+        type=Path,
+        metavar="PATH",
+        help="show side by side what another calibration keeps, a FILE that `calibrate` wrote, or "
+        "the labels of a folder, that of `filter` for instance",
+    )
+    group.add_argument(
+        "--review",
+        type=Path,
+        metavar="DIR",
+        help="what `review` wrote: show the photos to look at first, too, of the same --maps",
     )
     group.add_argument(
         "--png",

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from conformal_plugin._atomic import atomic_open, atomic_write_text, sweep
 from conformal_plugin._choices import RULES
 from conformal_plugin.annotators import class_list
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.choosing import ENOUGH, choose, signs_of
+from conformal_plugin.cli._against import Against
 from conformal_plugin.cli._groups import groups_of
 from conformal_plugin.cli._inputs import (
     find_labels,
@@ -26,13 +25,15 @@ from conformal_plugin.cli._inputs import (
     threshold,
 )
 from conformal_plugin.cli._outputs import named_files, refuse_inputs
+from conformal_plugin.cli._painting import Painter
 from conformal_plugin.cli._progress import Readings
 from conformal_plugin.cli._report import note, print_json, warn_of
+from conformal_plugin.cli._shown_review import ShownReview
 from conformal_plugin.cli._whose_maps import without_fitted
 from conformal_plugin.errors import MissingExtraError, OptionError
 from conformal_plugin.evaluation import LabelDoubts
-from conformal_plugin.files import LazySequence, read_photo
-from conformal_plugin.labelling import cap_of, label_maps, least_scores, promised_rule
+from conformal_plugin.files import LazySequence
+from conformal_plugin.labelling import promised_rule
 from conformal_plugin.reporting import (
     Evidence,
     Example,
@@ -43,12 +44,11 @@ from conformal_plugin.reporting import (
     gather,
     label_picture,
     page,
-    photo_picture,
     require_renderer,
     require_template_engine,
     standalone,
 )
-from conformal_plugin.scores import LabelledParts, LabelledScores, grid_of, labelled_images
+from conformal_plugin.scores import labelled_images
 
 __all__ = ["run"]
 
@@ -80,10 +80,18 @@ def run(arguments: argparse.Namespace) -> None:
     warn_of(doubts.found())
     figures = all_figures(calibration, evidence.evaluation, evidence.halves, choice, rule, names)
     chosen = _chosen(evidence, arguments.examples)
-    painted = _Painted(maps, labels, photos, calibration, rule, background, arguments.follow_exif)
-    layers = {number: painted.layers(number) for number, _ in chosen}
+    painter = Painter(calibration, rule, background, follow_exif=arguments.follow_exif)
+    layers = {n: painter.layers(maps[n], labels[n]) for n, _ in chosen}
+    against, other = None, None
+    if arguments.against is not None:
+        against = Against(arguments, ids, maps, calibration)
+        other = against.measured(labels)
+        for number in layers:
+            layers[number].update(against.layers(number))
+    review = None if arguments.review is None else ShownReview(arguments, painter, names)
+    drawn_layers = [*layers.values(), *(review.layers if review is not None else ())]
     shown = sorted(
-        {int(c) for maps in layers.values() for layer in maps.values() for c in np.unique(layer)}
+        {int(c) for maps in drawn_layers for layer in maps.values() for c in np.unique(layer)}
         - {calibration.ignore_index}
     )
     colours = class_colours(shown, background if rule == "foreground-first" else None)
@@ -93,7 +101,7 @@ def run(arguments: argparse.Namespace) -> None:
             rank,
             float(evidence.right[number]),
             {
-                **painted.photo(number),
+                **(painter.photo(photos[number]) if photos else {}),
                 **{what: label_picture(layer, colours) for what, layer in layers[number].items()},
             },
         )
@@ -109,6 +117,8 @@ def run(arguments: argparse.Namespace) -> None:
         names,
         colours,
         _remarks(replace(calibration, rule=rule, background=background), maps, labels),
+        None if review is None else review.part(colours),
+        other,
     )
     target = arguments.out / "report.html"
     charts = [arguments.out / "figures" / f"{figure.name}.svg" for figure in figures]
@@ -119,6 +129,7 @@ def run(arguments: argparse.Namespace) -> None:
             "a map": find_maps(arguments, ids),
             "a label": find_labels(arguments, ids),
             "a photo": photos,
+            "--against": [] if against is None else against.paths,
         },
     )
     sweep([target.parent, *(path.parent for path in charts)], _is_of_a_report)
@@ -166,80 +177,6 @@ def _with_png(arguments: argparse.Namespace) -> bool:
         note(f"the charts are written as SVG alone: {error}", quiet=arguments.quiet)
         return False
     return True
-
-
-class _Painted:
-    """The labels of single images, to be painted."""
-
-    def __init__(
-        self,
-        maps: LazySequence[Any],
-        labels: LazySequence[Any],
-        photos: Sequence[Path],
-        calibration: Calibration,
-        rule: str,
-        background: int,
-        follow_exif: bool,
-    ) -> None:
-        self._follow_exif = follow_exif
-        self._maps = maps
-        self._labels = labels
-        self._photos = photos
-        self._calibration = calibration
-        self._rule = rule
-        self._background = background
-
-    def layers(self, number: int) -> dict[str, np.ndarray[Any, Any]]:
-        """True, raw and kept labels of an image, by what they are called."""
-        (item,) = labelled_images(self._maps[number], self._labels[number])
-        top, below = 0, len(item.labels)
-        if item.depth is not None:  # of a volume its middle slice
-            height = below // item.depth
-            top = item.depth // 2 * height
-            below = top + height
-        if cap_of(self._calibration) is None:
-            made = [self._made(rows) for rows in _rows(item, top, below)]
-        else:  # which pixels keep their label depends on all others
-            whole = item.whole() if isinstance(item, LabelledParts) else item
-            made = [tuple(layer[top:below] for layer in self._made(whole.scores))]
-        raw, kept = map(np.concatenate, zip(*made))
-        return {"truth": np.asarray(item.labels)[top:below], "raw": raw, "kept": kept}
-
-    def _made(self, scores: Tensor) -> tuple[np.ndarray[Any, Any], ...]:
-        """The raw and the kept labels of scores ``(K, H, W)``."""
-        grid, classes = grid_of(scores), scores.shape[0]
-        ignore = self._calibration.ignore_index
-        options: dict[str, Any] = {"background": self._background, "ignore_index": ignore}
-        everything: list[float | int | None] = [0] * classes
-        least = least_scores(self._calibration, grid, classes)
-        batch = scores.unsqueeze(0)
-        kept = label_maps(batch, least, rule=self._rule, **options, cap=cap_of(self._calibration))
-        raw = label_maps(batch, everything, rule="most-probable", **options)
-        return raw[0].numpy(), kept[0].numpy()
-
-    def photo(self, number: int) -> dict[str, str]:
-        """The photo under its name; nothing where there are no photos."""
-        return (
-            {
-                "photo": photo_picture(
-                    read_photo(self._photos[number], follow_exif=self._follow_exif)
-                )
-            }
-            if self._photos
-            else {}
-        )
-
-
-def _rows(item: LabelledScores, top: int, below: int) -> Iterator[Tensor]:
-    """The scores of some rows of an image, part by part."""
-    start = 0
-    for part in item.parts():
-        some = part.scores[:, max(0, top - start) : max(0, below - start)]
-        if some.shape[1]:
-            yield some
-        start += part.scores.shape[1]
-        if start >= below:
-            return
 
 
 def _names(source: str | None, num_classes: int) -> list[str]:

@@ -7,12 +7,13 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from conformal_plugin._atomic import atomic_write_text, sweep
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.choosing import NextPhotos, next_photos
-from conformal_plugin.cli._damaged_images import DamagedImages
+from conformal_plugin.cli._damaged_images import UNUSABLE, DamagedImages
 from conformal_plugin.cli._groups import groups_of
 from conformal_plugin.cli._inputs import (
     classes_of,
@@ -32,7 +33,9 @@ from conformal_plugin.files import FileState, LazySequence, Taken
 from conformal_plugin.labelling import cap_settings, promised_rule, refuse_uninformative
 from conformal_plugin.review import PhotoFigures, RankedPhoto, photo_figures, ranked
 
-__all__ = ["run"]
+__all__ = ["REVIEW", "run"]
+
+REVIEW = "review.json"
 
 _FORMAT = "conformal-plugin review"
 _VERSION = 1
@@ -57,6 +60,14 @@ def run(arguments: argparse.Namespace) -> None:
         share = ranks.share(range(len(job.ids)))
         parts = ranks.gather(ranks.together(lambda: job.figures(share)))
         ranks.first(lambda: job.finish(parts))
+
+
+@dataclass
+class _Part:
+    """What a rank found of its share."""
+
+    figures: dict[int, PhotoFigures] = field(default_factory=dict)
+    damaged: DamagedImages = field(default_factory=lambda: DamagedImages("map"))
 
 
 class _Reviewing:
@@ -95,12 +106,15 @@ class _Reviewing:
         self._record = ReviewRecord(out, self._settings)
         self._files = {
             "table": out / "review.csv",
-            "review": out / "review.json",
+            "review": out / REVIEW,
             "for_training": out / "for_training.txt",
             "for_calibration": out / "for_calibration.txt",
         }
         refuse_inputs(
-            {"--out": [*self._files.values(), out / RECORD]},
+            {
+                "--out": [*self._files.values(), out / RECORD],
+                "the list of damaged maps": [out / UNUSABLE],
+            },
             {
                 "--ids": [arguments.ids],
                 "--calibration": [arguments.calibration],
@@ -112,15 +126,15 @@ class _Reviewing:
     def begin(self) -> None:
         """Clear away what a killed run left half written."""
         out = self._arguments.out
-        names = {path.name for path in self._files.values()} | {RECORD}
+        names = {path.name for path in self._files.values()} | {RECORD, UNUSABLE}
         sweep([out], names.__contains__)
         out.mkdir(parents=True, exist_ok=True)
         self._record.tidy()
 
-    def figures(self, indices: Sequence[int]) -> dict[int, PhotoFigures]:
+    def figures(self, indices: Sequence[int]) -> _Part:
         """The figures of these photos; maps that an earlier run has read are not read again."""
-        found: dict[int, PhotoFigures] = {}
-        todo = []
+        part, todo = _Part(), []
+        found = part.figures
         for index in indices:
             path = self._paths[index]
             known = self._record.find(self.ids[index], path, FileState.of(path))
@@ -135,11 +149,12 @@ class _Reviewing:
             done=len(found),
             quiet=self._arguments.quiet,
         )
-        damaged = DamagedImages("map", len(todo))
         for index, taken in work:
             name = self.ids[index]
             if isinstance(taken, ConformalError):
-                damaged.add(name, taken)
+                part.damaged.add(name, taken)
+                if part.damaged.hopeless(len(found)):
+                    break
                 continue
             with naming(name):
                 self._require_classes(taken.value)
@@ -151,13 +166,16 @@ class _Reviewing:
                 )
             self._record.add(name, self._paths[index], taken.states[0], figures)
             found[index] = figures
-        damaged.refuse()
-        return found
+        return part
 
-    def finish(self, parts: Sequence[dict[int, PhotoFigures]]) -> None:
+    def finish(self, parts: Sequence[_Part]) -> None:
         """Rank all photos, write the table and the lists, and print the first ones."""
-        arguments = self._arguments
-        together = {index: figures for part in parts for index, figures in part.items()}
+        arguments, total = self._arguments, _Part()
+        for part in parts:
+            total.figures |= part.figures
+            total.damaged.merge(part.damaged)
+        total.damaged.refuse(len(self.ids), arguments.out)
+        together = total.figures
         figures = {self.ids[index]: together[index] for index in sorted(together)}
         photos = ranked(figures, self._calibration.pixels_per_class, arguments.by)
         chosen = next_photos(

@@ -13,6 +13,9 @@ from conformal_plugin.reporting._figures import (
     Figure as Figure,
     all_figures as all_figures,
 )
+from conformal_plugin.reporting._other_labels import (
+    OtherLabels as OtherLabels,
+)
 from conformal_plugin.reporting._page import (
     page as page,
     require_template_engine as require_template_engine,
@@ -26,6 +29,10 @@ from conformal_plugin.reporting._pictures import (
 from conformal_plugin.reporting._png import (
     drawn as drawn,
     require_renderer as require_renderer,
+)
+from conformal_plugin.reporting._review_part import (
+    ReviewedPhoto as ReviewedPhoto,
+    ReviewPart as ReviewPart,
 )
 from conformal_plugin.reporting._subject import (
     Subject as Subject,

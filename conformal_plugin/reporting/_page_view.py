@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.reporting._figures import Figure
+from conformal_plugin.reporting._review_part import ReviewPart
+from conformal_plugin.reporting._side_by_side import SideBySide, side_by_side
 from conformal_plugin.reporting._subject import Subject
+from conformal_plugin.reporting._words import Row, percent, threshold_of
 
 __all__ = ["PageView", "page_view"]
 
 _MOST_PAIRS = 10
-
-
-@dataclass(frozen=True)
-class _Row:
-    """A line of a table: what it is about, and its cells."""
-
-    heading: str
-    cells: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -53,7 +46,7 @@ class _Claims:
     """What the calibration promises, and what it does not."""
 
     statement: str
-    facts: Sequence[_Row]
+    facts: Sequence[Row]
 
 
 @dataclass(frozen=True)
@@ -61,7 +54,7 @@ class _Thresholds:
     """The thresholds of a calibration that has one per class."""
 
     figure: Figure
-    rows: Sequence[_Row]
+    rows: Sequence[Row]
 
 
 @dataclass(frozen=True)
@@ -69,7 +62,7 @@ class _Losses:
     """Pixels that miss their true class; ``share`` None where there is none."""
 
     share: str | None
-    rows: Sequence[_Row]
+    rows: Sequence[Row]
     confusion: Figure
 
 
@@ -83,11 +76,12 @@ class _Key:
 
 @dataclass(frozen=True)
 class _Picture:
-    """A picture, what it shows, and what is read out in its place."""
+    """A picture, what it shows, what is read out in its place, and a photo to lie under it."""
 
     what: str
     alt: str
     address: str
+    under: str | None
 
 
 @dataclass(frozen=True)
@@ -96,6 +90,17 @@ class _Example:
 
     caption: str
     pictures: Sequence[_Picture]
+
+
+@dataclass(frozen=True)
+class _Review:
+    """The photos to look at first: a table, and those that are shown."""
+
+    by: str
+    total: int
+    columns: Sequence[str]
+    rows: Sequence[Row]
+    photos: Sequence[_Example]
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,9 @@ class PageView:
         losses: where coverage is lost.
         legend: the classes in the pictures.
         examples: images as pictures.
+        mixed: whether photos lie under the labels, as strongly as is asked for.
+        review: the photos to look at first; None without a review.
+        beside: other labels beside these; None without any.
     """
 
     title: str
@@ -125,11 +133,16 @@ class PageView:
     losses: _Losses
     legend: Sequence[_Key]
     examples: Sequence[_Example]
+    mixed: bool
+    review: _Review | None
+    beside: SideBySide | None
 
 
 def page_view(subject: Subject) -> PageView:
     """All that the page of ``subject`` shows, as text."""
     figures = {figure.name: figure for figure in subject.figures}
+    examples, review = _examples(subject), _review(subject.review)
+    shown = [*examples, *(review.photos if review is not None else ())]
     return PageView(
         title=subject.title,
         summary=_summary(subject),
@@ -142,7 +155,18 @@ def page_view(subject: Subject) -> PageView:
         legend=[
             _Key(subject.names[c], f"rgb{colour}") for c, colour in sorted(subject.colours.items())
         ],
-        examples=_examples(subject),
+        examples=examples,
+        mixed=any(picture.under for one in shown for picture in one.pictures),
+        review=review,
+        beside=None
+        if subject.other is None
+        else side_by_side(
+            subject.calibration,
+            subject.evidence.evaluation,
+            subject.other,
+            subject.names,
+            subject.choice.classes,
+        ),
     )
 
 
@@ -155,13 +179,13 @@ def _summary(subject: Subject) -> _Summary:
         images=result.n_images,
         pixels=f"{result.n_pixels:,}",
         rule=result.rule,
-        mean_coverage=_percent(coverage.mean()),
-        worst_coverage=_percent(coverage.min()),
+        mean_coverage=percent(coverage.mean()),
+        worst_coverage=percent(coverage.min()),
         cards=(
-            _Card("covered", _percent(result.coverage), "pixels whose true class is in their set"),
-            _Card("kept", _percent(result.kept), "pixels that get a label"),
-            _Card("precision", _percent(result.precision), "of the kept labels are right"),
-            _Card("mIoU", _percent(result.miou(choice.classes)), classes),
+            _Card("covered", percent(result.coverage), "pixels whose true class is in their set"),
+            _Card("kept", percent(result.kept), "pixels that get a label"),
+            _Card("precision", percent(result.precision), "of the kept labels are right"),
+            _Card("mIoU", percent(result.miou(choice.classes)), classes),
         ),
     )
 
@@ -182,7 +206,7 @@ def _claims(calibration: Calibration) -> _Claims:
     facts = {
         "promise": f"{guarantee.name}, per {guarantee.unit}; {kind}",
         "level": f"{level} = {calibration.alpha:g}",
-        "threshold": _threshold(calibration),
+        "threshold": threshold_of(calibration),
         "holds for": scope,
         "calibrated on": _calibrated_on(calibration),
         "assumes": "that new images come from where the calibration images came from",
@@ -193,17 +217,7 @@ def _claims(calibration: Calibration) -> _Claims:
         ),
         "does not say": silent,
     }
-    return _Claims(guarantee.statement, [_Row(name, (text,)) for name, text in facts.items()])
-
-
-def _threshold(calibration: Calibration) -> str:
-    thresholds = np.atleast_1d(np.asarray(calibration.qhat, dtype=float))
-    if len(thresholds) == 1:
-        value = f"{thresholds[0]:.6g}"
-    else:
-        value = f"{thresholds.min():.6g} to {thresholds.max():.6g} over {len(thresholds)} classes"
-    remark = "" if calibration.informative else "; 1 or more puts a class into every set"
-    return f"q-hat {value} on 1 - P(class){remark}"
+    return _Claims(guarantee.statement, [Row(name, (text,)) for name, text in facts.items()])
 
 
 def _calibrated_on(calibration: Calibration) -> str:
@@ -228,7 +242,7 @@ def _thresholds(subject: Subject, figure: Figure) -> _Thresholds:
         calibration.pixels_per_class,
     )
     rows = [
-        _Row(name, (f"{qhat:.4f}", f"{images}", f"{pixels:,}", fates.get(c, "own")))
+        Row(name, (f"{qhat:.4f}", f"{images}", f"{pixels:,}", fates.get(c, "own")))
         for c, (name, qhat, images, pixels) in enumerate(columns)
     ]
     return _Thresholds(figure, rows)
@@ -246,23 +260,41 @@ def _losses(subject: Subject, confusion: Figure) -> _Losses:
         count = int(lost[true, label])
         if not count:
             break
-        shares = (_percent(count / pixels), _percent(count / total))
-        rows.append(_Row(subject.names[true], (labels[label], *shares)))
-    return _Losses(_percent(total / pixels), rows, confusion)
+        shares = (percent(count / pixels), percent(count / total))
+        rows.append(Row(subject.names[true], (labels[label], *shares)))
+    return _Losses(percent(total / pixels), rows, confusion)
 
 
 def _examples(subject: Subject) -> list[_Example]:
     return [
         _Example(
-            f"{one.rank}: {one.name}, {_percent(one.right)} of its pixels rightly labelled",
-            [
-                _Picture(what, f"{what} of {one.name}", address)
-                for what, address in one.pictures.items()
-            ],
+            f"{one.rank}: {one.name}, {percent(one.right)} of its pixels rightly labelled",
+            _pictures(one.name, one.pictures),
         )
         for one in subject.examples
     ]
 
 
-def _percent(share: Any) -> str:
-    return "none" if math.isnan(share) else f"{100 * share:.1f} %"
+def _pictures(name: str, pictures: Mapping[str, str]) -> list[_Picture]:
+    """The pictures of an image, its photo under each of its labels."""
+    photo = pictures.get("photo")
+    return [
+        _Picture(what, f"{what} of {name}", address, None if what == "photo" else photo)
+        for what, address in pictures.items()
+    ]
+
+
+def _review(part: ReviewPart | None) -> _Review | None:
+    if part is None:
+        return None
+    return _Review(
+        by=part.by,
+        total=part.total,
+        columns=list(part.photos[0].figures) if part.photos else [],
+        rows=[Row(photo.name, list(photo.figures.values())) for photo in part.photos],
+        photos=[
+            _Example(f"{place}: {photo.name}", _pictures(photo.name, photo.pictures))
+            for place, photo in enumerate(part.photos, start=1)
+            if photo.pictures
+        ],
+    )

@@ -9,7 +9,9 @@ from conformal_plugin.calibration import Calibration
 from conformal_plugin.choosing import Choice
 from conformal_plugin.reporting._evidence import Evidence
 from conformal_plugin.reporting._figures import Figure
+from conformal_plugin.reporting._other_labels import OtherLabels
 from conformal_plugin.reporting._pictures import Example
+from conformal_plugin.reporting._review_part import ReviewPart
 
 __all__ = ["Subject"]
 
@@ -28,6 +30,8 @@ class Subject:
         names: the classes' names.
         colours: RGB of the classes in the pictures.
         remarks: what is odd of the calibration's labels, a sentence or two each.
+        review: the photos to look at first; None where no review was given.
+        other: labels to compare with; None where there are none.
     """
 
     title: str
@@ -39,3 +43,5 @@ class Subject:
     names: Sequence[str]
     colours: Mapping[int, tuple[int, int, int]]
     remarks: Sequence[str] = ()
+    review: ReviewPart | None = None
+    other: OtherLabels | None = None

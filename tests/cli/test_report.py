@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
 
-from conformal_plugin import Calibration
+from conformal_plugin import Calibration, calibrate, evaluate
+from conformal_plugin.files import label_files, map_files, write_label
 
 
 def arguments(data, calibration, *more):
@@ -37,6 +39,95 @@ def test_without_photos_three_pictures_each(data, run, calibrated):
     text = (data.root / "report" / "report.html").read_text(encoding="utf-8")
     assert text.count("<img") == 9
     assert [text.count(f"<figcaption>{rank}: ") for rank in ("best", "median", "worst")] == [1] * 3
+
+
+def test_the_photos_to_look_at_first(data, run, calibrated):
+    review = data.root / "review"
+    images = ("--maps", data.maps, "--ids", data.list, "--calibration", calibrated)
+    assert run("review", *images, "--out", review).code == 0
+    more = ("--examples", 1, "--review", review)
+    done = run(*arguments(data, calibrated, *more))
+    assert done.code == 0, done.err
+    text = (data.root / "report" / "report.html").read_text(encoding="utf-8")
+    section = text.split("Which photos to look at first")[1]
+    assert "The first of 12 unlabelled photos, ranked by all" in section
+    assert "never calibrate or test on them" in " ".join(section.split())
+    first = json.loads((review / "review.json").read_text())["photos"]
+    rows = re.findall(r'<th scope="row">(\w+)</th>', section)
+    assert rows == [row["id"] for row in first]
+    assert section.count("<img") == 3 * 2  # raw and kept of three
+    assert f"<figcaption>1: {first[0]['id']}</figcaption>" in section
+
+
+def table_of(text):
+    """The rows of the table side by side, by their headings."""
+    section = text.split("<h2>Side by side</h2>")[1].split("</table>")[0]
+    rows = re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td><td>(.*?)</td>', section)
+    return {heading: cells for heading, *cells in rows}
+
+
+def test_two_calibrations_side_by_side(data, run, calibrated):
+    other = data.root / "wider.json"
+    command = ("--maps", data.maps, "--labels", data.labels, "--ids", data.list)
+    assert run("calibrate", *command, "--alpha", 0.4, "-o", other).code == 0
+    done = run(*arguments(data, calibrated, "--against", other, "--examples", 1))
+    assert done.code == 0, done.err
+    text = (data.root / "report" / "report.html").read_text(encoding="utf-8")
+    assert text.count("<span>wider.json</span>") == 3
+    maps, labels = map_files(data.maps, data.ids), label_files(data.labels, data.ids)
+    rows = table_of(text)
+    for place, path in enumerate((calibrated, other)):
+        measured = evaluate(maps, labels, Calibration.load(path))
+        for heading, value in (
+            ("covered", measured.coverage),
+            ("kept", measured.kept),
+            ("precision", measured.precision),
+            ("mIoU, dropped pixels as misses", measured.miou()),
+        ):
+            assert rows[heading][place] == f"{100 * value:.1f} %"
+
+
+def test_labels_of_a_folder_beside(data, run, calibrated):
+    images = ("--maps", data.maps, "--ids", data.list, "--calibration", calibrated)
+    folder = data.root / "pseudo"
+    assert run("filter", *images, "--out", folder).code == 0
+    done = run(*arguments(data, calibrated, "--against", folder, "--examples", 1))
+    assert done.code == 0, done.err
+    text = (data.root / "report" / "report.html").read_text(encoding="utf-8")
+    rows = table_of(text)
+    # They are the same labels, of which the sets are not known.
+    for heading, (mine, theirs) in rows.items():
+        known = heading not in ("threshold", "rule", "covered", "classes in a set")
+        assert theirs == (mine if known else "-")
+    write_label(folder / "im0002.png", np.full((6, 5), 9, np.uint8))
+    done = run(*arguments(data, calibrated, "--against", folder))
+    assert done.code == 2
+    assert "and there are 4 classes" in done.err
+
+
+def test_calibrations_that_cannot_be_compared(data, run, calibrated):
+    other = calibrate(np.ones((9, 2, 4, 4), np.float32) / 2, np.ones((9, 4, 4), int), alpha=0.2)
+    other.save(data.root / "two.json")
+    done = run(*arguments(data, calibrated, "--against", data.root / "two.json"))
+    assert done.code == 2
+    assert "compare calibrations of the same labels" in done.err
+
+
+def test_a_review_that_is_none_or_of_another_calibration(data, run, calibrated):
+    review = data.root / "review"
+    done = run(*arguments(data, calibrated, "--review", review))
+    assert done.code == 2
+    assert "name the folder that `conformal-plugin review` wrote" in done.err
+    other = data.root / "other.json"
+    command = ("--maps", data.maps, "--labels", data.labels, "--ids", data.list)
+    assert run("calibrate", *command, "--alpha", 0.4, "-o", other).code == 0
+    images = ("--maps", data.maps, "--ids", data.list, "--calibration", other)
+    assert run("review", *images, "--out", review).code == 0
+    done = run(*arguments(data, calibrated, "--review", review))
+    assert done.code == 2
+    assert "is of another calibration" in done.err
+    (review / "review.json").write_text('{"format": "conformal-plugin review", "version": 1}')
+    assert "cannot read the review" in run(*arguments(data, calibrated, "--review", review)).err
 
 
 def test_a_promise_on_precision_is_held_to_its_rule(data, run, tmp_path):

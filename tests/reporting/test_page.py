@@ -13,7 +13,7 @@ import pytest
 from conformal_plugin import Calibration, evaluate
 from conformal_plugin.files import label_files, map_files
 
-VOID = {"meta", "img"}
+VOID = {"meta", "img", "input"}
 
 
 class Checked(HTMLParser):
@@ -69,11 +69,21 @@ def test_nothing_is_loaded_and_nothing_runs(text, tags):
 
 def test_everything_seen_has_a_text(tags):
     pictures = [a for tag, a in tags if tag == "img"]
-    assert len(pictures) == 24  # six images as photo, truth, raw and kept
-    assert all(a["alt"] for a in pictures)
+    named = [a for a in pictures if a["alt"]]
+    assert len(named) == 24  # six images as photo, truth, raw and kept
+    assert len(pictures) - len(named) == 18  # and the photo under each of the labels
     charts = [a for tag, a in tags if tag == "svg"]
     assert len(charts) >= 5
     assert all(a["role"] == "img" and len(a["aria-label"]) > 40 for a in charts)
+
+
+def test_labels_lie_over_the_photo_as_strongly_as_is_asked_for(text, tags):
+    choices = [a for tag, a in tags if tag == "input"]
+    assert [a["id"] for a in choices] == ["mix100", "mix75", "mix50", "mix25", "mix0"]
+    assert all((a["type"], a["name"]) == ("radio", "mix") for a in choices)
+    assert ["checked" in a for a in choices] == [True, False, False, False, False]
+    for strength in (75, 50, 25, 0):
+        assert f"main:has(#mix{strength}:checked) {{ --labels: " in text
 
 
 def test_it_fits_a_phone_and_the_dark(text, tags):

@@ -1,0 +1,38 @@
+"""Shares, thresholds and lines of tables as the words of a page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from conformal_plugin.calibration import Calibration
+
+__all__ = ["Row", "percent", "threshold_of"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table: what it is about, and its cells."""
+
+    heading: str
+    cells: Sequence[str]
+
+
+def threshold_of(calibration: Calibration) -> str:
+    """The threshold of a calibration, or the range of those per class."""
+    thresholds = np.atleast_1d(np.asarray(calibration.qhat, dtype=float))
+    if len(thresholds) == 1:
+        value = f"{thresholds[0]:.6g}"
+    else:
+        value = f"{thresholds.min():.6g} to {thresholds.max():.6g} over {len(thresholds)} classes"
+    remark = "" if calibration.informative else "; 1 or more puts a class into every set"
+    return f"q-hat {value} on 1 - P(class){remark}"
+
+
+def percent(share: Any) -> str:
+    """A share in percent."""
+    return "none" if math.isnan(share) else f"{100 * share:.1f} %"
