@@ -23,7 +23,8 @@ SUMMARY = "show what a calibration keeps and claims"
 DESCRIPTION = """\
 Write OUT/report.html, one file that opens by double-click and loads nothing: what the calibration
 claims, coverage against alpha with what chance allows, what the labels are worth, where coverage is
-lost, and the best, median and worst images. Its charts lie beside it in OUT/figures as SVG and PNG.
+lost, and the best, median and worst images. Its charts lie beside it in OUT/figures as SVG and PNG;
+where more classes occur than they can show, each has a page in OUT/classes.
 """
 
 EXAMPLES = """\

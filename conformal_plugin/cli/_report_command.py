@@ -35,6 +35,7 @@ from conformal_plugin.evaluation import LabelDoubts
 from conformal_plugin.files import LazySequence
 from conformal_plugin.labelling import promised_rule
 from conformal_plugin.reporting import (
+    CLASS_FOLDER,
     Evidence,
     Example,
     Subject,
@@ -44,6 +45,7 @@ from conformal_plugin.reporting import (
     gather,
     label_picture,
     page,
+    pages_of_classes,
     require_renderer,
     require_template_engine,
     standalone,
@@ -122,8 +124,12 @@ def run(arguments: argparse.Namespace) -> None:
     )
     target = arguments.out / "report.html"
     charts = [arguments.out / "figures" / f"{figure.name}.svg" for figure in figures]
+    of_classes = {arguments.out / name: text for name, text in pages_of_classes(subject).items()}
     refuse_inputs(
-        {"--out": [target], "a chart": [*charts, *(path.with_suffix(".png") for path in charts)]},
+        {
+            "--out": [target, *of_classes],
+            "a chart": [*charts, *(path.with_suffix(".png") for path in charts)],
+        },
         {
             **named_files(arguments),
             "a map": find_maps(arguments, ids),
@@ -132,12 +138,15 @@ def run(arguments: argparse.Namespace) -> None:
             "--against": [] if against is None else against.paths,
         },
     )
-    sweep([target.parent, *(path.parent for path in charts)], _is_of_a_report)
+    folders = [target.parent, *(path.parent for path in charts), arguments.out / CLASS_FOLDER]
+    sweep(folders, _is_of_a_report)
     for figure, path in zip(figures, charts):
         atomic_write_text(path, standalone(figure))
         if with_png:
             with atomic_open(path.with_suffix(".png")) as file:
                 file.write(drawn(figure.svg))
+    for path, text in of_classes.items():
+        atomic_write_text(path, text)
     atomic_write_text(target, page(subject))
     if arguments.json:
         written = [figure.name for figure in figures]

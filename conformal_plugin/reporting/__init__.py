@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from conformal_plugin.reporting._class_pages import (
+    CLASS_FOLDER as CLASS_FOLDER,
+)
 from conformal_plugin.reporting._colours import (
     class_colours as class_colours,
 )
@@ -18,6 +21,7 @@ from conformal_plugin.reporting._other_labels import (
 )
 from conformal_plugin.reporting._page import (
     page as page,
+    pages_of_classes as pages_of_classes,
     require_template_engine as require_template_engine,
     standalone as standalone,
 )

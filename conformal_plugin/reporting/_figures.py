@@ -14,9 +14,10 @@ from conformal_plugin.evaluation import Evaluation
 from conformal_plugin.reporting._halves import CoverageCurve, Halves
 from conformal_plugin.reporting._svg import Series, bar_rows, line_chart, matrix
 
-__all__ = ["Figure", "all_figures"]
+__all__ = ["MOST_CLASSES", "Figure", "all_figures"]
 
-_MOST_CLASSES = 11
+MOST_CLASSES = 11
+"""As many as a chart of classes can show."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def _present(evaluation: Evaluation) -> list[int]:
     """Classes with a labelled pixel, by their number of pixels, at most some."""
     pixels = evaluation.confusion.sum(axis=1)
     order = np.argsort(-pixels, kind="stable")
-    return sorted(int(c) for c in order[:_MOST_CLASSES] if pixels[c])
+    return sorted(int(c) for c in order[:MOST_CLASSES] if pixels[c])
 
 
 def _per_class(evaluation: Evaluation, names: Sequence[str]) -> Figure:

@@ -8,24 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from conformal_plugin.calibration import Calibration
+from conformal_plugin.reporting._class_pages import ClassPage, class_pages
 from conformal_plugin.reporting._figures import Figure
 from conformal_plugin.reporting._review_part import ReviewPart
 from conformal_plugin.reporting._side_by_side import SideBySide, side_by_side
 from conformal_plugin.reporting._subject import Subject
-from conformal_plugin.reporting._words import Row, percent, threshold_of
+from conformal_plugin.reporting._words import Card, Row, percent, threshold_of
 
 __all__ = ["PageView", "page_view"]
 
 _MOST_PAIRS = 10
-
-
-@dataclass(frozen=True)
-class _Card:
-    """A number that is shown large."""
-
-    name: str
-    value: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -38,7 +30,7 @@ class _Summary:
     rule: str
     mean_coverage: str
     worst_coverage: str
-    cards: Sequence[_Card]
+    cards: Sequence[Card]
 
 
 @dataclass(frozen=True)
@@ -121,6 +113,7 @@ class PageView:
         mixed: whether photos lie under the labels, as strongly as is asked for.
         review: the photos to look at first; None without a review.
         beside: other labels beside these; None without any.
+        classes: the pages of single classes; none where there are few.
     """
 
     title: str
@@ -136,6 +129,7 @@ class PageView:
     mixed: bool
     review: _Review | None
     beside: SideBySide | None
+    classes: Sequence[ClassPage]
 
 
 def page_view(subject: Subject) -> PageView:
@@ -158,6 +152,7 @@ def page_view(subject: Subject) -> PageView:
         examples=examples,
         mixed=any(picture.under for one in shown for picture in one.pictures),
         review=review,
+        classes=class_pages(subject.evidence.evaluation, subject.names),
         beside=None
         if subject.other is None
         else side_by_side(
@@ -182,10 +177,10 @@ def _summary(subject: Subject) -> _Summary:
         mean_coverage=percent(coverage.mean()),
         worst_coverage=percent(coverage.min()),
         cards=(
-            _Card("covered", percent(result.coverage), "pixels whose true class is in their set"),
-            _Card("kept", percent(result.kept), "pixels that get a label"),
-            _Card("precision", percent(result.precision), "of the kept labels are right"),
-            _Card("mIoU", percent(result.miou(choice.classes)), classes),
+            Card("covered", percent(result.coverage), "pixels whose true class is in their set"),
+            Card("kept", percent(result.kept), "pixels that get a label"),
+            Card("precision", percent(result.precision), "of the kept labels are right"),
+            Card("mIoU", percent(result.miou(choice.classes)), classes),
         ),
     )
 

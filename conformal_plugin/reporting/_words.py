@@ -1,4 +1,4 @@
-"""Shares, thresholds and lines of tables as the words of a page."""
+"""Shares, thresholds, large numbers and lines of tables as the words of a page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ import numpy as np
 
 from conformal_plugin.calibration import Calibration
 
-__all__ = ["Row", "percent", "threshold_of"]
+__all__ = ["Card", "Row", "percent", "threshold_of"]
+
+
+@dataclass(frozen=True)
+class Card:
+    """A number that is shown large."""
+
+    name: str
+    value: str
+    text: str
 
 
 @dataclass(frozen=True)
