@@ -8,22 +8,28 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.errors import EmptyCalibrationError
 from conformal_plugin.evaluation import Evaluation, Evaluator
-from conformal_plugin.labelling import cap_of, in_set, label_maps, least_scores
+from conformal_plugin.labelling import Least, cap_of, in_set, label_maps, least_scores
+from conformal_plugin.processes import in_parallel
 from conformal_plugin.reporting._halves import Halves
 from conformal_plugin.scores import (
     LabelledParts,
     LabelledScores,
     class_indices,
+    elsewhere,
     grid_of,
     labelled_images,
     true_scores,
 )
 
 __all__ = ["Evidence", "gather"]
+
+_OfImage = tuple[np.ndarray[Any, Any], int, int]
+"""Lost pixels by true class and label, K where dropped; labelled pixels, and right ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,20 +76,30 @@ def gather(
     halves = Halves(ignore_index=ignore_index)
     lost: Any = 0
     right = []
-    for item in labelled_images(scores, labels):
-        of_image = [0, 0]
+
+    def labelled(item: LabelledScores) -> _OfImage:
+        return _counts(item, calibration, evaluator)
+
+    images = labelled_images(scores, labels)
+    for item, result in in_parallel(labelled, images, here=elsewhere):
         with item.named():
-            evaluator.update(*item.arrays)
+            evaluator.update(*item.arrays)  # which refuses bad input
             halves.add(item)
-            for part in _as_much_as_needed(item, calibration):
-                joint, *counts = _labels(part, calibration, evaluator)
-                lost = lost + joint
-                of_image = [total + more for total, more in zip(of_image, counts)]
-        pixels, correct = of_image
+            joint, pixels, correct = result()
+        lost = lost + joint
         right.append(correct / pixels if pixels else np.nan)
     if not right:
         raise EmptyCalibrationError("there is no image to report on; check --ids and the folders")
     return Evidence(evaluator.result(), halves, lost, np.array(right))
+
+
+def _counts(item: LabelledScores, calibration: Calibration, evaluator: Evaluator) -> _OfImage:
+    """The counts of an image, part by part."""
+    joint, pixels, correct = np.zeros((), np.int64), 0, 0
+    for part in _as_much_as_needed(item, calibration):
+        of_part = _labels(part, calibration, evaluator)
+        joint, pixels, correct = joint + of_part[0], pixels + of_part[1], correct + of_part[2]
+    return joint, pixels, correct
 
 
 def _as_much_as_needed(item: LabelledScores, calibration: Calibration) -> Iterable[LabelledScores]:
@@ -93,10 +109,7 @@ def _as_much_as_needed(item: LabelledScores, calibration: Calibration) -> Iterab
     return item.parts()
 
 
-def _labels(
-    item: LabelledScores, calibration: Calibration, evaluator: Evaluator
-) -> tuple[np.ndarray[Any, Any], int, int]:
-    """Lost pixels by true class and label, K where dropped; labelled pixels, and right ones."""
+def _labels(item: LabelledScores, calibration: Calibration, evaluator: Evaluator) -> _OfImage:
     num_classes = item.scores.shape[0]
     truth = class_indices(item, calibration.ignore_index)
     least = least_scores(calibration, grid_of(item.scores), num_classes)
@@ -108,13 +121,19 @@ def _labels(
         ignore_index=num_classes,
         cap=cap_of(calibration),
     )[0].long()
-    true = true_scores(item, truth)
-    missed = torch.zeros_like(truth, dtype=torch.bool)
-    for c in range(num_classes):
-        missed |= (truth == c) & ~in_set(true, least[c])
     used = truth < num_classes
     size = num_classes + 1
-    places = (truth * size + kept)[missed & used]
+    places = (truth * size + kept)[_missed(true_scores(item, truth), truth, least) & used]
     joint = torch.bincount(places.flatten(), minlength=size * size).reshape(size, size)
     right = (kept == truth) & used
     return joint[:-1].cpu().numpy(), int(used.count_nonzero()), int(right.count_nonzero())
+
+
+def _missed(true: Tensor, truth: Tensor, least: Least) -> Tensor:
+    """Whether a pixel's set lacks its true class."""
+    if len(set(least)) == 1:
+        return ~in_set(true, least[0])
+    missed = torch.zeros_like(truth, dtype=torch.bool)
+    for c, bound in enumerate(least):
+        missed |= (truth == c) & ~in_set(true, bound)
+    return missed
