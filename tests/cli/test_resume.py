@@ -52,7 +52,7 @@ def killed(program, *arguments):
     if os.name == "nt":
         pytest.skip("there is no SIGKILL on Windows")
     command = [sys.executable, "-c", program, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 

@@ -118,7 +118,7 @@ def test_a_killed_run_goes_on(data, run, arguments, reads):
     if os.name == "nt":
         pytest.skip("there is no SIGKILL on Windows")
     command = [sys.executable, "-c", KILLED, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert not (data.root / "review" / "review.csv").exists()
     assert run(*arguments).code == 0

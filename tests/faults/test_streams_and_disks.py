@@ -27,7 +27,7 @@ def started(data, *command: object, **options):
     ]
     return subprocess.run(
         [*line, *map(str, command)],
-        env=environment, check=False, timeout=120, stderr=subprocess.PIPE, **options,
+        env=environment, check=False, timeout=600, stderr=subprocess.PIPE, **options,
     )  # fmt: skip
 
 

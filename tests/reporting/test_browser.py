@@ -45,7 +45,7 @@ def opened(chromium, tmp_path):
             [chromium, *FLAGS, "--allow-file-access-from-files"]
             + [f"--user-data-dir={tmp_path / 'profile'}", f"--log-net-log={log}"]
             + ["--dump-dom", frame.as_uri()],
-            capture_output=True, text=True, timeout=120, check=True,
+            capture_output=True, text=True, timeout=600, check=True,
         )  # fmt: skip
         console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
         events = json.loads(log.read_text())["events"]
