@@ -44,7 +44,10 @@ def atomic_open(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())
-        os.replace(temporary, target)
+            if fcntl is not None:  # while it is locked: another process may be clearing away
+                os.replace(temporary, target)
+        if fcntl is None:
+            os.replace(temporary, target)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename in (None, str(temporary)):
@@ -108,10 +111,12 @@ def _swept(folder: Path, ours: Callable[[str], object]) -> int:
 def _removed(path: Path) -> bool:
     """Delete a temporary file unless its writer is alive."""
     try:
-        if fcntl is not None:
+        if fcntl is None:
+            path.unlink()
+        else:
             with path.open("rb") as handle:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink()
+                path.unlink()  # while it is locked: its writer may be about to lock it
     except OSError:  # locked, on a file server without locks, not ours, or gone
         return False
     return True

@@ -159,7 +159,10 @@ def test_palettes_that_differ_from_file_to_file(tmp_path):
     labels = {"a": [[0, 1, 3]], "b": [[1, 3, 3]]}
     for name, one in labels.items():
         with_palette_of_its_own(tmp_path / f"{name}.png", one)
-    with pytest.raises(SourceFileError, match=r"has the colour #.*--label-map.*indices"):
+    with (
+        pytest.warns(UserWarning, match="PASCAL VOC at other indices"),
+        pytest.raises(SourceFileError, match=r"has the colour #.*--label-map.*indices"),
+    ):
         list(label_files(tmp_path, ["a", "b"]))
     voc = label_files(tmp_path, ["a", "b"], label_map=LabelMap.of("voc-colours"))
     assert [one.tolist() for one in voc] == list(labels.values())

@@ -117,6 +117,34 @@ def test_leftovers_of_the_dead_are_removed_and_work_of_the_living_is_not(tmp_pat
     assert (tmp_path / "c.png").read_bytes() == b"whole"
 
 
+def test_a_file_is_not_swept_as_it_gets_its_name(tmp_path: Path, monkeypatch) -> None:
+    """Three ranks of which one cleared away lost a file so, one time in ten."""
+    real = os.replace
+
+    def late(temporary: Path, target: Path) -> None:
+        assert sweep([tmp_path], bool) == 0
+        real(temporary, target)
+
+    monkeypatch.setattr(_atomic.os, "replace", late)
+    atomic_write_text(tmp_path / "a.json", "text")
+    assert (tmp_path / "a.json").read_text() == "text"
+
+
+def test_what_is_swept_is_locked_until_it_is_gone(tmp_path: Path, monkeypatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    left, real = half(tmp_path, f".a.png.{'0' * 32}.tmp"), Path.unlink
+
+    def watched(path: Path, *, missing_ok: bool = False) -> None:
+        with path.open("rb") as handle, pytest.raises(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        real(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", watched)
+    assert sweep([tmp_path], bool) == 1
+    monkeypatch.undo()
+    assert not left.exists()
+
+
 def test_a_file_that_is_swept_before_it_is_locked_is_made_anew(tmp_path: Path, monkeypatch) -> None:
     pytest.importorskip("fcntl")
     real, calls = _atomic.fcntl.flock, []

@@ -103,11 +103,11 @@ def _seed() -> None:
 
 _BEFORE = pytest.StashKey[State]()
 # pytest's own; torch's word for where it keeps what it compiles, said when it first does; that of
-# OpenCV, which MONAI loads, for where its libraries are; those of scikit-learn, which Label
-# Studio's SDK loads, for what OpenMP is to do.
+# OpenCV, which MONAI loads, for where its libraries are, and MONAI's own for cuBLAS; those of
+# scikit-learn, which Label Studio's SDK loads, for what OpenMP is to do.
 _SET_BY_LIBRARIES = {
     *("PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR", "LD_LIBRARY_PATH"),
-    *("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"),
+    *("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "CUBLAS_WORKSPACE_CONFIG"),
 }
 # What has been read so far, which each test begins with at nothing.
 _COUNTED = {"_seen"}
