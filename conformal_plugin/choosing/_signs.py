@@ -59,12 +59,8 @@ class LabelSigns:
         given = np.asarray(as_tensor(labels).cpu())
         if isinstance(scores, ScoreParts):
             known = None if truth is None else as_tensor(truth).reshape(given.shape)
-            top = 0
-            for part in scores.parts():
-                below = top + part.shape[1]
-                some = part[None] if part.ndim == 4 else part
-                self.add(some, given[top:below], None if known is None else known[top:below])
-                top = below
+            for rows, part in scores.placed():
+                self.add(part, given[rows], None if known is None else known[rows])
             return
         best = _most_probable(scores).reshape(given.shape)
         valid = np.ones(given.shape, dtype=bool)

@@ -75,8 +75,7 @@ class Labeller:
     def _raw(self, scores: ScoreMap | ScoreParts) -> np.ndarray[Any, Any]:
         """The most probable classes; the slices of a volume lie below each other meanwhile."""
         if isinstance(scores, ScoreParts):
-            parts = (part[None] if part.ndim == 4 else part for part in scores.parts())
-            return np.concatenate([self._raw(part) for part in parts])
+            return np.concatenate([self._raw(part) for _, part in scores.placed()])
         if scores.ndim != 5:
             return np.asarray(raw_labels(scores, ignore_index=self._ignore_index))
         classes, *sides = scores.shape[1:]

@@ -8,6 +8,7 @@ from pathlib import Path
 from conformal_plugin._choices import RULES
 from conformal_plugin.cli._group_arguments import add_groups
 from conformal_plugin.cli._shared_arguments import (
+    add_draw,
     add_ids,
     add_ignore_index,
     add_label_map,
@@ -72,22 +73,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     choice.add_argument(
         "--unlabelled", type=Path, metavar="LIST", help="ids of the photos that may be labelled"
     )
-    choice.add_argument(
-        "--calibrate-on",
-        type=int,
-        default=0,
-        metavar="N",
-        help="draw so many at random, or so many groups",
-    )
+    add_draw(choice)
     choice.add_argument(
         "--train-on",
         type=int,
         default=0,
         metavar="N",
         help="of the others, choose so many whose maps are least sure",
-    )
-    choice.add_argument(
-        "--seed", type=int, default=0, help="of the draw (default: 0); fix it beforehand"
     )
     choice.add_argument(
         "--out",

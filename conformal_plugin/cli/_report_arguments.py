@@ -8,6 +8,7 @@ from pathlib import Path
 from conformal_plugin._choices import RULES
 from conformal_plugin.cli._group_arguments import add_groups
 from conformal_plugin.cli._shared_arguments import (
+    add_calibrated,
     add_follow_exif,
     add_ignore_index,
     add_labels,
@@ -48,10 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_maps(parser)
     add_labels(parser)
     group = parser.add_argument_group("report")
-    group.add_argument(
-        "--calibration", type=Path, required=True, metavar="FILE", help="what `calibrate` wrote"
-    )
-    group.add_argument("--out", type=Path, required=True, metavar="DIR", help="where it goes")
+    add_calibrated(group)
     group.add_argument(
         "--rule",
         choices=RULES,

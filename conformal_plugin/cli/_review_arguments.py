@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from conformal_plugin._choices import REVIEW_ORDERS, RULES
+from conformal_plugin._choices import REVIEW_ORDERS
 from conformal_plugin.cli._group_arguments import add_groups
-from conformal_plugin.cli._shared_arguments import add_ignore_index, add_maps, add_output
+from conformal_plugin.cli._shared_arguments import (
+    add_calibrated,
+    add_draw,
+    add_ignore_index,
+    add_maps,
+    add_output,
+    add_rule,
+)
 
 __all__ = ["DESCRIPTION", "EXAMPLES", "SUMMARY", "add_options"]
 
@@ -42,10 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``review``."""
     add_maps(parser)
     group = parser.add_argument_group("review")
-    group.add_argument(
-        "--calibration", type=Path, required=True, metavar="FILE", help="what `calibrate` wrote"
-    )
-    group.add_argument("--out", type=Path, required=True, metavar="DIR", help="where it goes")
+    add_calibrated(group)
     group.add_argument(
         "--by",
         choices=REVIEW_ORDERS,
@@ -57,27 +60,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--first", type=int, default=0, metavar="N", help="write the ids of so many to correct"
     )
-    group.add_argument(
-        "--calibrate-on",
-        type=int,
-        default=0,
-        metavar="N",
-        help="before that, draw so many at random, or so many groups",
-    )
-    group.add_argument(
-        "--seed", type=int, default=0, help="of the draw (default: 0); fix it beforehand"
-    )
-    group.add_argument(
-        "--rule",
-        choices=RULES,
-        help=f"how labels are picked (default: the calibration's, else {RULES[0]})",
-    )
-    group.add_argument(
-        "--background",
-        type=int,
-        metavar="CLASS",
-        help="background class (default: the calibration's, else 0)",
-    )
+    add_draw(group, "before that, ")
+    add_rule(group)
     add_groups(parser)
     add_ignore_index(parser, "the calibration's")
     add_output(parser)

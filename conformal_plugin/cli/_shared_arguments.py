@@ -9,6 +9,8 @@ from conformal_plugin._choices import RULES
 from conformal_plugin.files import LARGEST_MAP_BYTES
 
 __all__ = [
+    "add_calibrated",
+    "add_draw",
     "add_follow_exif",
     "add_ids",
     "add_ignore_index",
@@ -158,7 +160,29 @@ def add_threshold(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiv
     return threshold
 
 
-def add_rule(parser: argparse.ArgumentParser) -> None:
+def add_calibrated(group: argparse._ActionsContainer) -> None:
+    """Which calibration is looked at, and the folder for what is seen."""
+    group.add_argument(
+        "--calibration", type=Path, required=True, metavar="FILE", help="what `calibrate` wrote"
+    )
+    group.add_argument("--out", type=Path, required=True, metavar="DIR", help="where it goes")
+
+
+def add_draw(group: argparse._ActionsContainer, when: str = "") -> None:
+    """How many photos are drawn to calibrate on, and from which seed."""
+    group.add_argument(
+        "--calibrate-on",
+        type=int,
+        default=0,
+        metavar="N",
+        help=f"{when}draw so many at random, or so many groups",
+    )
+    group.add_argument(
+        "--seed", type=int, default=0, help="of the draw (default: 0); fix it beforehand"
+    )
+
+
+def add_rule(parser: argparse._ActionsContainer) -> None:
     """How labels are picked."""
     parser.add_argument(
         "--rule",

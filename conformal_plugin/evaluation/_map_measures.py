@@ -61,7 +61,7 @@ def measure_map(scores: Any) -> MapMeasures:
         InputTypeError, ShapeError, ScoreError: bad input.
     """
     if isinstance(scores, ScoreParts):
-        parts = [_measured(part[None] if part.ndim == 4 else part) for part in scores.parts()]
+        parts = [_measured(part) for _, part in scores.placed()]
     else:
         parts = [_measured(scores)]
     best, second, sums = (torch.cat(columns) for columns in list(zip(*parts))[:3])

@@ -197,14 +197,12 @@ def _labels_of_parts(masks: ScoreParts, qhat: Any, options: dict[str, Any]) -> n
     thresholds = class_thresholds(qhat, num_classes)
     refuse_uninformative(qhat)
     dtype = str(label_dtype(num_classes, options["ignore_index"])).removeprefix("torch.")
-    out, informative, top = np.empty(size, dtype), False, 0
-    for part in masks.parts():
-        tensor = read_scores(part[None] if part.ndim == 4 else part, "masks", points=False)
-        batch = _as_batch(tensor)
+    out, informative = np.empty(size, dtype), False
+    for rows, part in masks.placed():
+        batch = _as_batch(read_scores(part, "masks", points=False))
         labels, some = _labels_on_cpu(batch, thresholds, grid_of(batch, "masks"), options)
-        below = top + part.shape[1]
-        out[top:below] = labels.numpy().reshape(part.shape[1:])
-        informative, top = informative or some, below
+        out[rows] = labels.numpy().reshape(out[rows].shape)
+        informative = informative or some
     if not informative and not _meant(qhat, options["rule"]):
         raise every_class_in_every_set(num_classes)
     return out

@@ -126,13 +126,9 @@ def _bounds(least: list[float | int | None], like: Tensor) -> Tensor:
 def _of_parts(
     masks: ScoreParts, labels: np.ndarray[Any, Any], calibration: Calibration
 ) -> np.ndarray[Any, Any]:
-    out, top = np.empty(labels.shape, np.float32), 0
-    for part in masks.parts():
-        below = top + part.shape[1]
-        whole = np.asarray(part)
-        some = labels[top:below]
-        batched = whole[None] if whole.ndim == 4 else whole
-        given = some[None] if whole.ndim == 4 else some
-        out[top:below] = p_values(batched, given, calibration).reshape(some.shape)
-        top = below
+    out = np.empty(labels.shape, np.float32)
+    for rows, part in masks.placed():
+        given = labels[rows]
+        batched = given[None] if part.ndim == 5 else given
+        out[rows] = p_values(part, batched, calibration).reshape(given.shape)
     return out

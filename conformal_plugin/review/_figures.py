@@ -75,8 +75,8 @@ def photo_figures(
 def _parts(scores: Any) -> Iterator[Tensor]:
     """Batches ``(N, K, ...)`` that together are the photo."""
     if isinstance(scores, ScoreParts):
-        for part in scores.parts():
-            yield from _parts(part[None] if part.ndim == 4 else part)
+        for _, part in scores.placed():
+            yield from _parts(part)
         return
     tensor = read_scores(scores, "maps", points=False)
     yield tensor.unsqueeze(0) if tensor.ndim == 3 else tensor

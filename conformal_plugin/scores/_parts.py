@@ -41,12 +41,21 @@ class ScoreParts(ABC):
 
     def whole(self) -> np.ndarray[Any, Any]:
         """All scores at once, where what is asked of a pixel depends on all others."""
-        scores, top = np.empty(self.shape, self.dtype), 0
+        scores = np.empty(self.shape, self.dtype)
+        for rows, part in self.placed():
+            scores[:, rows] = part
+        return scores
+
+    def placed(self) -> Iterator[tuple[slice, np.ndarray[Any, Any]]]:
+        """Where each part lies on the axis after K, and the part, as arrays are taken.
+
+        That is ``(K, h, W)`` of an image, and a batch of one, ``(1, K, d, H, W)``, of a volume.
+        """
+        top = 0
         for part in self.parts():
             below = top + part.shape[1]
-            scores[:, top:below] = part
+            yield slice(top, below), part[None] if part.ndim == 4 else part
             top = below
-        return scores
 
     @abstractmethod
     def parts(self) -> Iterator[np.ndarray[Any, Any]]:

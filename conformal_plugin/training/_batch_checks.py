@@ -103,13 +103,7 @@ def check_valid(logits: Tensor, valid: Any) -> None:
             f"valid must be a bool tensor, False on padding, got {kind}; with a mask that marks "
             f"padding by 255 pass valid=ignore_mask != 255"
         )
-    shape = tuple(logits.shape)
-    if tuple(valid.shape) != (shape[0], *shape[2:]):
-        raise ShapeError(
-            f"valid must have shape {(shape[0], *shape[2:])} to go with logits of shape {shape}, "
-            f"got {tuple(valid.shape)}; it has one value per pixel and no channel axis"
-        )
-    _check_device(logits, "valid", valid)
+    _check_pixels(logits, "valid", valid, "it has one value per pixel and no channel axis")
 
 
 def check_weights(logits: Tensor, weights: Any) -> None:
@@ -127,18 +121,23 @@ def check_weights(logits: Tensor, weights: Any) -> None:
             f"weights must be a floating-point tensor, one per pixel, got {kind}; pass what "
             f"conformal_plugin.labelling.label_weights gives"
         )
-    shape = tuple(logits.shape)
-    if tuple(weights.shape) != (shape[0], *shape[2:]):
-        raise ShapeError(
-            f"weights must have shape {(shape[0], *shape[2:])} to go with logits of shape {shape}, "
-            f"got {tuple(weights.shape)}; crop, flip and mix them as the pseudo-labels"
-        )
-    _check_device(logits, "weights", weights)
+    _check_pixels(logits, "weights", weights, "crop, flip and mix them as the pseudo-labels")
     if readable(weights) and not bool(((weights >= 0) & weights.isfinite()).all()):
         raise OptionError(
             "weights must be finite and at least 0, and some are not; pass what "
             "conformal_plugin.labelling.label_weights gives"
         )
+
+
+def _check_pixels(logits: Tensor, name: str, value: Tensor, remedy: str) -> None:
+    """Check that there is a value for each pixel, where the logits are."""
+    shape = tuple(logits.shape)
+    if tuple(value.shape) != (shape[0], *shape[2:]):
+        raise ShapeError(
+            f"{name} must have shape {(shape[0], *shape[2:])} to go with logits of shape {shape}, "
+            f"got {tuple(value.shape)}; {remedy}"
+        )
+    _check_device(logits, name, value)
 
 
 def _check_device(logits: Tensor, name: str, value: Tensor) -> None:
