@@ -16,6 +16,7 @@ into 92 and 153: they took no part in choosing the default path, which the 437 d
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,9 @@ from PIL import Image
 from conformal_plugin.precision import PrecisionCalibrator, PrecisionTarget, ThresholdPath
 from conformal_plugin.precision._path_counts import PathCounts
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
+from score_forms import seem_like
+
 SPLITS = ("labeled_92", "unlabeled_345", "test_245")
 LONGEST_SIDE = 256
 EPSILONS = (0.05, 0.10)
@@ -35,13 +39,6 @@ DELTA = 0.1
 
 def normalised(probs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return probs
-
-
-def seem_like(probs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Independent scores with an over-confident background."""
-    p = probs.astype(np.float32)
-    foreground = p[1:] / np.maximum(p[1:] + p[:1], 1e-6)
-    return np.concatenate([1 - 0.2 * foreground.max(axis=0, keepdims=True), foreground])
 
 
 SCORES: dict[str, Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]] = {

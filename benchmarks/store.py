@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -29,18 +30,15 @@ from conformal_plugin.errors import UninformativeThresholdError
 from conformal_plugin.files import read_ids, read_label
 from conformal_plugin.files._store_codec import FLOAT16, PRECISIONS, decode, encode
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
+from score_forms import seem_like
+
 ALPHAS = (0.05, 0.1, 0.2)
 Map = np.ndarray[Any, Any]
 
 
 def normalised(probs: Map, rng: np.random.Generator) -> Map:
     return probs
-
-
-def seem_like(probs: Map, rng: np.random.Generator) -> Map:
-    p = probs.astype(np.float32)
-    foreground = p[1:] / np.maximum(p[1:] + p[:1], 1e-6)
-    return np.concatenate([1 - 0.2 * foreground.max(axis=0, keepdims=True), foreground])
 
 
 def dense(probs: Map, rng: np.random.Generator) -> Map:
@@ -57,7 +55,7 @@ def dense(probs: Map, rng: np.random.Generator) -> Map:
 
 FORMS: dict[str, Callable[[Map, np.random.Generator], Map]] = {
     "normalised": normalised,
-    "SEEM-like": seem_like,
+    "SEEM-like": lambda probs, rng: seem_like(probs),
     "dense": dense,
 }
 
