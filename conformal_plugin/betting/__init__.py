@@ -6,7 +6,9 @@ from conformal_plugin.betting._by_group import (
     by_group as by_group,
 )
 from conformal_plugin.betting._fewest import (
-    fewest_observations as fewest_observations,
+    MOST_AT_HAND as MOST_AT_HAND,
+    MOST_TRIED as MOST_TRIED,
+    fewest_equal_losses as fewest_equal_losses,
 )
 from conformal_plugin.betting._order import (
     betting_order as betting_order,

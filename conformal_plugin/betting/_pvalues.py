@@ -12,8 +12,10 @@ from scipy.stats import binom
 from conformal_plugin.errors import OptionError, ScoreError, ShapeError
 
 __all__ = [
+    "bets_on_equal_losses",
     "betting_pvalue",
     "betting_pvalue_without_replacement",
+    "bound_on_equal_losses",
     "check_share",
     "hoeffding_bentkus_pvalue",
 ]
@@ -49,15 +51,25 @@ def hoeffding_bentkus_pvalue(losses: Any, epsilon: float) -> Any:
     """
     epsilon = check_share(epsilon, "epsilon")
     rows = _observations(losses)
-    n = len(rows)
     mean = np.minimum(rows.mean(axis=0), 1.0)
+    return _like(losses, _hoeffding_bentkus(mean, len(rows), epsilon))
+
+
+def bound_on_equal_losses(
+    loss: float, epsilon: float, numbers: np.ndarray[Any, Any]
+) -> np.ndarray[Any, Any]:
+    """:func:`hoeffding_bentkus_pvalue` of so many losses that are all ``loss``, for each number."""
+    return _hoeffding_bentkus(np.full(len(numbers), loss), numbers, epsilon)
+
+
+def _hoeffding_bentkus(mean: np.ndarray[Any, Any], n: Any, epsilon: float) -> np.ndarray[Any, Any]:
     low = np.minimum(mean, epsilon)
     # The mean in floating point may lie a hair above k / n; the binomial must not jump for it.
     count = np.ceil(n * mean - 1e-9)
     p = np.minimum(
         np.exp(-n * _binary_divergence(low, epsilon)), math.e * binom.cdf(count, n, epsilon)
     )
-    return _like(losses, np.minimum(p, 1.0))
+    return np.asarray(np.minimum(p, 1.0))
 
 
 def betting_pvalue(
@@ -158,6 +170,35 @@ def betting_pvalue_without_replacement(
     return _like(losses, np.exp(-highest))
 
 
+def bets_on_equal_losses(
+    loss: float,
+    epsilon: float,
+    numbers: np.ndarray[Any, Any],
+    *,
+    aim: float,
+    unlabelled: int | None = None,
+) -> np.ndarray[Any, Any]:
+    """p-values by betting of so many losses that are all ``loss``, for each number at once.
+
+    Those of :func:`betting_pvalue`, or with ``unlabelled`` of
+    :func:`betting_pvalue_without_replacement`.
+    """
+    largest = _LARGEST_BET if unlabelled is not None else _LARGEST_BET / (1.0 - epsilon)
+    bets = _Bets(epsilon, _aims(aim, len(numbers)), largest)
+    capital, highest = np.zeros(len(numbers)), np.zeros(len(numbers))
+    for t in range(int(numbers.max())):
+        # Where all losses have come, bets go on and are not looked at.
+        left = np.maximum(numbers - t, 1)
+        bet = bets.place(left, loss)
+        if unlabelled is None:
+            capital = bets.capital
+        else:
+            mean = (unlabelled * epsilon + left * loss) / (left + unlabelled)
+            capital = capital + np.log1p(bet * (mean - loss))
+        highest = np.where(numbers > t, np.maximum(highest, capital), highest)
+    return np.asarray(np.exp(-highest))
+
+
 class _Bets:
     """Bets against a mean of ``epsilon``, each made of the losses before it.
 
@@ -172,7 +213,7 @@ class _Bets:
         self._squares = np.full(len(aims), _PRIOR_IMAGES * epsilon * (1.0 - epsilon))
         self._images = 0
 
-    def place(self, to_come: int, loss: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def place(self, to_come: Any, loss: Any) -> np.ndarray[Any, Any]:
         """The bet on a loss that is the first of ``to_come``; only then is the loss looked at."""
         variance = self._squares / (_PRIOR_IMAGES + self._images)
         missing = self._target - self.capital

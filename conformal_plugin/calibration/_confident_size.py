@@ -5,9 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
-from conformal_plugin.betting import betting_pvalue, check_share, fewest_observations
+from conformal_plugin.betting import MOST_TRIED, check_share, fewest_equal_losses
 from conformal_plugin.calibration._quantile import exact_alpha
 from conformal_plugin.errors import OptionError
 
@@ -19,7 +17,7 @@ def confident_images_needed(alpha: Any, delta: float = 0.1) -> int:
 
     That is where they miss nothing at all: a bet wins a factor ``1 / (1 - alpha)`` on such an
     image, so that it takes ``ln(1 / delta) / ln(1 / (1 - alpha))`` of them. Each pixel that is
-    missed asks for more. The number returned is found with the test itself.
+    missed asks for more. The number returned is found with the test's own bets.
 
     Args:
         alpha: miscoverage level in (0, 1).
@@ -37,13 +35,10 @@ def confident_images_needed(alpha: Any, delta: float = 0.1) -> int:
 
 @lru_cache(maxsize=256)
 def _needed(alpha: float, delta: float) -> int:
-    def enough(images: int) -> bool:
-        return bool(betting_pvalue(np.zeros(images), alpha, aim=delta) <= delta)
-
-    fewest = fewest_observations(enough)
+    fewest = fewest_equal_losses(0.0, alpha, aim=delta)
     if fewest is None:
         raise OptionError(
-            f"alpha {alpha:g} with delta {delta:g} takes more than a million images; ask for a "
-            f"larger alpha"
+            f"alpha {alpha:g} with delta {delta:g} takes more than {MOST_TRIED:,} images; ask for "
+            f"a larger alpha"
         )
     return fewest

@@ -8,10 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from conformal_plugin.betting import check_share, fewest_observations, hoeffding_bentkus_pvalue
+from conformal_plugin.betting import (
+    MOST_AT_HAND,
+    MOST_TRIED,
+    check_share,
+    fewest_equal_losses,
+    hoeffding_bentkus_pvalue,
+)
 from conformal_plugin.errors import OptionError
 from conformal_plugin.precision._path import ThresholdPath
-from conformal_plugin.precision._target import PrecisionTarget, kept_losses, pvalues
+from conformal_plugin.precision._target import PrecisionTarget, kept_losses
 
 __all__ = ["precision_images_needed", "realised_share"]
 
@@ -34,7 +40,7 @@ def precision_images_needed(
         scouts + ln(1 / (share delta)) / ln(1 + epsilon kept / (1 - epsilon))
 
     images or more, with the path's ``scouts`` and the largest ``share`` of delta that a start of it
-    may spend, 7 and 1 with the default. The number returned is found with the test itself.
+    may spend, 7 and 1 with the default. The number returned is found with the test's own bets.
 
     Args:
         epsilon, delta, test, unlabelled_images, path: as in :func:`calibrate_precision`; None for
@@ -44,7 +50,8 @@ def precision_images_needed(
             ``weighting="pixel"`` of ``max_pixels``; with ``"macro"`` it does not matter, pass 1.
 
     Raises:
-        OptionError: a share outside its range, another test, or more than a million images.
+        OptionError: a share outside its range, another test, or more than a million images (of a
+            promise for ``unlabelled_images``, more than 16,384).
 
     Example:
         >>> precision_images_needed(0.05), precision_images_needed(0.1)
@@ -55,18 +62,20 @@ def precision_images_needed(
     target = PrecisionTarget(epsilon, delta, test=test, unlabelled_images=unlabelled_images)
     share = _checked_kept(kept)
     path = path or ThresholdPath.capped_foreground_first()
-    aim = float(path.aims(target.delta).max())
-    loss = kept_losses(0, share, 1, target.epsilon, "share")
-
-    def enough(images: int) -> bool:
-        losses = np.full((images, 1), loss)
-        return bool(pvalues(target, losses, np.array([aim]))[0] <= aim)
-
-    fewest = fewest_observations(enough)
+    unlabelled = target.unlabelled_images
+    fewest = fewest_equal_losses(
+        float(kept_losses(0, share, 1, target.epsilon, "share")),
+        target.epsilon,
+        aim=float(path.aims(target.delta).max()),
+        test=target.test,
+        unlabelled=unlabelled,
+    )
     if fewest is None:
+        most = MOST_TRIED if unlabelled is None else MOST_AT_HAND
+        of_these = "" if unlabelled is None else f", promised for {unlabelled} unlabelled images,"
         raise OptionError(
-            f"epsilon {epsilon:g} with a share {share:g} kept takes more than a million images; "
-            f"ask for a larger epsilon"
+            f"epsilon {epsilon:g} with a share {share:g} kept{of_these} takes more than {most:,} "
+            f"images; ask for a larger epsilon"
         )
     return path.scouts + fewest
 

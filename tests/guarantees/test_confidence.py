@@ -169,7 +169,7 @@ def test_images_that_miss_nothing_are_enough_when_the_formula_says_so() -> None:
         short.guarantee.statement
     )
     assert f"qhat=inf (needs at least {needed} images)" in repr(short)
-    with pytest.raises(OptionError, match="more than a million images"):
+    with pytest.raises(OptionError, match="more than 1,048,576 images"):
         confident_images_needed(1e-7)
 
 

@@ -82,7 +82,7 @@ def test_what_is_refused() -> None:
         precision_images_needed(0.1, kept=0)
     with pytest.raises(OptionError, match="test must be one of"):
         precision_images_needed(0.1, test="clt")
-    with pytest.raises(OptionError, match="takes more than a million images"):
+    with pytest.raises(OptionError, match="takes more than 1,048,576 images"):
         precision_images_needed(1e-4, kept=0.01)
     with pytest.raises(OptionError, match="images must be a positive integer, got 0"):
         realised_share(0.1, 0)
