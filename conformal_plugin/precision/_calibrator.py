@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from conformal_plugin._choices import OF
-from conformal_plugin.betting import betting_order
 from conformal_plugin.calibration import Calibration, Guarantee, reading
 from conformal_plugin.errors import EmptyCalibrationError, OptionError, ShapeError
+from conformal_plugin.precision._bet_order import rows_to_bet_on
 from conformal_plugin.precision._path import ThresholdPath
 from conformal_plugin.precision._path_counts import ImageCounts, PathCounts, count_image
+from conformal_plugin.precision._saved_state import SavedState, versions_of
 from conformal_plugin.precision._target import PrecisionTarget
 from conformal_plugin.processes import all_reduce
 from conformal_plugin.scores import GroupLabels, labelled_images, one_kind
 
 __all__ = ["PrecisionCalibrator", "calibrate_precision"]
-
-_FIRST_STATE, _STATE_VERSION = 1, 2
-_GROUPED_STATE_VERSION = 3
-"""Of states with groups, which a release that knows none must not read."""
-_PATH_PARTS = ("background", "foreground", "starts", "shares", "caps", "scouts")
-_FOREGROUND = ("kept_foreground", "wrong_foreground")
 
 
 def calibrate_precision(
@@ -355,25 +350,7 @@ class PrecisionCalibrator:
                 f"the calibration set holds no labelled pixel: every label is {self.ignore_index} "
                 f"or nothing was passed; check ignore_index and that the label files are not blank"
             )
-        arrived = list(self._images)
-        hashed = [arrived[i] for i in betting_order(arrived)]
-        if (of_each := _groups([self._images[name] for name in hashed])) is not None:
-            # By the groups' own names: in the order of their images, large groups would come first.
-            hashed = [hashed[i] for i in betting_order(of_each)]
-        at = {name: number for number, look in enumerate(self._looks) for name in look}
-        names = sorted(hashed, key=lambda name: at.get(name, len(self._looks)))
-        _require_closed_groups(names, at, self._images)
-        images = [self._images[name] for name in names]
-        return PathCounts(
-            ids=tuple(names),
-            kept=np.stack([image.kept for image in images]),
-            wrong=np.stack([image.wrong for image in images]),
-            pixels=np.array([int(image.classes.sum()) for image in images], dtype=np.int64),
-            areas=np.array([image.area for image in images], dtype=np.int64),
-            classes=np.stack([image.classes for image in images]),
-            groups=_groups(images),
-            **{name: _stacked(images, name) for name in _FOREGROUND},
-        )
+        return rows_to_bet_on(self._images, self._looks)
 
     def result(
         self,
@@ -430,32 +407,16 @@ class PrecisionCalibrator:
 
     def state(self) -> dict[str, np.ndarray[Any, Any]]:
         """All that was counted, as plain arrays that ``numpy.savez`` stores without pickling."""
-        names = list(self._images)
-        images = [self._images[name] for name in names]
-        columns = {
-            name: np.array([getattr(image, name) for image in images], dtype=np.int64)
-            for name in ("kept", "wrong", "classes", "area")
-        }
-        foreground = {name: _stacked(images, name) for name in _FOREGROUND}
-        columns |= {name: column for name, column in foreground.items() if column is not None}
-        groups = _groups(images)
-        if groups is not None:
-            columns["group"] = np.array(groups, dtype=np.str_)
-        return {
-            "version": np.array(_STATE_VERSION if groups is None else _GROUPED_STATE_VERSION),
-            "kind": np.array(type(self).__name__),
-            "rule": np.array(self.rule),
-            "background": np.array(self.background),
-            "ignore_index": np.array(self.ignore_index),
-            "of": np.array(self.of),
-            **{f"path_{name}": np.array(getattr(self.path, name)) for name in _PATH_PARTS},
-            "named": np.array(bool(self._named)),
-            "seen": np.array(self._seen),
-            "volumes": np.array(bool(self._volumes)),
-            "ids": np.array(names, dtype=np.str_),
-            **self._looks_state(names),
-            **columns,
-        }
+        saved = SavedState(
+            options=self._options(),
+            path=self.path,
+            images=self._images,
+            named=bool(self._named),
+            seen=self._seen,
+            volumes=bool(self._volumes),
+            looks=self._looks,
+        )
+        return saved.arrays(type(self).__name__)
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> PrecisionCalibrator:
@@ -464,64 +425,28 @@ class PrecisionCalibrator:
         Raises:
             CalibrationFileError: a state of another version or kind, or damaged.
         """
-        versions = (_GROUPED_STATE_VERSION,) if "group" in state else (_FIRST_STATE, _STATE_VERSION)
-        with reading(state, cls.__name__, *versions):
-            path: dict[str, Any] = {
-                name: np.asarray(state[f"path_{name}"]).tolist()
-                for name in _PATH_PARTS
-                if f"path_{name}" in state
-            }
-            calibrator = cls(
-                rule=str(state["rule"]),
-                background=int(state["background"]),
-                ignore_index=int(state["ignore_index"]),
-                path=ThresholdPath(
-                    background=np.array(path["background"]),
-                    foreground=np.array(path["foreground"]),
-                    starts=tuple(path["starts"]),
-                    shares=tuple(path["shares"]),
-                    # States of release 0.1.0 know no caps, and no part of the labels.
-                    caps=np.array(path.get("caps", np.ones(len(path["background"])))),
-                    scouts=int(path.get("scouts", 0)),
-                ),
-                of=str(state["of"]) if "of" in state else OF[0],
-            )
-            # States of release 0.1.0 do not know the foreground.
-            known = [n for n in ("kept", "wrong", "classes", *_FOREGROUND) if n in state]
-            columns = zip(*(np.asarray(state[name]) for name in known))
-            groups = state["group"] if "group" in state else [None] * len(state["ids"])
-            images = {
-                str(name): ImageCounts(
-                    **dict(zip(known, row)),
-                    area=int(area),
-                    group=None if group is None else str(group),
-                )
-                for name, area, group, row in zip(
-                    state["ids"], np.asarray(state["area"]), groups, columns
-                )
-            }
-            volumes = bool(state.get("volumes", False))
-            calibrator._merge(images, named=bool(state["named"]), volumes=volumes)
-            calibrator._seen = int(state["seen"])
-            looks = np.asarray(state.get("look", []), dtype=np.int64)
-            for number in range(int(looks.max(initial=-1)) + 1):
-                calibrator.look(np.asarray(state["ids"])[looks == number])
+        with reading(state, cls.__name__, *versions_of(state)):
+            saved = SavedState.of(state)
+            calibrator = cls(**saved.options, path=saved.path)
+            calibrator._merge(saved.images, named=saved.named, volumes=saved.volumes)
+            calibrator._seen = saved.seen
+            for look in saved.looks:
+                calibrator.look(look)
         return calibrator
 
-    def _looks_state(self, names: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:
-        """At which look each image was seen first, -1 for none; nothing without looks."""
-        if not self._looks:
-            return {}
-        at = {name: number for number, look in enumerate(self._looks) for name in look}
-        return {"look": np.array([at.get(name, -1) for name in names], dtype=np.int64)}
+    def _options(self) -> dict[str, Any]:
+        names = ("rule", "background", "ignore_index", "of")
+        return {name: getattr(self, name) for name in names}
 
     def _settings(self) -> tuple[Any, ...]:
         path = self.path
         places = [values.tobytes() for values in (path.background, path.foreground, path.caps)]
         starts = (path.starts, path.shares, path.scouts)
-        return (self.rule, self.background, self.ignore_index, self.of, *places, *starts)
+        return (*self._options().values(), *places, *starts)
 
-    def _merge(self, images: dict[str, ImageCounts], *, named: bool, volumes: bool | None) -> None:
+    def _merge(
+        self, images: Mapping[str, ImageCounts], *, named: bool, volumes: bool | None
+    ) -> None:
         if not images:
             return
         kind = one_kind(self._volumes, bool(volumes))
@@ -549,32 +474,6 @@ def _default_path(rule: str, of: str) -> ThresholdPath:
             return ThresholdPath.foreground_alone()
         return ThresholdPath.capped_foreground_first()
     return ThresholdPath.capped_one_threshold()
-
-
-def _require_closed_groups(
-    names: Sequence[str], at: Mapping[str, int], images: Mapping[str, ImageCounts]
-) -> None:
-    """A group that was bet on is as it was: no image of it may come at a later look."""
-    first: dict[str, int | None] = {}
-    for name in names:
-        group = images[name].group
-        if group is not None and first.setdefault(group, at.get(name)) != at.get(name):
-            raise OptionError(
-                f"the group {group!r} has images from before and after a look; label whole groups, "
-                f"or leave the later ones out"
-            )
-
-
-def _groups(images: Sequence[ImageCounts]) -> tuple[str, ...] | None:
-    """The groups of images that have any."""
-    groups = tuple(image.group for image in images if image.group is not None)
-    return groups if len(groups) == len(images) > 0 else None
-
-
-def _stacked(images: Sequence[ImageCounts], name: str) -> np.ndarray[Any, Any] | None:
-    """One row per image; None without images, or where one of them does not know."""
-    rows = [getattr(image, name) for image in images]
-    return np.stack(rows) if rows and not any(row is None for row in rows) else None
 
 
 def _next_id(ids: Iterator[Any], position: int) -> str:
