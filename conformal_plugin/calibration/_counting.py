@@ -25,6 +25,7 @@ from conformal_plugin.errors import (
 )
 from conformal_plugin.processes import all_reduce, check_total, in_parallel, total_of_ranks
 from conformal_plugin.scores import (
+    LabelContent,
     LabelledScores,
     RecentReadings,
     ScoreGrid,
@@ -75,10 +76,12 @@ class ScoreCounter(ABC):
         self._images_per_class = np.zeros(0, dtype=np.int64)
         self._ids = SeenIds()
         self._by_group = GroupCounts()
+        self._content = LabelContent()
 
     def __setstate__(self, pickled: dict[str, Any]) -> None:
-        # What release 0.1.0 pickled knows no groups.
-        vars(self).update({"_by_group": GroupCounts(), **pickled})
+        # What release 0.1.0 pickled knows no groups, and its images' labels by their sums alone.
+        since = {"_by_group": GroupCounts(), "_content": LabelContent(None)}
+        vars(self).update({**since, **pickled})
 
     @property
     def n_pixels(self) -> int:
@@ -297,6 +300,7 @@ class ScoreCounter(ABC):
             "ids": np.array(sorted(self._ids.seen), dtype=np.str_),
             "repeats": np.array(self._ids.repeats),
             "volumes": np.array(bool(self._volumes)),
+            **self._content.state(),
             **self._by_group.state(),
         }
 
@@ -336,6 +340,7 @@ class ScoreCounter(ABC):
             n_repeats=self._ids.repeats,
             n_groups=self.n_groups,
             groups_per_class=self._by_group.groups_per_class if self.n_groups else None,
+            label_content=self._content.total,
             **more,
         )
 
@@ -368,12 +373,14 @@ class ScoreCounter(ABC):
     def _add_counts(self: _Counter, other: _Counter) -> None:
         self._counted().merge(other._counted())
         self._by_group.merge(other._by_group)
+        self._content.merge(other._content)
         self._pixels_per_class += other._pixels_per_class
         self._images_per_class += other._images_per_class
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self._ids = SeenIds({str(name) for name in state["ids"]}, int(state["repeats"]))
         self._by_group = GroupCounts.from_state(state)
+        self._content = LabelContent.from_state(state, counted=bool(str(state["dtype"])))
         if str(state["dtype"]):
             self._begin(grid_named(str(state["dtype"])), len(state["pixels_per_class"]))
             self._volumes = bool(state.get("volumes", False))
@@ -400,6 +407,10 @@ class ScoreCounter(ABC):
     def _absorb(self, true: TrueScores, rows: list[tuple[int, np.ndarray[Any, Any]]]) -> None:
         self._pixels_per_class += true.pixels
         self._images_per_class += true.pixels if true.points else true.pixels > 0
+        if true.points:
+            self._content.forget()
+        elif true.pixels.any():
+            self._content.add(true.pixels)
         if true.group is not None and true.pixels.any():
             self._by_group.hold(true.group, true.pixels > 0)
         for row, counts in rows:

@@ -62,6 +62,8 @@ def json_of(fields: Mapping[str, Any]) -> str:
         weights = fields["label_weights"]
         ladder = [_encode(thresholds) for thresholds in weights.ladder]
         content["label_weights"] = {"ladder": ladder, "means": weights.means.tolist()}
+    if fields.get("label_content") is not None:
+        content["label_content"] = fields["label_content"]
     if fields.get("label_map") is not None:
         content["label_map"] = fields["label_map"].text
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
@@ -145,6 +147,7 @@ def _checked(content: Fields) -> dict[str, Any]:
         "delta": content.share("delta") if "delta" in content else None,
         "comparison": _comparison(content.part("comparison")) if "comparison" in content else None,
         "label_weights": _label_weights(content, classes),
+        "label_content": content.whole("label_content", None),
     }
 
 

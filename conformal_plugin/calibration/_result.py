@@ -74,6 +74,9 @@ class Calibration:
             they were not compared.
         label_weights: what :func:`conformal_plugin.labelling.label_weights` makes weights of; None
             where the calibration is not of ``choose``.
+        label_content: the images' counts of pixels by true class, image by image in any order, as
+            one number below ``2**63``; None where they were not looked at so. By it
+            :func:`conformal_plugin.testing.assert_coverage` tells the same images.
     """
 
     qhat: float | np.ndarray[Any, Any]
@@ -101,6 +104,7 @@ class Calibration:
     delta: float | None = None
     comparison: Comparison | None = None
     label_weights: LabelWeights | None = None
+    label_content: int | None = None
 
     def __post_init__(self) -> None:
         for name, dtype in (("pixels_per_class", np.int64), ("images_per_class", np.int64)):

@@ -38,6 +38,7 @@ from conformal_plugin.scores import (
     extremes,
     grid_of,
     in_cpu_memory,
+    label_fingerprint,
     labelled_images,
     read_true_scores,
 )
@@ -95,10 +96,23 @@ class _Tally:
     set_sizes: np.ndarray[Any, Any]
     images: list[tuple[int, ...]] = field(default_factory=list)
     """Per image its pixels: measured, covered, kept, wrong, both of the foreground, and all."""
+    fingerprints: list[int] = field(default_factory=list)
+    """Per image that of its pixels by true class; none of separate points."""
+
+    def __setstate__(self, pickled: dict[str, Any]) -> None:
+        # What release 0.1.0 pickled has none.
+        vars(self).update({"fingerprints": [], **pickled})
+
+    def add(self, other: _Tally) -> None:
+        """The images of ``other``, after these."""
+        self.confusion += other.confusion
+        self.set_sizes += other.set_sizes
+        self.images += other.images
+        self.fingerprints += other.fingerprints
 
 
 class Evaluator:
-    """Evaluates maps as they stream by; memory is constant but for seven integers per image.
+    """Evaluates maps as they stream by; memory is constant but for eight integers per image.
 
     Args:
         qhat, rule, background, ignore_index: as in :func:`evaluate`.
@@ -142,10 +156,9 @@ class Evaluator:
         for item, measured in in_parallel(fresh._measure, items, here=elsewhere):
             with item.named():
                 confusion, set_sizes, images = measured()
-            tally = fresh._begin(len(confusion))
-            tally.confusion += confusion
-            tally.set_sizes += set_sizes
-            tally.images += images
+            own = images and not item.points
+            prints = [label_fingerprint(confusion.sum(axis=1))] if own else []
+            fresh._begin(len(confusion)).add(_Tally(confusion, set_sizes, images, prints))
         self.merge(fresh)
 
     def merge(self, other: Evaluator) -> Evaluator:
@@ -167,10 +180,7 @@ class Evaluator:
                 f"with the same settings"
             )
         if other._tally is not None:
-            tally = self._begin(len(other._tally.confusion))
-            tally.confusion += other._tally.confusion
-            tally.set_sizes += other._tally.set_sizes
-            tally.images += other._tally.images
+            self._begin(len(other._tally.confusion)).add(other._tally)
         return self
 
     def all_reduce(self, group: Any = None) -> Evaluator:
@@ -192,12 +202,15 @@ class Evaluator:
                 f"check ignore_index and that the label files are not blank"
             )
         columns = np.array(self._tally.images, dtype=np.int64).T
+        prints = self._tally.fingerprints
+        known = len(prints) == len(self._tally.images)
         return Evaluation(
             confusion=self._tally.confusion.copy(),
             set_sizes=self._tally.set_sizes.copy(),
             **dict(zip(PER_IMAGE, columns)),
             rule=self.rule,
             background=self.background,
+            image_fingerprints=np.array(prints, dtype=np.int64) if known else None,
         )
 
     def _settings(self) -> dict[str, Any]:

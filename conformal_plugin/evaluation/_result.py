@@ -45,6 +45,8 @@ class Evaluation:
         image_wrong_foreground: int64, those of them that got a wrong one; likewise.
         image_areas: int64, each image's height times width; likewise.
         background: the background class.
+        image_fingerprints: int64, a number for each image's pixels by true class, another one for
+            other counts; None of separate points, and where that is not known.
     """
 
     confusion: np.ndarray[Any, Any]
@@ -58,6 +60,7 @@ class Evaluation:
     image_wrong_foreground: np.ndarray[Any, Any] | None = None
     image_areas: np.ndarray[Any, Any] | None = None
     background: int = 0
+    image_fingerprints: np.ndarray[Any, Any] | None = None
 
     @property
     def num_classes(self) -> int:

@@ -31,6 +31,10 @@ from conformal_plugin.scores._inputs import (
     rereadable as rereadable,
     true_scores as true_scores,
 )
+from conformal_plugin.scores._label_content import (
+    LabelContent as LabelContent,
+    label_fingerprint as label_fingerprint,
+)
 from conformal_plugin.scores._label_map import (
     LabelMap as LabelMap,
 )

@@ -12,6 +12,7 @@ import numpy as np
 from conformal_plugin.betting import by_group
 from conformal_plugin.calibration import conformal_rank, exact_alpha
 from conformal_plugin.errors import OptionError
+from conformal_plugin.scores import LabelContent
 from conformal_plugin.testing._confidence import require_confident
 from conformal_plugin.testing._disjoint import require_disjoint
 from conformal_plugin.testing._exchangeability import log_chance_of_equal_halves
@@ -73,9 +74,10 @@ def assert_coverage(
     Calibration on the test data makes coverage look nominal, so coverage itself cannot show it.
     It is found by ids, where both lists are given; and whatever the ids say by the content: with
     ``calibration_evaluation``, when the images have one by one the same coverage; otherwise when
-    all counts that both sides hold agree (pixels of every class, images) and chance cannot explain
-    it. Where every image holds the same classes, only ids and ``calibration_evaluation`` can tell.
-    Test images of which only some are calibration images are found by their ids alone.
+    the images have one by one the same number of labelled pixels of every class and chance cannot
+    explain it. Images that are alike in this (of one layout, or of one class alone), and fewer than
+    twenty that hold the same classes, are told by ids and ``calibration_evaluation`` only. Test
+    images of which only some are calibration images are found by their ids alone.
 
     Args:
         evaluation: of test data, by :func:`conformal_plugin.evaluate` with ``calibration``.
@@ -92,10 +94,10 @@ def assert_coverage(
             pixel), or a mapping from id to group, with ``test_ids`` for exactly these images.
         calibration_groups: the same of ``calibration_evaluation``'s images.
         false_alarm: rate at which a sound calibration fails with CoverageError, at most. The checks
-            that the sets differ add 1e-5 at most, but for images recognised by their counts alone,
-            where the chance is estimated from how many images hold each class. Other images with
-            the very same counts (made ones, of one layout) pass with ids and
-            ``calibration_evaluation``.
+            that the sets differ add 1e-5 at most, but for fewer than twenty images (and for
+            calibrations of release 0.1.0, of which the sums alone are known), where the chance is
+            estimated from how many images hold each class. Other images with the very same counts
+            (made ones, with the same label maps) pass with ids and ``calibration_evaluation``.
 
     Raises:
         CoverageError: coverage too low to be chance; an ``AssertionError``.
@@ -393,9 +395,10 @@ def _require_rank(
 def _require_other_counts(evaluation: Evaluation, calibration: Calibration) -> None:
     """Raise for sets that agree in each class's counts when chance cannot explain it.
 
-    For points the chance is exact. For images it is that of agreeing, class by class, in how many
-    images hold the class (only classes that some images lack say anything); agreeing in pixels too
-    is rarer still.
+    For points the chance is exact. So it is for images that agree one by one: exchangeable sets
+    would part the kinds of images so evenly. Where there are too few for that, or their sums alone
+    are known, it is that of agreeing, class by class, in how many images hold the class (only
+    classes that some images lack say anything); agreeing in pixels too is rarer still.
     """
     __tracebackhide__ = True
     n, units = calibration.n_images, calibration.images_per_class
@@ -407,18 +410,39 @@ def _require_other_counts(evaluation: Evaluation, calibration: Calibration) -> N
     )
     if not same:
         return
+    kinds = _kinds_of_images(evaluation, calibration)
     if calibration.n_pixels == n:
         impossible = _is_no_chance(units)
+    elif kinds is not None and not len(kinds):
+        return
     else:
         chances = [log_chance_of_equal_halves([held, n - held]) for held in units.tolist()]
         impossible = sum(chances) <= math.log(_COINCIDENCE_OF_IMAGES)
+        impossible |= kinds is not None and _is_no_chance(kinds)
     if impossible:
         raise SameDataError(
             f"the {n} test {'points' if calibration.n_pixels == n else 'images'} have exactly the "
-            f"calibration data's number of labelled pixels of every class "
-            f"({evaluation.n_pixels} in all); if they are other data, pass calibration_ids and "
-            f"test_ids, and calibration_evaluation, which compares image by image"
+            f"calibration data's number of labelled pixels of every class"
+            f"{'' if kinds is None else ', image by image'} ({evaluation.n_pixels} in all); if "
+            f"they are other data, pass calibration_ids and test_ids, and calibration_evaluation, "
+            f"which compares the coverage of each image"
         )
+
+
+def _kinds_of_images(
+    evaluation: Evaluation, calibration: Calibration
+) -> np.ndarray[Any, Any] | None:
+    """How many of these images have the same pixels by class, for all that differ in them.
+
+    Empty where these are not the calibration images' pixels, image by image; None where it is not
+    known.
+    """
+    prints = evaluation.image_fingerprints
+    if prints is None or calibration.label_content is None:
+        return None
+    if LabelContent.of(prints.tolist()).total != calibration.label_content:
+        return np.zeros(0, dtype=np.int64)
+    return np.asarray(np.unique(prints, return_counts=True)[1])
 
 
 def _is_no_chance(counts: np.ndarray[Any, Any]) -> bool:

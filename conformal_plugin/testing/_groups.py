@@ -88,4 +88,4 @@ def summed_by_group(evaluation: Evaluation, groups: Sequence[str]) -> Evaluation
         if values is not None:
             sums[name] = np.zeros(len(names), dtype=np.int64)
             np.add.at(sums[name], places, values)
-    return replace(evaluation, **sums)
+    return replace(evaluation, **sums, image_fingerprints=None)

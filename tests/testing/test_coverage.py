@@ -240,7 +240,7 @@ def test_other_images_of_the_same_counts_pass_with_ids_and_image_by_image() -> N
     calibration = calibrate_image_level(data[:40].maps, data[:40].labels, ALPHA)
     own, test = measured(data[:40], calibration), measured(data[40:], calibration)
     ids = {"calibration_ids": range(40), "test_ids": range(40, 80)}
-    with pytest.raises(SameDataError, match="calibration_evaluation, which compares image by"):
+    with pytest.raises(SameDataError, match="calibration_evaluation, which compares the cov"):
         assert_coverage(test, calibration, **ids)
     assert_coverage(test, calibration, calibration_evaluation=own, **ids)
 
