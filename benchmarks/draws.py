@@ -1,6 +1,6 @@
 """What a calibration is worth depends on which photos happen to be labelled: many draws of them.
 
-    python benchmarks/draws.py --data ../shared/data [--draws 200] [--seed 0]
+    python benchmarks/draws.py --data ../shared/data [--draws 200] [--seed 0] [--only NAME]
 
 Three beds of real photos, each with an annotator that never saw its labels. Every draw takes n
 images for calibration; all others of the bed stand for the population. Coverage first: the pooled
@@ -253,9 +253,9 @@ def share(
     return float(bad / good) if good else float("nan")
 
 
-def tables(data: Path, draws: int, seed: int) -> Iterator[str]:
+def tables(data: Path, draws: int, seed: int, only: str) -> Iterator[str]:
     beds = []
-    for bed in BEDS:
+    for bed in (bed for bed in BEDS if only in f"{bed.name}, {bed.of}"):
         photos = count(data, bed)
         check_against_the_library(data, bed, photos)
         beds.append((bed, photos))
@@ -294,8 +294,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="beds whose name, or what is promised, has this")
     options = parser.parse_args()
-    for line in tables(options.data, options.draws, options.seed):
+    for line in tables(options.data, options.draws, options.seed, options.only):
         print(line, flush=True)
 
 

@@ -229,13 +229,11 @@ class _Precision(Task):
     def prospects(self, images: int, unit: str) -> list[str]:
         told = []
         for epsilon in self.levels:
-            options = {name: self._options[name] for name in ("test", "unlabelled_images")}
-            all_kept, half_kept = (
-                precision_images_needed(
-                    epsilon, self._options["delta"], kept=kept, path=self._path, **options
-                )
-                for kept in (1.0, 0.5)
-            )
+            all_kept = self._needed(epsilon, 1.0)
+            try:
+                half_kept = str(self._needed(epsilon, 0.5))
+            except OptionError:  # more than are tried, which is no reason to refuse all
+                half_kept = "far more"
             verdict = "so nothing can be kept" if images < all_kept else "each error asks for more"
             told.append(
                 f"epsilon {epsilon:g} at delta {self._options['delta']:g} takes at least "
@@ -244,6 +242,10 @@ class _Precision(Task):
                 f"{verdict}"
             )
         return told
+
+    def _needed(self, epsilon: float, kept: float) -> int:
+        options = {name: self._options[name] for name in ("delta", "test", "unlabelled_images")}
+        return precision_images_needed(epsilon, kept=kept, path=self._path, **options)
 
     def results(
         self,

@@ -141,6 +141,12 @@ def test_precision_is_the_librarys_and_filter_holds_to_its_rule(data, run, calib
             "(50 where half of it is); the list has 12, so nothing can",
         ),
         ("precision", ["--epsilon", 0.4], "the list has 12, each error asks for more"),
+        (
+            "precision",
+            ["--epsilon", 0.05, "--unlabelled-images", 10],
+            "takes at least 2380 images without a wrong label among them, where all is kept that a "
+            "cap lets through (far more where half of it is)",
+        ),
         ("image-level", ["--alpha", 0.05], "alpha 0.05 needs at least 19 images, and there are 12"),
         ("image-wise", ["--alpha", 0.05], "alpha 0.05 needs at least 19 images, and there are 12"),
         ("image-level", ["--alpha", 0.1], "With 12 images q-hat may miss only 2.5 % of their"),
