@@ -13,20 +13,8 @@ import argparse
 from collections.abc import Callable
 
 import numpy as np
-from false_alarms import (
-    ALPHA,
-    CORRELATION,
-    PIXELS,
-    Count,
-    Draw,
-    Kept,
-    bets,
-    confident_bets,
-    evaluation_of,
-    honest,
-    of_pixels,
-    one_by_one,
-)
+from alarm_draws import ALPHA, CORRELATION, PIXELS, Draw, evaluation_of, of_pixels
+from false_alarms import Count, Kept, bets, confident_bets, honest, one_by_one
 from scipy.special import ndtr
 
 from conformal_plugin.calibration import conformal_rank
