@@ -1,6 +1,7 @@
 """Which line of the default path would have been the best, and how often scouts choose it.
 
-    python benchmarks/precision_lines.py --data ../shared/data [--draws 1000] [--forms NAME ...]
+    python benchmarks/precision_lines.py --data ../shared/data [--draws 1000] [--only PHOTOS]
+        [--forms NAME ...]
 
 The photos, annotators and draws of `draws_unseen.py`. "Scouts": the path as it is. "Best line": the
 line that keeps most on average, had it been known for this annotator; scouts are still not bet on.
@@ -63,13 +64,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="photos whose name has this text")
     parser.add_argument("--forms", nargs="+", choices=list(FORMS), default=list(FORMS))
     options = parser.parse_args()
     print(
         "| photos | annotator | n | epsilon | scouts: nothing | kept | best line | nothing | kept "
         f"| chosen |\n{'| --- ' * 10}|"
     )
-    for held in HELD:
+    for held in (held for held in HELD if options.only in held.name):
         bed = next(bed for bed in BEDS if bed.name == held.bed)
         for form in (form for form in held.forms if form in options.forms):
             photos = count(options.data, replace(bed, transform=FORMS[form]))
