@@ -144,8 +144,12 @@ def test_precision_is_the_librarys_and_filter_holds_to_its_rule(data, run, calib
         (
             "precision",
             ["--epsilon", 0.05, "--unlabelled-images", 10],
-            "takes at least 2380 images without a wrong label among them, where all is kept that a "
-            "cap lets through (far more where half of it is)",
+            "takes at least 2380 images without a wrong label among them",
+        ),
+        (
+            "precision",
+            ["--epsilon", 0.05, "--unlabelled-images", 10],
+            "(far more where half of it is); the list has 12, so nothing can be kept",
         ),
         ("image-level", ["--alpha", 0.05], "alpha 0.05 needs at least 19 images, and there are 12"),
         ("image-wise", ["--alpha", 0.05], "alpha 0.05 needs at least 19 images, and there are 12"),
