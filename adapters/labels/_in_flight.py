@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +63,7 @@ class LabelInFlight:
         self._photos: list[Any] = []
         self._alone: list[_Alone] = []
         self._through: list[str] = []
+        self._kept_back: list[str] = []  # functions that gave no photo and mask back
 
     def along(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """``function`` as the host calls it, once more for the label where that goes along."""
@@ -90,6 +92,13 @@ class LabelInFlight:
             OptionError: the host passed its mask to no function, or blends neighbouring labels.
             InputTypeError: a function casts masks.
         """
+        if not self._through and self._kept_back:
+            raise OptionError(
+                f"for {self._line!r} the host's {self._kept_back[0]!r} was given the photo and its "
+                "mask, and did not give both back as pictures, so the pseudo-label could not go "
+                "along: expected (photo, mask), or more behind them, as in "
+                "img, mask = crop(img, mask, size)"
+            )
         if not self._through:
             raise OptionError(
                 f"for {self._line!r} the host's __getitem__ called no function of its module with "
@@ -128,8 +137,9 @@ class LabelInFlight:
         return ", ".join(map(repr, names)) if names else "the host"
 
     def _start(self, pictures: Sequence[Any], name: str) -> None:
-        """Take the last picture of the first call with several for the mask."""
-        *self._photos, self._mask = pictures
+        """Take photos and mask out of the pictures of the first call with several."""
+        mask_at = _mask_place(pictures)
+        self._photos, self._mask = list(pictures[:mask_at]), pictures[mask_at]
         self._line, labels = self._read()
         self._labels = labels * np.int32(_APART) + np.int32(_LABEL_BASE)
         if isinstance(self._mask, np.ndarray):
@@ -154,8 +164,10 @@ class LabelInFlight:
         before = RandomStreams.capture()
         result = call.make()
         after = RandomStreams.capture()
-        theirs = _returned(result, len(slots))
+        least = mask_at + 1 if mask_at else len(slots)
+        theirs = _returned(result, least, len(slots))
         if theirs is None:  # it makes tensors of them, or an answer: check_views has the last word
+            self._kept_back.append(call.name)
             return result
         again, drawn = _replayed(call.having(slots[mask_at], self._labels), before, after)
         name = call.name
@@ -166,8 +178,8 @@ class LabelInFlight:
                 "must not depend on the mask's content, and no other thread may draw from the "
                 "same random stream meanwhile"
             )
-        ours = _returned(again, len(slots)) or [None] * len(slots)
-        for number in range(len(slots)):
+        ours = _returned(again, len(theirs), len(theirs)) or [None] * len(theirs)
+        for number in range(len(theirs)):
             if number != mask_at and not _same(theirs[number], ours[number]):
                 raise OptionError(
                     f"the host's {name!r} did something else to the photo of {self._line!r} with "
@@ -176,7 +188,7 @@ class LabelInFlight:
                     "choice does not depend on the mask, or list label files as masks"
                 )
         self._mask, label = theirs[mask_at], ours[mask_at]
-        self._photos = [one for number, one in enumerate(theirs) if number != mask_at]
+        self._photos = theirs[:mask_at] or theirs[1:]
         self._take(label, name)
         return result
 
@@ -249,12 +261,26 @@ def _may_be_mask(picture: Any) -> bool:
     return picture.mode in ("1", "L", "P", "I", "I;16")
 
 
-def _returned(result: Any, count: int) -> list[Any] | None:
+def _mask_place(pictures: Sequence[Any]) -> int:
+    """Which picture is the mask: the last of one channel, behind a photo; else the last."""
+    for at in range(len(pictures) - 1, 0, -1):
+        if _channels(pictures[at]) == 1:
+            return at
+    return len(pictures) - 1
+
+
+def _channels(picture: Any) -> int:
+    if isinstance(picture, np.ndarray):
+        return math.prod(picture.shape[2:])
+    return len(picture.getbands())
+
+
+def _returned(result: Any, least: int, most: int) -> list[Any] | None:
     """The pictures that a function gave back, in the order in which it was given them."""
     if not isinstance(result, (tuple, list)):
         return None
     pictures = [one for one in result if is_picture(one)]
-    return pictures[:count] if len(pictures) >= count else None
+    return pictures[:most] if len(pictures) >= least else None
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -2,7 +2,8 @@
 
 Nothing is run. What a statement does is read off the calls in it: ``model(torch.cat((a, b)))`` is a
 prediction on ``a``, then ``b``; ``.split([n, m])`` takes the two apart again; ``.detach()`` and
-``.softmax(dim=1)`` leave it a prediction on the same photos. What is not certain is unknown.
+``.softmax(dim=1)`` leave it a prediction on the same photos, and a weighted sum of several on these
+photos is one too. What is not certain is unknown.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ _LIKE_A_MODEL = frozenset({
     *("eval", "train", "parameters", "named_parameters", "state_dict", "load_state_dict"),
     "module",
 })  # fmt: skip
+_OF_SETTINGS = (
+    *(ast.Constant, ast.Name, ast.Attribute, ast.Subscript, ast.BinOp, ast.UnaryOp),
+    *(ast.operator, ast.unaryop, ast.expr_context),
+)
 _TAKES_APART = frozenset({"split", "chunk", "tensor_split"})
 _NO_MODELS = frozenset({"torch", "F", "nn", "np", "math", "random", "os", "logger", "print"})
 
@@ -69,13 +74,8 @@ class Step:
     def __init__(self, tree: ast.Module, body: Sequence[ast.stmt], head: Sequence[str]) -> None:
         self.statements = list(statements(body))
         self._head = frozenset(head)
-        self._models = {
-            node.value.id
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Attribute)
-            and node.attr in _LIKE_A_MODEL
-            and isinstance(node.value, ast.Name)
-        } - _NO_MODELS
+        self._of_a_step = self._head.union(*map(assigned_names, self.statements))
+        self._models = _models(tree)
 
     def origin(self, value: ast.expr, at: int) -> Origin | None:
         """What an expression in statement number ``at`` is made of; None where unknown."""
@@ -87,10 +87,15 @@ class Step:
             return self._of_subscript(value, at)
         if isinstance(value, ast.Call):
             return self._of_call(value, at)
+        if isinstance(value, ast.IfExp):
+            first, other = self.origin(value.body, at), self.origin(value.orelse, at)
+            return first if first == other else None
         if isinstance(value, ast.BinOp):
             left, right = self.origin(value.left, at), self.origin(value.right, at)
-            if isinstance(value.right, ast.Constant):
+            if self._is_setting(value.right):
                 return left
+            if self._is_setting(value.left) and isinstance(value.op, (ast.Add, ast.Mult)):
+                return right
             return left if left == right else None
         return None
 
@@ -102,6 +107,14 @@ class Step:
                 before = self.statements[:at]
                 lines[one.id] = [s.lineno for s in before if one.id in _plainly_assigned(s)]
         return {name: found for name, found in lines.items() if found}
+
+    def _is_setting(self, value: ast.expr) -> bool:
+        """Whether a value is the same in all steps, as a weight is: no step makes a name of it."""
+        return all(
+            isinstance(one, _OF_SETTINGS)
+            and not (isinstance(one, ast.Name) and one.id in self._of_a_step)
+            for one in ast.walk(value)
+        )
 
     def _of_name(self, name: str, at: int) -> Origin | None:
         found: Origin | None = Origin((name,)) if name in self._head else None
@@ -206,6 +219,25 @@ class Step:
         given = [_root(one) for one in (*call.args, *(word.value for word in call.keywords))]
         plain = isinstance(call.func, ast.Name)
         return plain and any(one in self._models or "model" in one for one in given if one)
+
+
+def _models(tree: ast.Module) -> set[str]:
+    """The names that are used as models are, and those that such a one is given beside its own."""
+    used = {
+        node.value.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and node.attr in _LIKE_A_MODEL
+        and isinstance(node.value, ast.Name)
+    } - _NO_MODELS
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign(
+                [ast.Name(id=name)],
+                ast.Name(id=model) | ast.Attribute(value=ast.Name(id=model), attr="module"),
+            ) if model in used:
+                used.add(name)
+    return used
 
 
 def argument(call: ast.Call) -> ast.expr:

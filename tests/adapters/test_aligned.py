@@ -274,8 +274,17 @@ TAIL = ("pad = torch.from_numpy(np.array(mask)).long() == 254",
             "near": lambda img, size: img.resize((size, size), 0)
         }),
         (["img, mask = crop(img=img, mask=mask, size=32, ignore_value=254)"], {}),
+        (["boxes = np.zeros((5, *np.array(mask).shape), np.uint8)",
+          "img, mask, boxes = beside(img, mask, 32, boxes=boxes)",
+          "img, mask, boxes = beside(img, mask, 32, boxes=boxes)"], {
+            "beside": lambda img, mask, size, boxes: (
+                img.resize((size, size), 0), mask.resize((size, size), 0),
+                [Image.fromarray(box).resize((size, size), 0) for box in boxes]
+                if isinstance(boxes, np.ndarray) else np.stack(boxes)
+            )
+        }),
     ],
-    ids=["another flip", "more results", "arrays", "one by one", "by keyword"],
+    ids=["another flip", "more results", "arrays", "one by one", "by keyword", "boxes behind it"],
 )  # fmt: skip
 def test_functions_are_found_by_what_they_are_given(nearest, host, data, body, functions):
     vars(host).update(functions)
@@ -383,6 +392,18 @@ def test_a_mask_that_is_never_passed_on_is_refused(host, data):
         "pascal", str(data.root), "train_u", 32, str(data.unlabelled)
     )
     with pytest.raises(errors.OptionError, match="called no function of its module with the photo"):
+        AlignedPseudoLabels(dataset, data.pseudo)[0]
+
+
+def test_a_function_that_gives_no_mask_back_is_named(host, data):
+    def as_dict(img, mask):
+        return {"image": img, "mask": mask}
+
+    host.as_dict = as_dict
+    dataset = getitem(host, ["both = as_dict(img, mask)", "return normalize(img), both['mask']"])(
+        "pascal", str(data.root), "train_u", 32, str(data.unlabelled)
+    )
+    with pytest.raises(errors.OptionError, match="'as_dict' was given the photo and its mask, and"):
         AlignedPseudoLabels(dataset, data.pseudo)[0]
 
 

@@ -100,6 +100,14 @@ def test_applying_twice_and_taking_back(ending) -> None:
             "conf_u_w, mask_u_w = conformal.source(conf_u_w, mask_u_w, img_u_w, part=1)",
         ),
         (
+            "conf_u_w = pred_u_w.detach()",
+            (
+                "pred_u_w = (1 - alpha) * pred_u_w.detach() + alpha * model(img_u_w) / 2\n"
+                "            conf_u_w = pred_u_w.detach()"
+            ),
+            "conf_u_w, mask_u_w = conformal.source(conf_u_w, mask_u_w, img_u_w, part=1)",
+        ),
+        (
             "range(epoch + 1, cfg",
             "range(1, cfg",
             "loader = conformal.watch(loader, epoch - 1, parts=(1, 2))",
@@ -127,6 +135,16 @@ def test_ways_to_write_the_same(old, new, expected) -> None:
     assert expected in added(DERIVED.replace(old, new))
 
 
+def test_a_model_under_another_name_and_one_output_of_two() -> None:
+    source = DERIVED.replace(
+        "    criterion_l = nn", "    bare = model.module\n    criterion_l = nn"
+    ).replace(
+        "model(img_u_w_mix).detach()",
+        "bare(img_u_w_mix)['a'] if epoch < 5 else bare(img_u_w_mix)['b']",
+    )
+    assert added(source) == added(DERIVED)
+
+
 @pytest.mark.parametrize(
     ("edits", "expected"),
     [
@@ -145,6 +163,10 @@ def test_ways_to_write_the_same(old, new, expected) -> None:
          "`mask_mix` (line 61): no confidence is made of the same prediction beside it"),
         ({"paste_(img_u_s1, img_u_s1_mix, box1)": "paste_(img_u_w, img_u_w_mix, box1)"},
          "the photos were pasted into each other before the model labelled them"),
+        ({"mask_u_w = pred_u_w.detach().argmax(dim=1)":
+          "mask_u_w = (pred_u_w * box1 + pred_u_w_mix * (1 - box1)).argmax(dim=1)",
+          "conf_mix, mask_mix = pred_u_w_mix.softmax(dim=1).max(dim=1)": "conf_mix = mask_mix = 1"},
+         "`mask_u_w` (line 72): whose prediction it is of cannot be followed"),
         ({"mask_u_w = pred_u_w.detach().argmax(dim=1)": "mask_u_w = helper(pred_u_w)",
           "conf_mix, mask_mix = pred_u_w_mix.softmax(dim=1).max(dim=1)": "conf_mix = 1",
           "mask_other = pred_u_s2.detach().argmax(dim=1)": "mask_other = helper(pred_u_s2)"},
