@@ -57,7 +57,8 @@ class AlignedPseudoLabels(Dataset[tuple[Any, ...]]):
 
     That the label goes with its photo is seen in every sample: it is that of the line which
     ``__getitem__`` takes from ``ids``; the second call must do to the photo what the first did; and
-    a view of the sample must be the photo that comes out, each channel up to scale and offset.
+    a view of the sample must be the photo that comes out, each channel up to scale and offset, or
+    a mix of the photo's channels, as in grey.
 
     A sample is the host's tuple with one element more, a label map ``(H, W)``, int64. Filtered
     pixels and padding hold ``ignore_index``; the host's ``ignore_mask`` tells the two apart, or

@@ -302,19 +302,38 @@ def _by(size: tuple[int, int]) -> str:
 
 
 def _shows(view: torch.Tensor, photo: Any) -> bool:
-    """Whether a view ``(C, H, W)`` is the photo, each channel up to scale and offset."""
+    """Whether a view ``(C, H, W)`` is the photo, each channel up to scale and offset.
+
+    Its channels may be others of the photo's, in another order, or mixed, as in grey.
+    """
     pixels = np.asarray(photo)
-    if pixels.ndim == 2:  # of one channel, which a view may show in each of its own
-        pixels = np.broadcast_to(pixels[..., None], (*pixels.shape, view.shape[0]))
-    if view.shape != (pixels.shape[2], *pixels.shape[:2]):
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if view.shape[1:] != pixels.shape[:2]:
         return False
     by_channel = np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)
     photo_rows = _centred(torch.from_numpy(by_channel).flatten(1))
     view_rows = _centred(view.flatten(1))
-    both = torch.linalg.vecdot(photo_rows, view_rows).double() ** 2
-    each = photo_rows.square().sum(1).double() * view_rows.square().sum(1).double()
-    flat = (photo_rows.abs().amax(1) < 1e-6) & (view_rows.abs().amax(1) < 1e-6)
+    if len(photo_rows) in (1, len(view_rows)) and _one_by_one(view_rows, photo_rows):
+        return True
+    return _mixed(view_rows, photo_rows)
+
+
+def _one_by_one(view: torch.Tensor, photo: torch.Tensor) -> bool:
+    """Whether each row of a view is a multiple of the photo's, or of its only one."""
+    both = torch.linalg.vecdot(photo, view).double() ** 2
+    each = photo.square().sum(1).double() * view.square().sum(1).double()
+    flat = (photo.abs().amax(1) < 1e-6) & (view.abs().amax(1) < 1e-6)
     return bool((flat | (both >= _LEAST_FIT * each) & (each > 0)).all())
+
+
+def _mixed(view: torch.Tensor, photo: torch.Tensor) -> bool:
+    """Whether each row of a view is a sum of multiples of the photo's rows, by least squares."""
+    among = (photo @ photo.T).double()
+    between = (view @ photo.T).double()
+    told = (between @ torch.linalg.pinv(among, hermitian=True) * between).sum(1)
+    whole = view.square().sum(1).double()
+    return bool(((told >= _LEAST_FIT * whole) & (whole > 0)).all())
 
 
 def _centred(rows: torch.Tensor) -> torch.Tensor:

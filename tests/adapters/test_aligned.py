@@ -362,6 +362,24 @@ def test_a_shift_by_one_pixel_is_no_scale_of_the_photo(monkeypatch, host, host_d
         AlignedPseudoLabels(host_dataset, data.pseudo)[0]
 
 
+@pytest.mark.parametrize(
+    "mixed",
+    [
+        lambda view: view.mean(0, keepdim=True).expand(3, -1, -1) * 2 - 1,
+        lambda view: view.mean(0, keepdim=True),
+        lambda view: view.flip(0),
+    ],
+    ids=["grey", "one channel", "BGR"],
+)
+def test_channels_that_are_mixed_still_show_the_photo(monkeypatch, host, host_dataset, data, mixed):
+    plain = host.normalize
+    monkeypatch.setattr(host, "normalize", lambda img: mixed(plain(img)))
+    AlignedPseudoLabels(host_dataset, data.pseudo)[0]
+    monkeypatch.setattr(host, "normalize", lambda img: mixed(plain(img.rotate(180))))
+    with pytest.raises(errors.OptionError, match="no view in the sample"):
+        AlignedPseudoLabels(host_dataset, data.pseudo)[0]
+
+
 def test_a_photo_of_one_colour_shows_nothing_but_itself(monkeypatch, host, host_dataset, data):
     for path in (data.root / "photos").iterdir():
         with Image.open(path) as photo:
