@@ -4,7 +4,9 @@
 
 Each loss with two fifths of the pixels dropped, over what it is on the kept pixels cut out: 1 where
 it is right. Kinds: an image, a volume, a head of one channel, and a sigmoid for each class. Then
-the largest gradient at a dropped pixel of all kinds, and the value where nothing is kept.
+the largest gradient at a dropped pixel of all kinds, the value where nothing is kept, whether a
+value is read from the device (on one that has none, where that fails), and the loss of an image
+whose scores are all alike and whose pixels are all of the first of four classes.
 """
 
 from __future__ import annotations
@@ -20,9 +22,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from conformal_plugin import ConformalSupervision
+from conformal_plugin.errors import MissingExtraError
 
 KINDS = {"image": (4, (12, 10)), "volume": (4, (3, 8, 6)), "one": (1, (12, 10))}
 KINDS["each"] = KINDS["image"]
+MORE = ("dropped", "nothing", "one class", "reads")
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -30,8 +34,10 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 def by_name(name: str, kind: str) -> Loss:
     """A loss by name, as a mean over the kept pixels."""
     sigmoid = kind in ("one", "each")
-    of_sigmoids = {"ce": "bce", "focal": "sigmoid-focal", "dice": "sigmoid-dice"}
-    return ConformalSupervision(of_sigmoids[name] if sigmoid else name, denominator="kept")
+    if sigmoid:
+        library, _, loss = name.rpartition(":")
+        name = f"{library}:sigmoid-{loss}".lstrip(":") if loss != "ce" else "bce"
+    return ConformalSupervision(name, denominator="kept")
 
 
 def of_smp(name: str, kind: str) -> Loss:
@@ -64,6 +70,9 @@ def of_monai(name: str, kind: str) -> Loss:
 
 LOSSES: tuple[tuple[str, Callable[[str, str], Loss], tuple[str, ...]], ...] = (
     ("by name", by_name, ("ce", "focal", "dice")),
+    ("by name", by_name, ("smp:dice", "smp:jaccard", "smp:tversky")),
+    ("by name", by_name, ("monai:dice", "monai:jaccard", "monai:tversky")),
+    ("by name", by_name, ("monai:generalized-dice",)),
     ("smp", of_smp, ("DiceLoss", "JaccardLoss", "TverskyLoss", "FocalLoss", "LovaszLoss")),
     ("MONAI", of_monai, ("DiceLoss", "TverskyLoss", "FocalLoss")),
 )
@@ -92,9 +101,26 @@ def tried(loss: Loss, channels: int, size: tuple[int, ...]) -> tuple[float, floa
     return float(found) / expected, at_dropped, nothing
 
 
+def reads_back(loss: Loss) -> str:
+    """Whether a step reads a value, or how many there are, from the device."""
+    logits, labels = (tensor.to("meta") for tensor in data(*KINDS["image"]))
+    try:
+        loss(logits.requires_grad_(), labels).mean().backward()
+    except (NotImplementedError, RuntimeError):  # there is nothing to read on this one
+        return "yes"
+    return "no"
+
+
+def of_one_class(loss: Loss) -> float:
+    """Where the scores are all alike and the pixels of one class."""
+    channels, size = KINDS["image"]
+    zeros = torch.zeros(1, *size, dtype=torch.long)
+    return float(loss(torch.zeros(1, channels, *size), zeros))
+
+
 def main() -> None:
     warnings.simplefilter("ignore")  # of libraries, about one channel
-    print(f"{'':22}" + "".join(f"{kind:>10}" for kind in (*KINDS, "dropped", "nothing")))
+    print(f"{'':32}" + "".join(f"{kind:>10}" for kind in (*KINDS, *MORE)))
     for library, make, names in LOSSES:
         for name in names:
             torch.manual_seed(0)
@@ -102,17 +128,19 @@ def main() -> None:
             for kind, shapes in KINDS.items():
                 try:
                     found[kind] = tried(make(name, kind), *shapes)
-                except ModuleNotFoundError as error:
-                    print(f"{library} is not here: no {error.name}")
+                except (ModuleNotFoundError, MissingExtraError) as error:
+                    print(f"{library} {name} is not here: {str(error)[:70]}")
                     break
                 except (IndexError, RuntimeError) as error:  # of the library's own
                     found[kind] = (float("nan"),) * 3
                     print(f"{library} {name}, {kind}: {type(error).__name__}: {str(error)[:60]}")
             else:
                 columns = list(zip(*found.values()))
+                of_image = make(name, "image")
                 shown = (*columns[0], max(columns[1]), max(columns[2], key=abs))
-                row = "".join(f"{value:10.4f}" for value in shown)
-                print(f"{library + ' ' + name:22}{row}", flush=True)
+                row = "".join(f"{value:10.4f}" for value in (*shown, of_one_class(of_image)))
+                row += f"{reads_back(of_image):>10}"
+                print(f"{library + ' ' + name:32}{row}", flush=True)
                 continue
             break
 

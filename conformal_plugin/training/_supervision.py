@@ -68,9 +68,10 @@ class ConformalSupervision(nn.Module):
 
     Where your loss cannot leave pixels out, take one **by name**: ``"ce"``, ``"focal"``, ``"dice"``
     of a softmax, ``"bce"``, ``"sigmoid-focal"``, ``"sigmoid-dice"`` of sigmoid heads, or a sum of
-    one kind such as ``"ce+dice"``. A pixel's one label is class against all others for sigmoids; a
-    head of one channel, ``(N, 1, H, W)``, is that of class 1, its label maps hold 0 and 1, and its
-    score maps two classes.
+    one kind such as ``"ce+dice"``; ``"smp:tversky"``, ``"monai:generalized-dice"`` and others are
+    those of segmentation_models.pytorch and MONAI (docs/formats.md). A pixel's one label is class
+    against all others for sigmoids; a head of one channel, ``(N, 1, H, W)``, is that of class 1,
+    its label maps hold 0 and 1, and its score maps two classes.
 
     ``denominator="valid"``, as the hosts do, divides by the number of pixels that are not padding:
     the term grows with the share of pixels that conformal filtering keeps. A scalar is multiplied
@@ -116,6 +117,7 @@ class ConformalSupervision(nn.Module):
         ShapeError: thresholds for another number of classes than ``num_classes``.
         LabelError: ``ignore_index`` is a class.
         UninformativeThresholdError: a threshold of 1 or more.
+        MissingExtraError: a loss of a library that is not installed.
 
     Example:
         >>> supervise = ConformalSupervision(nn.CrossEntropyLoss(), schedule=TwoStage.voc())
