@@ -36,6 +36,9 @@ COMMANDS = {
     "calibrate, deciding": "calibrate --maps maps --labels labels -o decided.json",
     "calibrate at an alpha": "calibrate --maps maps --labels labels --alpha 0.05 -o alpha.json",
     "report": "report --maps maps --labels labels --calibration alpha.json --out page",
+    "combine, mean": "combine --maps maps others --ids one.txt --out mean",
+    "combine, stack": "combine --maps maps others --ids one.txt --rule stack --fit-ids other.txt "
+    "--labels labels --out stack",
 }
 
 
@@ -79,11 +82,15 @@ def link(path: Path) -> None:
     """Folders of maps and labels as a command takes them, in the folder of the map."""
     labels = np.load(path.with_suffix(".label.npy"))
     for number in range(IMAGES):
-        folder = path.parent / "maps"
-        folder.mkdir(exist_ok=True)
-        os.link(path, folder / f"{number}.npy")
+        for annotator in ("maps", "others"):
+            folder = path.parent / annotator
+            folder.mkdir(exist_ok=True)
+            os.link(path, folder / f"{number}.npy")
         name = f"{number}.png" if labels.ndim == 2 else f"{number}.npz"
         write_label(path.parent / "labels" / name, labels)
+
+    for number, name in enumerate(("one", "other")):
+        (path.parent / f"{name}.txt").write_text(f"{number}\n")
 
 
 def run(path: Path, argv: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import io
 import os
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from conformal_plugin._messages import shortened
 from conformal_plugin.cli._arguments import build_parser
 from conformal_plugin.cli._readers import readers_in_use
+from conformal_plugin.cli._shown_warnings import shown_in_style
 from conformal_plugin.errors import ConformalError
 
 __all__ = ["main"]
@@ -33,6 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = build_parser().parse_args(argv)
     except SystemExit as leaving:  # argparse has printed the help or what is wrong
         return int(leaving.code or 0)
+    with shown_in_style():
+        return _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
     # A command's module imports torch; the help must not wait for that.
     command = importlib.import_module(f"conformal_plugin.cli._{arguments.command}_command")
     if isinstance(sys.stdout, io.TextIOWrapper):

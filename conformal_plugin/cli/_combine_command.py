@@ -42,6 +42,7 @@ from conformal_plugin.files import (
     suffixes,
     take,
 )
+from conformal_plugin.scores import ScoreParts
 
 __all__ = ["run"]
 
@@ -111,7 +112,7 @@ class _Combining:
         """The combination, fitted where its rule is."""
         arguments = self._arguments
         if arguments.rule == "mean":
-            return mean_of(len(arguments.maps), len(self._read(self._paths[0])[0]))
+            return mean_of(len(arguments.maps), self._read(self._paths[0])[0].shape[0])
         ignore_index = 255 if arguments.ignore_index is None else arguments.ignore_index
         images = progress(self._labelled(), "fit", total=len(self._fit_ids), quiet=arguments.quiet)
         given = {name: getattr(arguments, name) for name in _CERTIFYING}
@@ -141,9 +142,15 @@ class _Combining:
             todo, "combine", total=len(mine), done=len(mine) - len(todo), quiet=arguments.quiet
         ):
             with naming(name):
-                taken = take(partial(self._read, paths), *paths)
-                store.write(name, rule(taken.value), source=_source(taken.states))
+                source = _now(paths)
+                # Within, for it reads; of a file that changes meanwhile it is made again.
+                take(partial(self._combine_one, rule, store, name, paths, source), *paths)
         return len(todo)
+
+    def _combine_one(
+        self, rule: Combination, store: MapStore, name: str, paths: Sequence[Path], source: bytes
+    ) -> None:
+        store.write(name, rule.in_parts(self._read(paths)), source=source)
 
     def report(self, rule: Combination, written: int) -> None:
         """Print what was done."""
@@ -185,13 +192,13 @@ class _Combining:
         columns = (find_files(folder, ids, known, "map", naming) for folder in self._arguments.maps)
         return list(zip(*columns))
 
-    def _read(self, paths: Sequence[Path]) -> list[ScoreMap]:
-        maps = [reader(path) for reader, path in zip(self._readers, paths)]
+    def _read(self, paths: Sequence[Path]) -> list[ScoreMap | ScoreParts]:
+        maps = [reader.in_parts(path) for reader, path in zip(self._readers, paths)]
         for scores, path in zip(maps, paths):
             require_classes_first(scores, path.stem)
         return maps
 
-    def _labelled(self) -> Iterator[tuple[str, list[ScoreMap], Any]]:
+    def _labelled(self) -> Iterator[tuple[str, list[ScoreMap | ScoreParts], Any]]:
         read = label_reader(self._arguments)
         for name, paths, label in zip(self._fit_ids, self._fit_paths, self._label_paths):
             yield name, self._read(paths), read(label)
@@ -257,10 +264,7 @@ def _few(names: Sequence[str]) -> str:
 
 
 def _now(paths: Sequence[Path]) -> bytes:
-    return _source([FileState.of(path) for path in paths])
-
-
-def _source(states: Sequence[FileState]) -> bytes:
-    """What tells the files that a map was combined from, as a store keeps it."""
+    """What tells the files that a map is combined from, as a store keeps it."""
+    states = [FileState.of(path) for path in paths]
     plain = [[state.size, state.modified] for state in states]
     return hashlib.sha256(json.dumps(plain).encode()).digest()

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from conformal_plugin.errors import OptionError, ScoreError, ShapeError
-from conformal_plugin.files import ScoreMap
+from conformal_plugin.combining._parts import CombinedParts, Map
+from conformal_plugin.errors import OptionError, ShapeError
+from conformal_plugin.scores import ScoreParts
 
-__all__ = ["FITTED_ON", "RULES", "Combination", "log_scores", "mean_of", "plain", "stacked"]
+__all__ = ["FITTED_ON", "RULES", "Combination", "log_scores", "mean_of", "stacked"]
 
 RULES = ("mean", "pick", "route", "stack")
 """Ways to combine maps, fixed before, an annotator a class, or a fitted log-linear pool."""
@@ -54,7 +54,7 @@ class Combination:
                 f"class, got rows of {sorted(lengths)} numbers for {len(self.weights)} annotators"
             )
 
-    def __call__(self, maps: Sequence[ScoreMap]) -> npt.NDArray[np.float32]:
+    def __call__(self, maps: Sequence[Map]) -> npt.NDArray[np.float32]:
         """The combined scores ``(K, H, W)``, or ``(K, D, H, W)`` of a volume.
 
         Args:
@@ -65,18 +65,36 @@ class Combination:
             ScoreError: a score is not in [0, 1].
             OptionError: more or fewer maps than annotators.
         """
+        whole: npt.NDArray[np.float32] = self.in_parts(maps).whole()
+        return whole
+
+    def in_parts(self, maps: Sequence[Map]) -> ScoreParts:
+        """The combined scores, of which no more than a part is in memory, as is of the maps.
+
+        Args:
+            maps: as for a call; some or all may be read part by part, as
+                :func:`conformal_plugin.files.open_map` does.
+
+        Raises:
+            ShapeError, OptionError: as for a call.
+            ScoreError: where the parts are read: a score is not in [0, 1].
+        """
         if len(maps) != len(self.weights):
             raise OptionError(
                 f"this combination is of {len(self.weights)} annotators, got {len(maps)} maps"
             )
-        arrays = plain(maps)
-        if len(arrays[0]) != len(self.offsets):
+        combined = CombinedParts(self._of_part, maps)
+        classes = combined.shape[0]
+        if classes != len(self.offsets):
             raise ShapeError(
-                f"this combination has {len(self.offsets)} classes and the maps {len(arrays[0])}; "
+                f"this combination has {len(self.offsets)} classes and the maps {classes}; "
                 f"fit it on maps of these annotators"
             )
+        return combined
+
+    def _of_part(self, arrays: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
         sides = (1,) * (arrays[0].ndim - 1)
-        weights = np.asarray(self.weights, np.float32).reshape(len(maps), -1, *sides)
+        weights = np.asarray(self.weights, np.float32).reshape(len(arrays), -1, *sides)
         if self.rule == "stack":
             offsets = np.asarray(self.offsets, np.float32).reshape(-1, *sides)
             return stacked(log_scores(arrays), weights, offsets)
@@ -125,24 +143,6 @@ def mean_of(annotators: int, classes: int) -> Combination:
         )
     row = (1.0 / annotators,) * classes
     return Combination("mean", (row,) * annotators, (0.0,) * classes)
-
-
-def plain(maps: Sequence[ScoreMap]) -> list[npt.NDArray[np.float32]]:
-    """The maps of one photo as arrays of float32, checked."""
-    arrays = [torch.as_tensor(scores).detach().cpu().float().numpy() for scores in maps]
-    shapes = [array.shape for array in arrays]
-    if len(set(shapes)) != 1 or len(shapes[0]) not in (3, 4):
-        raise ShapeError(
-            f"maps that are combined must have one shape (K, H, W) or (K, D, H, W), got "
-            f"{' and '.join(map(str, shapes))}; have all annotators score the photo in its own size"
-        )
-    for number, array in enumerate(arrays):
-        if array.size and not (array.min() >= 0 and array.max() <= 1):  # NaN, too
-            raise ScoreError(
-                f"the map of annotator {number} has scores from {array.min():g} to "
-                f"{array.max():g}; scores must be in [0, 1]"
-            )
-    return arrays
 
 
 def log_scores(arrays: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from conformal_plugin.combining._combination import Combination, log_scores, plain
+from conformal_plugin.combining._combination import Combination, log_scores
+from conformal_plugin.combining._parts import Map, in_step
 from conformal_plugin.errors import EmptyCalibrationError, LabelError, ShapeError
-from conformal_plugin.files import ScoreMap
 
 __all__ = ["LabelledMaps", "fit_pick", "fit_stack"]
 
-LabelledMaps: TypeAlias = "tuple[str, Sequence[ScoreMap], Any]"
+LabelledMaps: TypeAlias = "tuple[str, Sequence[Map], Any]"
 """An image's id, its map from each annotator, and its true classes ``(H, W)``; of volumes with a
 depth before the height."""
 
@@ -46,13 +46,16 @@ def fit_pick(images: Iterable[LabelledMaps], *, ignore_index: int = 255) -> Comb
     confusion: npt.NDArray[np.int64] | None = None
     for name, scores, truth in images:
         names.append(name)
-        arrays, labels, valid = _checked(name, scores, truth, ignore_index)
-        count, classes = len(arrays), len(arrays[0])
+        labels = _checked(name, scores, truth, ignore_index)
+        count, classes = len(scores), scores[0].shape[0]
         if confusion is None:
             confusion = np.zeros((count, classes, classes), np.int64)
-        for table, array in zip(confusion, arrays):
-            pairs = labels[valid] * classes + array.argmax(0)[valid]
-            table += np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+        for rows, arrays in in_step(scores):
+            valid = labels[rows] != ignore_index
+            true = labels[rows][valid].astype(np.int64) * classes
+            for table, array in zip(confusion, arrays):
+                pairs = true + array.argmax(0)[valid]
+                table += np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
     if confusion is None or not confusion.any():
         raise _nothing()
     iou = _iou(confusion)
@@ -81,17 +84,18 @@ def fit_stack(images: Iterable[LabelledMaps], *, ignore_index: int = 255) -> Com
         LabelError: a label that is no class.
     """
     names: list[str] = []
-    logs, truths, shares = [], [], []
+    logs: list[npt.NDArray[np.float32]] = []
+    truths, shares = [], []
     for name, scores, truth in images:
         names.append(name)
-        arrays, labels, valid = _checked(name, scores, truth, ignore_index)
-        places = np.flatnonzero(valid)
+        labels = _checked(name, scores, truth, ignore_index)
+        places = np.flatnonzero(labels != ignore_index)
         if not len(places):
             continue
         some = min(_PIXELS_PER_IMAGE, len(places))
         places = places[np.linspace(0, len(places) - 1, some).round().astype(int)]
-        logs.append(log_scores([array.reshape(len(array), -1)[:, places] for array in arrays]))
-        truths.append(labels.ravel()[places])
+        logs.extend(log_scores(some_scores) for some_scores in _at(scores, places))
+        truths.append(labels.ravel()[places].astype(np.int64))
         shares.append(np.full(some, 1.0 / some))
     if not logs:
         raise _nothing()
@@ -133,23 +137,33 @@ def _least_cross_entropy(
 
 
 def _checked(
-    name: str, scores: Sequence[ScoreMap], truth: Any, ignore_index: int
-) -> tuple[list[npt.NDArray[np.float32]], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """The maps, the labels and which of them are classes."""
-    arrays, labels = plain(scores), np.asarray(truth).astype(np.int64)
-    if labels.shape != arrays[0].shape[1:]:
+    name: str, scores: Sequence[Map], truth: Any, ignore_index: int
+) -> npt.NDArray[np.integer[Any]]:
+    """The labels, which are classes of the maps or ``ignore_index``."""
+    labels, (classes, *size) = np.asarray(truth), scores[0].shape
+    if labels.shape != tuple(size):
         raise ShapeError(
-            f"image {name}: the label is {labels.shape} and its maps are {arrays[0].shape[1:]}; "
+            f"image {name}: the label is {labels.shape} and its maps are {tuple(size)}; "
             f"have the annotators score the photo in its label's size"
         )
-    valid = labels != ignore_index
-    odd = valid & ((labels < 0) | (labels >= len(arrays[0])))
+    odd = (labels != ignore_index) & ((labels < 0) | (labels >= classes))
     if odd.any():
         raise LabelError(
             f"image {name}: the label holds {labels[odd][0]}, which is neither a class (0 ... "
-            f"{len(arrays[0]) - 1}) nor the ignore index {ignore_index}"
+            f"{classes - 1}) nor the ignore index {ignore_index}"
         )
-    return arrays, labels, valid
+    return labels
+
+
+def _at(
+    scores: Sequence[Map], places: npt.NDArray[np.int64]
+) -> Iterator[list[npt.NDArray[np.float32]]]:
+    """The scores ``(K, some)`` of each map at sorted places of the flattened image, by parts."""
+    row = int(np.prod(scores[0].shape[2:]))
+    for rows, arrays in in_step(scores):
+        first, last = np.searchsorted(places, (rows.start * row, rows.stop * row))
+        here = places[first:last] - rows.start * row
+        yield [array.reshape(len(array), -1)[:, here] for array in arrays]
 
 
 def _iou(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

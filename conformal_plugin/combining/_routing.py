@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from conformal_plugin.betting import betting_order, betting_pvalue, check_share
 from conformal_plugin.combining._combination import Combination
 from conformal_plugin.combining._fitting import LabelledMaps, fit_pick
+from conformal_plugin.combining._parts import Map, in_step
 
 __all__ = ["Route", "fit_route"]
 
@@ -115,12 +115,24 @@ def _watched(
         yield name, scores, truth
         labels = np.asarray(truth)
         valid = labels != ignore_index
-        for annotator, one in enumerate(scores):
-            array: npt.NDArray[Any] = torch.as_tensor(one).detach().cpu().float().numpy()
-            given, true = array.argmax(0)[valid], labels[valid]
-            count = np.bincount(given, minlength=len(array))
-            right = np.bincount(given[given == true], minlength=len(array))
-            for k in np.flatnonzero(count >= max(1, _LEAST_SHARE * len(given))):
+        given, right = _label_counts(scores, labels, valid)
+        for annotator, count in enumerate(given):
+            for k in np.flatnonzero(count >= max(1, _LEAST_SHARE * valid.sum())):
                 names, wrong = losses.setdefault((annotator, int(k)), ([], []))
                 names.append(name)
-                wrong.append(float(1 - right[k] / count[k]))
+                wrong.append(float(1 - right[annotator, k] / count[k]))
+
+
+def _label_counts(
+    scores: Sequence[Map], labels: npt.NDArray[Any], valid: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.int64]:
+    """How often each annotator gives each class, and how often rightly: ``(2, A, K)``."""
+    classes = scores[0].shape[0]
+    counts = np.zeros((2, len(scores), classes), np.int64)
+    for rows, arrays in in_step(scores):
+        true = labels[rows][valid[rows]]
+        for annotator, array in enumerate(arrays):
+            given = array.argmax(0)[valid[rows]]
+            for table, some in zip(counts, (given, given[given == true])):
+                table[annotator] += np.bincount(some, minlength=classes)
+    return counts

@@ -25,9 +25,10 @@ from conformal_plugin.files._store_codec import (
     MOST_HEADER_BYTES,
     check_precision,
     decode,
-    encode,
+    encoded,
     read_header,
 )
+from conformal_plugin.scores import ScoreParts
 
 __all__ = ["STORE_MANIFEST", "STORE_SUFFIX", "MapStore", "StoreEntry", "annotator_digest"]
 
@@ -168,7 +169,7 @@ class MapStore:
         Args:
             name: the id.
             scores: ``(K, H, W)`` or ``(K, D, H, W)`` in [0, 1], floating-point, NumPy or torch on
-                any device.
+                any device, or read part by part: two bytes for each score are in memory then.
             source: what the map is made from, at most 255 bytes, which :meth:`entry` gives back.
 
         Raises:
@@ -176,14 +177,15 @@ class MapStore:
             SourceFileError: an id that leaves the folder.
         """
         path = self.path(name)
-        if len(scores) != len(self.class_names):
+        classes = scores.shape[0] if isinstance(scores, ScoreParts) else len(scores)
+        if classes != len(self.class_names):
             raise OptionError(
-                f"the map of {name} has {len(scores)} classes and the store {len(self.class_names)}"
+                f"the map of {name} has {classes} classes and the store {len(self.class_names)}"
                 f" ({', '.join(self.class_names[:3])}, ...); write the maps of one annotator"
             )
-        content = encode(scores, precision=self.precision, digest=self.digest, source=source)
+        content = encoded(scores, self.precision, self.digest, source)
         with atomic_open(path) as handle:
-            handle.write(content)
+            handle.writelines(content)
 
     def read(self, name: str) -> npt.NDArray[np.float16]:
         """The scores ``(K, H, W)`` or ``(K, D, H, W)`` of an id.

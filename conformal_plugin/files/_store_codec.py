@@ -52,7 +52,7 @@ from conformal_plugin.errors import (
     SourceFileError as Damaged,
 )
 from conformal_plugin.files._memory import LARGEST_MAP_BYTES, require_room
-from conformal_plugin.scores import to_tensor
+from conformal_plugin.scores import ScoreParts, to_tensor
 
 __all__ = [
     "DEFAULT_PRECISION",
@@ -67,6 +67,7 @@ __all__ = [
     "check_precision",
     "decode",
     "encode",
+    "encoded",
     "read_header",
     "rounded",
 ]
@@ -166,21 +167,34 @@ def encode(
         digest: ``DIGEST_BYTES`` bytes that tell the annotator.
         source: what the map is made from, at most ``MOST_SOURCE_BYTES`` bytes.
     """
+    return b"".join(encoded(scores, precision, digest, source))
+
+
+def encoded(scores: Any, precision: int, digest: bytes, source: bytes) -> list[bytes]:
+    """The pieces of what :func:`encode` gives.
+
+    Of scores that are read part by part two bytes each are in memory, and what is written.
+    """
     given = _levels(scores, precision)
     levels = given.reshape(len(given), -1, given.shape[-1])
-    present = levels.reshape(len(levels), -1).max(axis=1) > 0
-    planes = levels[present]
+    present = np.array([bool(plane.any()) for plane in levels])
+    planes = [plane for plane, there in zip(levels, present) if there]
     rule = _ALONE
     if present[0]:
         rule, planes[0] = _best_prediction(planes, precision)
+    for plane in planes:  # in place: of a large map only one plane more is in memory
+        plane[:] = _residuals(plane)
     bits = np.packbits(present, bitorder="little").tobytes()
-    body = bits + _deflated(_residuals(planes)) + source
+    body = [bits, *_deflated(planes), source]
     version = _IMAGE if given.ndim == 3 else _VOLUME
-    length = _FIELDS[version].size + _CHECK.size + len(body)
+    length = _FIELDS[version].size + _CHECK.size + sum(map(len, body))
     head = _FIELDS[version].pack(
         MAGIC, version, precision, rule, len(source), *given.shape, digest, length
     )
-    return head + _CHECK.pack(zlib.crc32(body, zlib.crc32(head))) + body
+    check = zlib.crc32(head)
+    for piece in body:
+        check = zlib.crc32(piece, check)
+    return [head, _CHECK.pack(check), *body]
 
 
 def read_header(content: bytes, name: str) -> Header:
@@ -272,6 +286,15 @@ def _parsed(content: bytes, name: str) -> tuple[Header, int, int]:
 
 def _levels(scores: Any, precision: int) -> Levels:
     check_precision(precision)
+    if isinstance(scores, ScoreParts):
+        whole = np.empty(scores.shape, np.uint16)
+        for rows, part in scores.placed():
+            whole[:, rows] = _levels(part[0] if part.ndim == 5 else part, precision)
+        return whole
+    return _levels_in_memory(scores, precision)
+
+
+def _levels_in_memory(scores: Any, precision: int) -> Levels:
     tensor = to_tensor(scores, "scores")
     if not tensor.dtype.is_floating_point:
         raise InputTypeError(
@@ -307,12 +330,15 @@ def _values(levels: Levels, precision: int) -> npt.NDArray[np.float16]:
     return values
 
 
-def _best_prediction(planes: Levels, precision: int) -> tuple[int, Levels]:
+def _best_prediction(planes: Sequence[Levels], precision: int) -> tuple[int, Levels]:
     """The rule that leaves least of plane 0, and what it leaves."""
     left = {_ALONE: planes[0]}
     for rule in (_LESS_SUM, _LESS_LARGEST):
-        left[rule] = planes[0] - _predicted(planes[1:], rule, precision)
-    cost = {rule: np.count_nonzero(_residuals(plane[None])) for rule, plane in left.items()}
+        taken = _Taken(rule, precision, planes[0].shape)
+        for plane in planes[1:]:
+            taken.add(plane)
+        left[rule] = planes[0] - taken.rest()
+    cost = {rule: np.count_nonzero(_residuals(plane)) for rule, plane in left.items()}
     best = min(cost, key=lambda rule: cost[rule])
     return best, left[best]
 
@@ -348,19 +374,11 @@ class _Taken:
         return levels
 
 
-def _predicted(others: Levels, rule: int, precision: int) -> Levels:
-    """Plane 0 as the other planes tell it."""
-    taken = _Taken(rule, precision, others.shape[1:])
-    for plane in others:
-        taken.add(plane)
-    return taken.rest()
-
-
-def _residuals(planes: Levels) -> Levels:
-    across = planes.copy()
-    across[:, :, 1:] -= planes[:, :, :-1]
+def _residuals(plane: Levels) -> Levels:
+    across = plane.copy()
+    across[:, 1:] -= plane[:, :-1]
     both = across.copy()
-    both[:, 1:] -= across[:, :-1]
+    both[1:] -= across[:-1]
     signed = both.view(np.int16)
     folded: Levels = ((signed << 1) ^ (signed >> 15)).view(np.uint16)
     return folded
@@ -375,12 +393,12 @@ def _plane(high: npt.NDArray[np.uint8], low: npt.NDArray[np.uint8]) -> Levels:
     return plane
 
 
-def _deflated(folded: Levels) -> bytes:
+def _deflated(folded: Sequence[Levels]) -> list[bytes]:
     # Run lengths and Huffman codes alone are smaller here than matches are, and four times as fast.
     packer = zlib.compressobj(6, zlib.DEFLATED, -15, 9, zlib.Z_RLE)
-    high = (folded >> 8).astype(np.uint8).tobytes()
-    low = (folded & 0xFF).astype(np.uint8).tobytes()
-    return packer.compress(high) + packer.compress(low) + packer.flush()
+    high = [packer.compress((plane >> 8).astype(np.uint8).data) for plane in folded]
+    low = [packer.compress((plane & 0xFF).astype(np.uint8).data) for plane in folded]
+    return [*high, *low, packer.flush()]
 
 
 def _inflated(packed: memoryview, shape: tuple[int, int, int], name: str) -> npt.NDArray[np.uint8]:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import numpy as np
 import pytest
 
 from conformal_plugin import Calibration
-from conformal_plugin.files import MapStore, read_label, read_map, write_label
+from conformal_plugin.files import (
+    MapStore,
+    _map_reader,
+    open_map,
+    read_label,
+    read_map,
+    write_label,
+)
 
 FITTED = 5
 
@@ -203,3 +211,42 @@ def test_volumes_from_their_maps_to_labels(run, tmp_path, rule) -> None:
     done = run("filter", "--maps", out, "--calibration", calibration, "--out", tmp_path / "pseudo")
     assert done.code == 0, done.err
     assert read_label(tmp_path / "pseudo" / "patient5.npz").shape == (4, 6, 5)
+
+
+@pytest.mark.parametrize("rule", ["mean", "route", "stack"])
+def test_large_maps_are_read_part_by_part(run, two, rule, monkeypatch) -> None:
+    folder = two.root / "plain"
+    folder.mkdir()
+    for name in two.ids:
+        np.save(folder / f"{name}.npy", np.load(two.maps / f"{name}.npz")["probs"])
+    fitting = () if rule == "mean" else two.fitting
+
+    def combined(out):
+        done = run("combine", "--maps", folder, two.second, "--rule", rule, *fitting, "--out", out)
+        assert done.code == 0, done.err
+        return [path.read_bytes() for path in sorted(out.iterdir())]
+
+    whole = combined(two.root / "whole")
+    opened = []
+    monkeypatch.setattr(_map_reader, "LARGE_MAP_BYTES", 0)
+    monkeypatch.setattr(_map_reader, "open_map", lambda *a: (opened.append(a), open_map(*a))[1])
+    assert combined(two.root / "parts") == whole
+    assert {path.suffix for path, _ in opened} == {".npy", ".cpmap"}  # of which the latter cannot
+
+
+def test_a_map_that_changes_while_it_is_read_is_combined_again(run, two, monkeypatch) -> None:
+    out, path = two.root / "mean", two.second / "im0001.cpmap"
+    write = MapStore.write
+
+    def and_touch(store, name, *given, **options):
+        write(store, name, *given, **options)
+        if name == "im0001":
+            os.utime(path, ns=(0, 0))
+
+    monkeypatch.setattr(MapStore, "write", and_touch)
+    done = combine(run, two, out)
+    assert done.code == 2
+    assert "im0001.cpmap changed while it was read" in done.err
+    monkeypatch.setattr(MapStore, "write", write)
+    done = combine(run, two, out)
+    assert (done.code, done.out.splitlines()[0][-12:]) == (0, "1 were there")
