@@ -43,6 +43,9 @@ if TYPE_CHECKING:
         load_seem as load_seem,
         load_xdecoder as load_xdecoder,
     )
+    from conformal_plugin.annotators._slices import (
+        SliceAnnotator as SliceAnnotator,
+    )
     from conformal_plugin.annotators._stream import (
         Batch as Batch,
         Result as Result,
@@ -83,6 +86,7 @@ __getattr__, __dir__, __all__ = lazily(
             "load_seem",
             "load_xdecoder",
         ),
+        "_slices": ("SliceAnnotator",),
         "_stream": (
             "Batch",
             "Result",

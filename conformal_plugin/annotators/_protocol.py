@@ -62,7 +62,7 @@ def check_maps(annotator: Annotator, photos: Sequence[Photo], maps: Sequence[Any
             f"the annotator gave {len(maps)} maps for {len(photos)} photos; it must give one each"
         )
     for photo, scores in zip(photos, maps):
-        expected = (len(annotator.class_names), *photo.shape[:2])
+        expected = (len(annotator.class_names), *photo.shape[:-1])
         if tuple(scores.shape) != expected:
             raise ShapeError(
                 f"the annotator gave scores of shape {tuple(scores.shape)} where (K, H, W) = "

@@ -70,6 +70,14 @@ def _add_photos(parser: argparse.ArgumentParser) -> None:
     )
     add_ids(group, "all photos in --photos")
     add_follow_exif(group)
+    group.add_argument(
+        "--window",
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="annotate volumes slice by slice, and images of any grey values: those that are black "
+        "and white, as -160 240, or percentages of each volume's own, as 1%% 99%%. For NIfTI, HDF5 "
+        "and what --reader gives",
+    )
 
 
 def _add_annotator(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from conformal_plugin.annotators import Batch, Result, in_batches, through
+from conformal_plugin.annotators import Batch, Result, SliceAnnotator, in_batches, through
 from conformal_plugin.cli._annotation_targets import target
 from conformal_plugin.cli._annotator_choice import chosen_annotator
 from conformal_plugin.cli._inputs import find_photos, ids_of_list, naming_of
@@ -18,7 +18,7 @@ from conformal_plugin.cli._report import note, print_json, warn
 from conformal_plugin.cli._sharding import met
 from conformal_plugin.cli._taken_photos import TakenPhotos
 from conformal_plugin.errors import OptionError, SourceFileError
-from conformal_plugin.files import IdList, photo_suffixes, photos_in_folder
+from conformal_plugin.files import IdList, Window, photo_suffixes, photos_in_folder
 
 __all__ = ["run"]
 
@@ -41,19 +41,27 @@ def run(arguments: argparse.Namespace) -> None:
         raise OptionError(
             "--label-map, --grey and --own-numbers are about label files; they need --calibration"
         )
+    if arguments.window is not None and arguments.calibration is not None:
+        raise OptionError(
+            "--window is for maps; leave --calibration out, and label the maps with `filter`"
+        )
+    window = None if arguments.window is None else Window.of(arguments.window)
     rank = met()
     listed = _ids(arguments)
     ids = listed.ids
     paths = dict(zip(ids, find_photos(arguments, listed)))
-    photos = TakenPhotos(paths, follow_exif=arguments.follow_exif)
+    photos = TakenPhotos(paths, follow_exif=arguments.follow_exif, window=window)
     kept = target(arguments, photos)
     annotator = chosen_annotator(arguments, rank)
     for line in getattr(annotator, "notes", ()):
         note(line, quiet=arguments.quiet or rank.number > 0)
+    together = arguments.batch_size
+    if window is not None:  # of a volume its slices go through the model together
+        annotator, together = SliceAnnotator(annotator, together, arguments.precision), 1
     kept.begin(annotator)
     if rank.number == 0:
         kept.clear_away()
-    share = rank.share(in_batches(ids, arguments.batch_size))
+    share = rank.share(in_batches(ids, together))
     batches: list[Batch] = [
         (batch, frozenset(name for name in batch if not kept.holds(name))) for batch in share
     ]

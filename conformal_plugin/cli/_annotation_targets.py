@@ -207,7 +207,8 @@ class LabelTarget:
 
 def _of_photos(photos: TakenPhotos) -> dict[str, Any]:
     """What scores depend on by the way photos are read."""
-    return {"follow_exif": True} if photos.follow_exif else {}
+    turned = {"follow_exif": True} if photos.follow_exif else {}
+    return {**turned, "window": str(photos.window)} if photos.window is not None else turned
 
 
 def target(arguments: argparse.Namespace, photos: TakenPhotos) -> Target:

@@ -15,6 +15,8 @@ UNUSABLE: Final = "unusable.tsv"
 """The file, beside the results, that names all where a message cannot."""
 NAMED: Final = 10
 """As many as a message names."""
+_LONGEST: Final = 380
+"""Characters of a line: a remedy stands at the end of what is said."""
 HOPELESS: Final = 100
 """Where none of so many can be used, the folder or an option is wrong, and no image."""
 
@@ -82,4 +84,4 @@ class DamagedImages:
 
 
 def _line(error: ConformalError) -> str:
-    return " ".join(shortened(error, 150).split())
+    return " ".join(shortened(error, _LONGEST).split())

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
 from conformal_plugin._messages import shortened
 
@@ -27,7 +27,12 @@ def shown_in_style() -> Iterator[None]:
 
 
 def _show(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
 ) -> None:
     from conformal_plugin.cli._report import warn  # imports NumPy, for which no help shall wait
 

@@ -16,9 +16,11 @@ from conformal_plugin.errors import SourceFileError
 from conformal_plugin.files import (
     FileState,
     StoreEntry,
+    Window,
     checksum,
     photo_orientation,
     photo_size,
+    read_in_window,
     read_photo,
     take,
 )
@@ -48,11 +50,19 @@ class TakenPhotos:
     Args:
         paths: the photo of each id.
         follow_exif: whether they are turned as their EXIF says.
+        window: what makes 8 bits of volumes, and of images of other values; None for photos.
     """
 
-    def __init__(self, paths: Mapping[str, Path], *, follow_exif: bool = False) -> None:
+    def __init__(
+        self,
+        paths: Mapping[str, Path],
+        *,
+        follow_exif: bool = False,
+        window: Window | None = None,
+    ) -> None:
         self.paths = paths
         self.follow_exif = follow_exif
+        self.window = window
         self.turned: list[str] = []
         """Ids of photos read whose EXIF says that they are to be turned."""
         self._read: dict[str, PhotoRead] = {}
@@ -64,8 +74,8 @@ class TakenPhotos:
             SourceFileError: unreadable, or it changed meanwhile.
         """
         path = self.paths[name]
-        taken = take(partial(read_photo, path, follow_exif=self.follow_exif), path)
-        if photo_orientation(path) != 1:
+        taken = take(partial(self._pixels, path), path)
+        if self.window is None and photo_orientation(path) != 1:
             self.turned.append(name)
         self._read[name] = PhotoRead(taken.states[0], checksum(taken.value))
         return taken.value
@@ -93,6 +103,11 @@ class TakenPhotos:
             size, modified, pixels = _SOURCE.unpack(entry.source)
             if FileState.of(path) == FileState(size, modified):
                 return True
-            return checksum(read_photo(path, follow_exif=self.follow_exif)) == int(pixels)
+            return checksum(self._pixels(path)) == int(pixels)
         except SourceFileError:
             return False
+
+    def _pixels(self, path: Path) -> npt.NDArray[np.uint8]:
+        if self.window is not None:
+            return read_in_window(path, self.window)
+        return read_photo(path, follow_exif=self.follow_exif)

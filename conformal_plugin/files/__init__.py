@@ -104,6 +104,10 @@ if TYPE_CHECKING:
         checksum as checksum,
         take as take,
     )
+    from conformal_plugin.files._windowed import (
+        Window as Window,
+        read_in_window as read_in_window,
+    )
 
 __getattr__, __dir__, __all__ = lazily(
     __name__,
@@ -183,6 +187,10 @@ __getattr__, __dir__, __all__ = lazily(
             "annotator_digest",
         ),
         "_store_codec": ("rounded",),
+        "_windowed": (
+            "Window",
+            "read_in_window",
+        ),
         "_taken": (
             "FileState",
             "Taken",

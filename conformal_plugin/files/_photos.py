@@ -47,8 +47,9 @@ _IMAGE = "image"
 _AS_STORED = 1
 _REMEDY = "write it again, or take it off the id list"
 _VOLUME_REMEDY = (
-    "annotators take photos of 8 bits, and how a volume's values become that is a choice: score "
-    "it, or its slices, by code of yours, and keep the scores (K, D, H, W) with "
+    "annotators take photos of 8 bits, and how a volume's values become that is a choice: name the "
+    "values that are black and white, annotate --window LOW HIGH, and its slices are annotated; or "
+    "score it by code of yours, and keep the scores (K, D, H, W) with "
     "conformal_plugin.files.MapStore, from where all commands read them"
 )
 

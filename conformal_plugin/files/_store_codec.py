@@ -35,7 +35,7 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ from conformal_plugin.errors import (
     SourceFileError as Damaged,
 )
 from conformal_plugin.files._memory import LARGEST_MAP_BYTES, require_room
-from conformal_plugin.scores import ScoreParts, to_tensor
+from conformal_plugin.scores import PART_BYTES, ScoreParts, to_tensor
 
 __all__ = [
     "DEFAULT_PRECISION",
@@ -285,26 +285,35 @@ def _parsed(content: bytes, name: str) -> tuple[Header, int, int]:
 
 
 def _levels(scores: Any, precision: int) -> Levels:
+    """Of scores of any size; beside them and what is returned a part alone is in memory."""
     check_precision(precision)
     if isinstance(scores, ScoreParts):
-        whole = np.empty(scores.shape, np.uint16)
-        for rows, part in scores.placed():
-            whole[:, rows] = _levels(part[0] if part.ndim == 5 else part, precision)
-        return whole
-    return _levels_in_memory(scores, precision)
+        shape = scores.shape
+        parts: Iterator[Any] = scores.parts()
+    else:
+        tensor = to_tensor(scores, "scores")
+        if tensor.ndim not in (3, 4) or 0 in tensor.shape:
+            raise ShapeError(
+                f"a store keeps maps (K, H, W) or (K, D, H, W) with at least one pixel, got "
+                f"{tuple(tensor.shape)}"
+            )
+        shape = tuple(tensor.shape)
+        rows = max(1, PART_BYTES // (4 * tensor.numel() // shape[1]))
+        parts = (tensor[:, top : top + rows] for top in range(0, shape[1], rows))
+    levels = np.empty(shape, np.uint16)
+    top = 0
+    for part in parts:
+        below = top + part.shape[1]
+        levels[:, top:below] = _levels_of_part(to_tensor(part, "scores"), precision)
+        top = below
+    return levels
 
 
-def _levels_in_memory(scores: Any, precision: int) -> Levels:
-    tensor = to_tensor(scores, "scores")
+def _levels_of_part(tensor: torch.Tensor, precision: int) -> Levels:
     if not tensor.dtype.is_floating_point:
         raise InputTypeError(
             f"scores of a store must be floating-point numbers in [0, 1], got {tensor.dtype}; "
             f"divide integers by the largest value of their dtype"
-        )
-    if tensor.ndim not in (3, 4) or 0 in tensor.shape:
-        raise ShapeError(
-            f"a store keeps maps (K, H, W) or (K, D, H, W) with at least one pixel, got "
-            f"{tuple(tensor.shape)}"
         )
     # On the tensor's own device; adding zero turns -0.0 into 0.0.
     wide = (tensor if tensor.dtype == torch.float64 else tensor.float()) + 0.0
@@ -318,7 +327,7 @@ def _levels_in_memory(scores: Any, precision: int) -> Levels:
         whole = wide.to(torch.float16).view(torch.int16)
     else:
         whole = wide.mul_(2**precision).round_().to(torch.int16)
-    levels: Levels = np.ascontiguousarray(whole.cpu().numpy()).view(np.uint16)
+    levels: Levels = whole.cpu().numpy().view(np.uint16)
     return levels
 
 

@@ -12,6 +12,7 @@ import torch
 from conformal_plugin._messages import shortened, shown
 from conformal_plugin.errors import LabelError, OptionError
 from conformal_plugin.scores._arrays import back_to_kind, to_tensor
+from conformal_plugin.scores._named_label_maps import NAMED, voc_colour
 
 __all__ = ["LabelMap"]
 
@@ -77,8 +78,6 @@ class LabelMap:
         Raises:
             OptionError: neither a name nor entries.
         """
-        from conformal_plugin.scores._named_label_maps import NAMED
-
         if text in NAMED:
             return cls(NAMED[text]())
         if text == _INDICES:
@@ -185,7 +184,11 @@ class LabelMap:
             LabelError: a class that no number stands for.
         """
         if self._colours:
-            raise OptionError("colours are written as a palette; leave the user's numbers out")
+            raise OptionError(
+                "this label map is of colours, which are written as a palette of these colours "
+                "without being asked for; leave --own-numbers out (in Python pass "
+                "palette=label_map.palette() to conformal_plugin.files.write_label)"
+            )
         own: dict[int, int] = {}
         for value, target in self._values.items():
             own.setdefault(ignore_index if target is None else target, value)
@@ -216,12 +219,22 @@ class LabelMap:
         return numbers[places].astype(np.uint8)
 
     def palette(self, ignore_index: int = 255) -> bytes:
-        """The colours of the classes, 768 bytes; black for those without one."""
-        colours = bytearray(3 * 256)
-        for colour, target in reversed(self._colours.items()):
-            place = 3 * _number(target, ignore_index)
-            colours[place : place + 3] = colour.to_bytes(3, "big")
-        return bytes(colours[: 3 * 256])
+        """The colours of the classes, 768 bytes, that of ignored pixels among them.
+
+        What has none in the map gets one that the map does not name, of VOC's where these are free:
+        code that reads colours would take it for a class.
+        """
+        targets = reversed(self._colours.items())
+        own = {_number(target, ignore_index): colour for colour, target in targets}
+        taken = set(self._colours)
+        for index in range(256):
+            if index not in own:
+                colour = int.from_bytes(voc_colour(index), "big")
+                while colour in taken:
+                    colour = (colour + 1) % 2**24
+                own[index] = colour
+                taken.add(colour)
+        return b"".join(own[index].to_bytes(3, "big") for index in range(256))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LabelMap) and self.text == other.text

@@ -116,6 +116,13 @@ def test_one_channel_points_to_from_foreground(data, run, tmp_path, shape):
     for name in data.ids:
         (data.maps / f"{name}.npz").unlink()
         np.save(data.maps / f"{name}.npy", np.full(shape, 0.5, np.float32))
-    done = run("calibrate", "--maps", data.maps, "--labels", data.labels, "-o", tmp_path / "c.json")
-    assert done.code == 2
-    assert "from_foreground" in done.err
+    out = ("--qhat", 0.4, "--out", tmp_path / "out")
+    for command in (
+        ("calibrate", "--labels", data.labels, "-o", tmp_path / "c.json"),
+        ("choose", "--labels", data.labels),
+        ("evaluate", "--labels", data.labels, "--qhat", 0.4),
+        ("filter", *out),
+    ):
+        done = run(*command, "--maps", data.maps)
+        assert done.code == 2
+        assert "from_foreground" in done.err

@@ -126,6 +126,15 @@ def test_dropped_pixels_need_a_number_that_is_no_class():
     assert LabelMap.of("7=0").back(np.uint8([[0, 3, 255]])).tolist() == [[7, 3, 255]]
 
 
+def test_what_has_no_colour_gets_one_that_no_class_has():
+    of_voc = {f"#{bytes(voc_palette()[3 * i : 3 * i + 3]).hex()}": i for i in (0, 1, 255)}
+    for named in ({"#000000": 0, "#0ac81e": 1}, {"#e0e0c0": 0, "#000001": 7}, of_voc):
+        palette = np.frombuffer(LabelMap(named).palette(), np.uint8).reshape(256, 3)
+        assert len(np.unique(palette, axis=0)) == 256
+        assert all(f"#{bytes(palette[k]).hex()}" == colour for colour, k in named.items())
+    assert LabelMap({"#000000": 0}).palette() == bytes(voc_palette())
+
+
 def test_colours_become_classes_and_a_palette(tmp_path):
     label_map = LabelMap({"#000000": 0, (128, 64, 128): 1, "#ffffff": "ignore"})
     pixels = np.uint8([[[0, 0, 0], [128, 64, 128], [255, 255, 255]]])
@@ -136,6 +145,7 @@ def test_colours_become_classes_and_a_palette(tmp_path):
     with pytest.raises(LabelError, match=r"rgb\.png.*#804080"):
         read_label(tmp_path / "rgb.png", LabelMap({"#000000": 0}))
     assert label_map.palette()[3:6] == bytes((128, 64, 128))
+    assert label_map.palette()[-3:] == b"\xff\xff\xff"
     with pytest.raises(SourceFileError, match="--label-map"):
         read_label(tmp_path / "rgb.png")
 
