@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from conformal_plugin.combining._parts import CombinedParts, Map
+from conformal_plugin.combining._parts import CombinedParts
 from conformal_plugin.errors import OptionError, ShapeError
+from conformal_plugin.files import ScoreMap
 from conformal_plugin.scores import ScoreParts
 
 __all__ = ["FITTED_ON", "RULES", "Combination", "log_scores", "mean_of", "stacked"]
@@ -54,7 +55,7 @@ class Combination:
                 f"class, got rows of {sorted(lengths)} numbers for {len(self.weights)} annotators"
             )
 
-    def __call__(self, maps: Sequence[Map]) -> npt.NDArray[np.float32]:
+    def __call__(self, maps: Sequence[ScoreMap | ScoreParts]) -> npt.NDArray[np.float32]:
         """The combined scores ``(K, H, W)``, or ``(K, D, H, W)`` of a volume.
 
         Args:
@@ -68,7 +69,7 @@ class Combination:
         whole: npt.NDArray[np.float32] = self.in_parts(maps).whole()
         return whole
 
-    def in_parts(self, maps: Sequence[Map]) -> ScoreParts:
+    def in_parts(self, maps: Sequence[ScoreMap | ScoreParts]) -> ScoreParts:
         """The combined scores, of which no more than a part is in memory, as is of the maps.
 
         Args:

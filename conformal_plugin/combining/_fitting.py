@@ -10,12 +10,14 @@ import numpy.typing as npt
 import torch
 
 from conformal_plugin.combining._combination import Combination, log_scores
-from conformal_plugin.combining._parts import Map, in_step
+from conformal_plugin.combining._parts import in_step
 from conformal_plugin.errors import EmptyCalibrationError, LabelError, ShapeError
+from conformal_plugin.files import ScoreMap
+from conformal_plugin.scores import ScoreParts
 
 __all__ = ["LabelledMaps", "fit_pick", "fit_stack"]
 
-LabelledMaps: TypeAlias = "tuple[str, Sequence[Map], Any]"
+LabelledMaps: TypeAlias = "tuple[str, Sequence[ScoreMap | ScoreParts], Any]"
 """An image's id, its map from each annotator, and its true classes ``(H, W)``; of volumes with a
 depth before the height."""
 
@@ -137,7 +139,7 @@ def _least_cross_entropy(
 
 
 def _checked(
-    name: str, scores: Sequence[Map], truth: Any, ignore_index: int
+    name: str, scores: Sequence[ScoreMap | ScoreParts], truth: Any, ignore_index: int
 ) -> npt.NDArray[np.integer[Any]]:
     """The labels, which are classes of the maps or ``ignore_index``."""
     labels, (classes, *size) = np.asarray(truth), scores[0].shape
@@ -156,7 +158,7 @@ def _checked(
 
 
 def _at(
-    scores: Sequence[Map], places: npt.NDArray[np.int64]
+    scores: Sequence[ScoreMap | ScoreParts], places: npt.NDArray[np.int64]
 ) -> Iterator[list[npt.NDArray[np.float32]]]:
     """The scores ``(K, some)`` of each map at sorted places of the flattened image, by parts."""
     row = int(np.prod(scores[0].shape[2:]))

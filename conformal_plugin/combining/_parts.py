@@ -14,10 +14,7 @@ from conformal_plugin.errors import ScoreError, ShapeError
 from conformal_plugin.files import ScoreMap
 from conformal_plugin.scores import ScoreParts
 
-__all__ = ["CombinedParts", "Map", "in_step"]
-
-Map: TypeAlias = "ScoreMap | ScoreParts"
-"""Class scores ``(K, H, W)`` or ``(K, D, H, W)``, in memory or read part by part."""
+__all__ = ["CombinedParts", "in_step"]
 
 Arrays: TypeAlias = "list[npt.NDArray[np.float32]]"
 
@@ -39,7 +36,9 @@ class CombinedParts(ScoreParts):
     dtype = np.dtype(np.float32)
 
     def __init__(
-        self, combine: Callable[[Arrays], npt.NDArray[np.float32]], maps: Sequence[Map]
+        self,
+        combine: Callable[[Arrays], npt.NDArray[np.float32]],
+        maps: Sequence[ScoreMap | ScoreParts],
     ) -> None:
         self.shape = _shape_of(maps)
         self._combine = combine
@@ -50,7 +49,7 @@ class CombinedParts(ScoreParts):
         return (self._combine(arrays) for _, arrays in in_step(self._maps))
 
 
-def in_step(maps: Sequence[Map]) -> Iterator[tuple[slice, Arrays]]:
+def in_step(maps: Sequence[ScoreMap | ScoreParts]) -> Iterator[tuple[slice, Arrays]]:
     """Where a part lies on the axis after K, and that part of each map as float32, checked.
 
     Args:
@@ -80,7 +79,7 @@ def in_step(maps: Sequence[Map]) -> Iterator[tuple[slice, Arrays]]:
         top = below
 
 
-def _shape_of(maps: Sequence[Map]) -> tuple[int, ...]:
+def _shape_of(maps: Sequence[ScoreMap | ScoreParts]) -> tuple[int, ...]:
     shapes = [tuple(scores.shape) for scores in maps]
     if len(set(shapes)) != 1 or len(shapes[0]) not in (3, 4):
         raise ShapeError(
@@ -90,7 +89,7 @@ def _shape_of(maps: Sequence[Map]) -> tuple[int, ...]:
     return shapes[0]
 
 
-def _placed(scores: Map) -> Iterator[tuple[int, int, Any]]:
+def _placed(scores: ScoreMap | ScoreParts) -> Iterator[tuple[int, int, Any]]:
     """From where to where, and the scores there."""
     top = 0
     for part in scores.parts() if isinstance(scores, ScoreParts) else (scores,):

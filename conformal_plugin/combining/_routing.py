@@ -12,7 +12,9 @@ import numpy.typing as npt
 from conformal_plugin.betting import betting_order, betting_pvalue, check_share
 from conformal_plugin.combining._combination import Combination
 from conformal_plugin.combining._fitting import LabelledMaps, fit_pick
-from conformal_plugin.combining._parts import Map, in_step
+from conformal_plugin.combining._parts import in_step
+from conformal_plugin.files import ScoreMap
+from conformal_plugin.scores import ScoreParts
 
 __all__ = ["Route", "fit_route"]
 
@@ -124,7 +126,7 @@ def _watched(
 
 
 def _label_counts(
-    scores: Sequence[Map], labels: npt.NDArray[Any], valid: npt.NDArray[np.bool_]
+    scores: Sequence[ScoreMap | ScoreParts], labels: npt.NDArray[Any], valid: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.int64]:
     """How often each annotator gives each class, and how often rightly: ``(2, A, K)``."""
     classes = scores[0].shape[0]

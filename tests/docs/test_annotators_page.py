@@ -42,9 +42,9 @@ def test_commands_parse() -> None:
         if "conformal-plugin " in line
     ]
     parsed = [build_parser().parse_args(command) for command in commands]
-    assert [arguments.command for arguments in parsed].count("annotate") == 6
+    assert [arguments.command for arguments in parsed].count("annotate") == 7
     kinds = {arguments.annotator for arguments in parsed if arguments.command == "annotate"}
-    assert kinds == {"transformers", "grounded-sam", "seem", "xdecoder"}
+    assert kinds == {"transformers", "grounded-sam", "seem", "xdecoder", "mymodel:scores"}
 
 
 TABLE = ROOT / "benchmarks" / "annotators.py"
