@@ -358,16 +358,15 @@ class _Taken:
     def __init__(self, rule: int, precision: int, size: tuple[int, int]) -> None:
         self._rule = rule
         self._precision = precision
-        self._taken = np.zeros(size, dtype=np.int64)
+        self._taken = np.zeros(size, np.int64 if precision == FLOAT16 else np.int32)
 
     def add(self, plane: Levels) -> None:
         """Take another plane into account."""
         if self._rule == _ALONE:
             return
+        part: npt.NDArray[Any] = plane
         if self._precision == FLOAT16:
             part = (plane.view(np.float16).astype(np.float64) * _UNITS).astype(np.int64)
-        else:
-            part = plane.astype(np.int64)
         if self._rule == _LESS_SUM:
             self._taken += part
         else:
@@ -379,7 +378,8 @@ class _Taken:
             rest = np.maximum(_UNITS - self._taken, 0)
             patterns: Levels = (rest / _UNITS).astype(np.float16).view(np.uint16)
             return patterns
-        levels: Levels = np.maximum(2**self._precision - self._taken, 0).astype(np.uint16)
+        rest = 2**self._precision - self._taken
+        levels: Levels = np.maximum(rest, 0, out=rest).astype(np.uint16)
         return levels
 
 
