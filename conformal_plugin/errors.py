@@ -21,7 +21,14 @@ __all__ = [
 
 
 class ConformalError(Exception):
-    """Base of every exception that this package raises on purpose."""
+    """Base of every exception that this package raises on purpose.
+
+    Attributes:
+        image: which of several images is to blame, counted from 0, and ``__cause__`` is the error
+            of its own; None where no image is.
+    """
+
+    image: int | None = None
 
 
 class InputTypeError(ConformalError, TypeError):

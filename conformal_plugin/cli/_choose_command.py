@@ -18,6 +18,7 @@ from conformal_plugin.cli._inputs import (
     find_maps,
     listed_ids,
     maps_and_labels,
+    naming_of_all,
     own_map_paths,
     own_maps,
 )
@@ -53,23 +54,24 @@ def run(arguments: argparse.Namespace) -> None:
     ignore_index = 255 if arguments.ignore_index is None else arguments.ignore_index
     doubts = LabelDoubts(ignore_index)
     maps, labels = maps_and_labels(arguments, ids, doubts=doubts)
-    choice = choose(
-        Readings(maps, "choose", quiet=arguments.quiet),
-        labels,
-        want_precision=arguments.want_precision,
-        want_kept=arguments.want_kept,
-        want_recall=arguments.want_recall,
-        alphas=arguments.alpha,
-        class_alphas=arguments.class_alpha,
-        rules=arguments.rule,
-        classes=arguments.classes,
-        background=class_or_none(arguments.background),
-        ignore_index=ignore_index,
-        folds=arguments.folds,
-        ids=ids.ids,
-        own=own_maps(arguments, ids),
-        groups=groups_of(arguments, ids),
-    )
+    with naming_of_all(ids.ids):
+        choice = choose(
+            Readings(maps, "choose", quiet=arguments.quiet),
+            labels,
+            want_precision=arguments.want_precision,
+            want_kept=arguments.want_kept,
+            want_recall=arguments.want_recall,
+            alphas=arguments.alpha,
+            class_alphas=arguments.class_alpha,
+            rules=arguments.rule,
+            classes=arguments.classes,
+            background=class_or_none(arguments.background),
+            ignore_index=ignore_index,
+            folds=arguments.folds,
+            ids=ids.ids,
+            own=own_maps(arguments, ids),
+            groups=groups_of(arguments, ids),
+        )
     warn_of(doubts.found())
     outputs = [path for path in (arguments.output, arguments.calibration_out) if path is not None]
     sweep((path.parent for path in outputs), {path.name for path in outputs}.__contains__)

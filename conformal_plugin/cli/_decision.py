@@ -11,7 +11,7 @@ from conformal_plugin._choices import RULES
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.choosing import MIN_IMAGES, Choice, choose
 from conformal_plugin.cli._groups import groups_of
-from conformal_plugin.cli._inputs import class_or_none, maps_and_labels, own_maps
+from conformal_plugin.cli._inputs import class_or_none, maps_and_labels, naming_of_all, own_maps
 from conformal_plugin.cli._progress import Readings
 from conformal_plugin.cli._read_digest import ReadDigest
 from conformal_plugin.cli._report import warn_of
@@ -116,16 +116,17 @@ def _decide(arguments: argparse.Namespace, ids: IdList) -> Decision:
     ignore_index = 255 if arguments.ignore_index is None else arguments.ignore_index
     seen = _FirstLook(ignore_index)
     maps, labels = maps_and_labels(arguments, ids, doubts=seen)
-    choice = choose(
-        Readings(maps, "choose", quiet=arguments.quiet),
-        labels,
-        classes=arguments.classes,
-        background=class_or_none(arguments.background),
-        ignore_index=ignore_index,
-        ids=ids.ids,
-        own=own_maps(arguments, ids),
-        groups=groups_of(arguments, ids),
-    )
+    with naming_of_all(ids.ids):
+        choice = choose(
+            Readings(maps, "choose", quiet=arguments.quiet),
+            labels,
+            classes=arguments.classes,
+            background=class_or_none(arguments.background),
+            ignore_index=ignore_index,
+            ids=ids.ids,
+            own=own_maps(arguments, ids),
+            groups=groups_of(arguments, ids),
+        )
     if not choice.worth_using:  # else they are said when all is well
         warn_of(seen.found())
     calibration = _calibration(choice)

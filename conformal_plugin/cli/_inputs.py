@@ -53,6 +53,7 @@ __all__ = [
     "maps_and_labels",
     "naming",
     "naming_of",
+    "naming_of_all",
     "own_map_paths",
     "own_maps",
     "taken_labels",
@@ -314,3 +315,14 @@ def naming(name: str) -> Iterator[None]:
         yield
     except ConformalError as error:
         raise type(error)(f"image {name}: {error}") from error
+
+
+@contextmanager
+def naming_of_all(ids: Sequence[str]) -> Iterator[None]:
+    """Put the image's id in place of its number, where one of all is to blame."""
+    try:
+        yield
+    except ConformalError as error:
+        if error.image is None:
+            raise
+        raise type(error)(f"image {ids[error.image]}: {error.__cause__}") from error

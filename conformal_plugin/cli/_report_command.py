@@ -22,6 +22,7 @@ from conformal_plugin.cli._inputs import (
     find_photos,
     listed_ids,
     maps_and_labels,
+    naming_of_all,
     threshold,
 )
 from conformal_plugin.cli._outputs import named_files, refuse_inputs
@@ -69,16 +70,17 @@ def run(arguments: argparse.Namespace) -> None:
     maps, labels = maps_and_labels(arguments, ids, calibration, doubts)
     photos = find_photos(arguments, ids) if arguments.photos is not None else []
     readings = Readings(maps, "report", quiet=arguments.quiet)
-    evidence = gather(readings, labels, calibration, rule=rule)
-    choice = choose(
-        readings,
-        labels,
-        classes=arguments.classes,
-        background=background,
-        ignore_index=calibration.ignore_index,
-        ids=ids.ids,
-        groups=groups_of(arguments, ids),
-    )
+    with naming_of_all(ids.ids):
+        evidence = gather(readings, labels, calibration, rule=rule)
+        choice = choose(
+            readings,
+            labels,
+            classes=arguments.classes,
+            background=background,
+            ignore_index=calibration.ignore_index,
+            ids=ids.ids,
+            groups=groups_of(arguments, ids),
+        )
     warn_of(doubts.found())
     figures = all_figures(calibration, evidence.evaluation, evidence.halves, choice, rule, names)
     chosen = _chosen(evidence, arguments.examples)

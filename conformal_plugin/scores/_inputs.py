@@ -147,7 +147,9 @@ def _named(index: int | None) -> Iterator[None]:
     except ConformalError as error:
         if index is None:
             raise
-        raise type(error)(f"image {index} (counted from 0): {error}") from error
+        named = type(error)(f"image {index} (counted from 0): {error}")
+        named.image = index
+        raise named from error
 
 
 def read_scores(scores: Any, name: str, *, points: bool) -> Tensor:
