@@ -9,6 +9,8 @@ is processor time, of the command without its start.
 the median of a few runs. A busy machine slows both alike. For "side by side" each check is replaced
 by a function that does nothing. A round is four runs, with, without, without and with; the ratio is
 the median over the rounds, with its quartiles. There are fewer rounds of a run that takes long.
+Both are also said of the thread alone that has most to do: files are read and compared in threads
+beside it, and where there are cores for them a command takes as long as the busiest.
 
     python benchmarks/checks_cost.py
 """
@@ -28,9 +30,10 @@ import threading
 import time
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -46,8 +49,10 @@ from conformal_plugin.files import (
     FileState,
     MapStore,
     Taken,
+    _lazy,
     _maps,
     _npy,
+    _torch_files,
     checksum,
     take,
     write_label,
@@ -84,7 +89,8 @@ _WITHOUT: Mapping[Callable[..., Any], Callable[..., Any]] = {
     require_room: lambda *facts: None,
     refuse_inputs: lambda outputs, inputs: None,
     sweep: lambda folders, ours: 0,
-    _maps._check_archive: lambda path, max_bytes: None,
+    _torch_files._sums_of_values: lambda path, max_bytes: None,
+    _torch_files._compare: lambda tensor, sums: None,
     _npy._whole: lambda file: np.lib.format.read_array(file, allow_pickle=False),
 }
 
@@ -148,8 +154,43 @@ class Clock:
             self.seconds += seconds
 
 
-def measured(line: Sequence[object], how: str, log: Path) -> tuple[float, float]:
-    """Run a command in a fork of this process; gives its processor time, and that in the checks."""
+class Run(NamedTuple):
+    """What a run took, in seconds."""
+
+    processor: float
+    checks: float
+    busiest: float
+
+
+class ReadingThreads(ThreadPoolExecutor):
+    """Keeps what each of the threads takes that read ahead."""
+
+    of_each: ClassVar[list[ReadingThreads]] = []
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.seconds = 0.0
+        self.of_each.append(self)
+
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        def clocked() -> Any:
+            began = time.thread_time()
+            try:
+                return work(*arguments, **options)
+            finally:
+                self.seconds += time.thread_time() - began
+
+        return super().submit(clocked)
+
+    @classmethod
+    def busiest(cls, processor: float) -> float:
+        """Of these and of the one that is left, which has the rest of the process' time."""
+        seconds = [one.seconds for one in cls.of_each]
+        return max(processor - sum(seconds), *seconds, 0.0)
+
+
+def measured(line: Sequence[object], how: str, log: Path) -> Run:
+    """Run a command in a fork of this process; gives its times, and that in the checks."""
     took = log.with_name("took")
     pid = os.fork()
     if not pid:
@@ -161,37 +202,45 @@ def measured(line: Sequence[object], how: str, log: Path) -> tuple[float, float]
                 clock.install()
             elif how == "without":
                 leave_out_the_checks()
+            else:  # as much of the memory that the fork shares is touched before the time is taken
+                _replace({check: check for check in _WITHOUT})
+            setattr(_lazy, ThreadPoolExecutor.__name__, ReadingThreads)
             began = time.process_time()
             code = command_line([str(part) for part in line])
-            took.write_text(f"{time.process_time() - began} {clock.seconds}")
+            spent = time.process_time() - began
+            took.write_text(f"{spent} {clock.seconds} {ReadingThreads.busiest(spent)}")
             sys.stdout.flush()
         finally:
             os._exit(code)
     _, status = os.waitpid(pid, 0)
     if status:
         raise SystemExit(f"{line[0]} ended with status {status}: {log.read_text()}")
-    seconds, in_checks = map(float, took.read_text().split())
-    return seconds, in_checks
+    return Run(*map(float, took.read_text().split()))
 
 
-def shares(run: Callable[[str], tuple[float, float]]) -> tuple[float, float]:
+def shares(run: Callable[[str], Run]) -> tuple[float, float]:
     """The seconds of a run without what is in the checks, and that beside it."""
-    found = [(seconds - checks, checks) for seconds, checks in (run("clocked") for _ in range(5))]
+    runs = [run("clocked") for _ in range(5)]
+    found = [(one.processor - one.checks, one.checks) for one in runs]
     return (
         statistics.median(rest for rest, _ in found),
         statistics.median(checks / rest for rest, checks in found),
     )
 
 
-def ratios(run: Callable[[str], tuple[float, float]], rounds: int) -> list[float]:
-    """What a run with the checks takes beside one without, round by round."""
-    found: list[float] = []
+def side_by_side(run: Callable[[str], Run], rounds: int) -> list[tuple[float, float]]:
+    """What runs with the checks take beside those without: all threads, and the busiest."""
+    found: list[tuple[float, float]] = []
     without = 0.0
     while len(found) < rounds and (len(found) < LEAST_ROUNDS or without < ENOUGH_SECONDS):
-        times = [run(how)[0] for how in ("with", "without", "without", "with")]
-        without += times[1] + times[2]
-        found.append((times[0] + times[3]) / (times[1] + times[2]))
+        runs = [run(how) for how in ("with", "without", "without", "with")]
+        without += runs[1].processor + runs[2].processor
+        found.append((_ratio([r.processor for r in runs]), _ratio([r.busiest for r in runs])))
     return found
+
+
+def _ratio(seconds: Sequence[float]) -> float:
+    return (seconds[0] + seconds[3]) / (seconds[1] + seconds[2])
 
 
 def _write_to_store(path: Path, scores: np.ndarray[Any, Any]) -> None:
@@ -304,14 +353,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise SystemExit("this needs a system that forks processes")
     torch.set_num_threads(1)
     load_all()
-    print(f"{'command':<19} {'maps':<11} {'s without':>9} {'in the checks':>13}  side by side")
+    head = "side by side; its busiest thread"
+    print(f"{'command':<19} {'maps':<11} {'s without':>9} {'in the checks':>13}  {head}")
     with tempfile.TemporaryDirectory() as temporary:
         folder, out, log = (Path(temporary) / name for name in ("inputs", "out", "log"))
         folder.mkdir()
         sys.path.insert(0, str(folder))
         make_inputs(folder, options.images, {FORMATS[0], *options.formats})
 
-        def run(line: Callable[[Path], Sequence[object]], how: str) -> tuple[float, float]:
+        def run(line: Callable[[Path], Sequence[object]], how: str) -> Run:
             shutil.rmtree(out, ignore_errors=True)
             out.mkdir()
             return measured(line(out), how, log)
@@ -324,16 +374,15 @@ def main(argv: Sequence[str] | None = None) -> int:
                 if options.only and name not in options.only:
                     continue
                 seconds, share = shares(partial(run, line))
-                beside = _spread(ratios(partial(run, line), options.rounds))
+                rounds = side_by_side(partial(run, line), options.rounds)
+                beside = "; ".join(map(_spread, zip(*rounds))) if len(rounds) > 1 else "-"
                 print(f"{name:<19} {kind:<11} {seconds:>9.3f} {share:>13.1%}  {beside}", flush=True)
     return 0
 
 
 def _spread(found: Sequence[float]) -> str:
-    if len(found) < 2:
-        return "-"
     low, middle, high = statistics.quantiles(found, n=4, method="inclusive")
-    return f"{middle:.3f} ({low:.3f} ... {high:.3f}), {len(found)} rounds"
+    return f"{middle:.3f} ({low:.3f} ... {high:.3f})"
 
 
 if __name__ == "__main__":

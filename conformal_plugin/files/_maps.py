@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import os
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from conformal_plugin._extras import optional
@@ -22,14 +19,13 @@ from conformal_plugin.files._decoding import decoding
 from conformal_plugin.files._hdf5 import HDF5_SUFFIXES, hdf5_array
 from conformal_plugin.files._memory import LARGEST_MAP_BYTES, require_room
 from conformal_plugin.files._nifti import NIFTI_SUFFIXES, nifti_array
-from conformal_plugin.files._npy import ZIP_MAGIC, read_numpy
+from conformal_plugin.files._npy import read_numpy
 from conformal_plugin.files._readers import reader_of, suffix_of, suffixes
 from conformal_plugin.files._store_codec import decode
 from conformal_plugin.files._tiff import TIFF_SUFFIXES, tiff_bands
+from conformal_plugin.files._torch_files import read_torch
 
 __all__ = ["MAP_SUFFIXES", "FoundMap", "ScoreMap", "read_any_map", "read_map"]
-
-_IS_A_FOLDER: Final = 0x10  # in the attributes of MS-DOS, which every archive has
 
 ScoreMap: TypeAlias = "np.ndarray[Any, Any] | Tensor"
 """Class scores ``(K, H, W)``, or ``(K, D, H, W)`` of a volume."""
@@ -114,52 +110,7 @@ def _read_numpy(path: Path, key: str | None, max_bytes: int) -> FoundMap:
 
 
 def _read_torch(path: Path, key: str | None, max_bytes: int) -> FoundMap:
-    _check_archive(path, max_bytes)
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    if isinstance(content, Mapping):
-        tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
-        content = tensors[chosen(tensors, key, path)]
-    if not isinstance(content, Tensor):
-        raise SourceFileError(
-            f"the map {path} holds a {type(content).__name__}; save a tensor or a dict of tensors"
-        )
-    return FoundMap(_plain(content, path, max_bytes))
-
-
-def _check_archive(path: Path, max_bytes: int) -> None:
-    """Compare the checksums of a file of torch, which torch does not; older ones have none."""
-    with path.open("rb") as file:
-        packed = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
-    if not packed:
-        return
-    with zipfile.ZipFile(path) as archive:
-        parts = archive.infolist()
-        require_room(max((part.file_size for part in parts), default=0), path, max_bytes)
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise ValueError(f"the checksum of its part {damaged} does not fit")
-    for part in parts:
-        # torch reads nothing of a folder, and hands out the memory as it was.
-        if part.external_attr & _IS_A_FOLDER and not part.is_dir():
-            raise ValueError(f"its part {part.filename} is marked as a folder: it is damaged")
-
-
-def _plain(tensor: Tensor, path: Path, max_bytes: int) -> Tensor:
-    """The values of a tensor that has some, laid out as arrays are."""
-    kind = str(tensor.layout).removeprefix("torch.")
-    for odd, name in (
-        (tensor.is_nested, "nested"),
-        (tensor.layout != torch.strided, kind),
-        (tensor.device.type != "cpu", f"{tensor.device.type} (without values)"),
-    ):
-        if odd:
-            raise SourceFileError(
-                f"the map {path} holds a tensor that is {name}; save a dense one, with "
-                f"scores.cpu().to_dense() for instance"
-            )
-    # A view can repeat one stored value without end.
-    require_room(math.prod(tensor.shape) * tensor.element_size(), path, max_bytes)
-    return tensor.detach().resolve_conj().resolve_neg()
+    return FoundMap(read_torch(path, partial(chosen, key=key, path=path), max_bytes))
 
 
 def _read_safetensors(path: Path, key: str | None, max_bytes: int) -> FoundMap:

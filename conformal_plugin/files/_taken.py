@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class FileState:
             SourceFileError: there is no such file.
         """
         try:
-            status = path.stat()
+            status = os.stat(path)  # not the path's own, which takes a third longer
         except OSError as error:
             raise SourceFileError(
                 f"cannot read {path} ({error.strerror or error}); was it taken away?"

@@ -6,6 +6,7 @@ import io
 import lzma
 import os
 import struct
+import sys
 import zipfile
 from pathlib import Path
 
@@ -189,16 +190,78 @@ def test_an_interrupt_stays_one(tmp_path: Path, monkeypatch) -> None:
         read_map(tmp_path / "a.npy")
 
 
-def test_scores_that_are_marked_as_a_folder_are_not_made_up(tmp_path: Path) -> None:
-    """No checksum covers the mark, and torch would give whatever is in its memory."""
+def changed_archive(path: Path, mark: bytes, behind: int, flip: int) -> None:
+    """Flip bits of a byte so many behind the last place of a mark: in the archive's directory."""
+    content = bytearray(path.read_bytes())
+    content[content.rindex(mark) + behind] ^= flip
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("what", "behind", "flip"),
+    [("marked as a folder", -8, 0x10), ("with another checksum", -30, 1)],
+)
+def test_scores_that_are_not_the_part_they_stand_for(tmp_path: Path, what, behind, flip) -> None:
+    """No checksum covers the directory, and torch would give whatever is in its memory."""
     path = tmp_path / "a.pt"
     torch.save({"probs": torch.from_numpy(HALF)}, path)
-    content = bytearray(path.read_bytes())
-    name = content.rindex(b"a/data/0")  # in the directory at the end, 8 behind its attributes
-    content[name - 8] ^= 0x10
-    path.write_bytes(content)
-    with pytest.raises(SourceFileError, match="a/data/0 is marked as a folder"):
+    changed_archive(path, b"a/data/0", behind, flip)
+    with pytest.raises(SourceFileError, match="checksum of its values does not fit"):
         read_map(path)
+
+
+def test_a_part_that_is_shorter_than_its_tensor_is_not_read_beyond_its_end(tmp_path: Path) -> None:
+    torch.save({"probs": torch.from_numpy(SCORES)}, tmp_path / "whole.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "whole.pt") as whole,
+        zipfile.ZipFile(tmp_path / "a.pt", "w") as cut,
+    ):
+        for part in whole.namelist():
+            content = whole.read(part)
+            cut.writestr(part, content[:16] if "/data/" in part else content)
+    with pytest.raises(SourceFileError, match="cannot read the map"):
+        read_map(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("part", [b"a/data.pkl", b"a/byteorder"])
+def test_what_the_scores_mean_is_compared_too(tmp_path: Path, part: bytes) -> None:
+    path = tmp_path / "a.pt"
+    torch.save({"probs": torch.from_numpy(HALF)}, path)
+    changed_archive(path, part, -30, 1)  # its checksum
+    with pytest.raises(SourceFileError, match="CRC-32"):
+        read_map(path)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float64, np.complex64])
+def test_an_archive_of_the_other_byte_order(tmp_path: Path, kind: type) -> None:
+    scores = SCORES.astype(kind)
+    torch.save({"probs": torch.from_numpy(scores)}, tmp_path / "native.pt")
+    other = {"little": "big", "big": "little"}[sys.byteorder]
+    with (
+        zipfile.ZipFile(tmp_path / "native.pt") as native,
+        zipfile.ZipFile(tmp_path / "a.pt", "w") as turned,
+    ):
+        for part in native.namelist():
+            content = native.read(part)
+            if part.endswith("byteorder"):
+                content = other.encode()
+            elif "/data/" in part:
+                content = scores.byteswap().tobytes()
+            turned.writestr(part, content)
+    np.testing.assert_array_equal(read_map(tmp_path / "a.pt").numpy(), scores)
+    content = bytearray((tmp_path / "a.pt").read_bytes())
+    content[content.index(scores.byteswap().tobytes()) + 5] ^= 2
+    (tmp_path / "a.pt").write_bytes(content)
+    with pytest.raises(SourceFileError, match="checksum of its values does not fit"):
+        read_map(tmp_path / "a.pt")
+
+
+def test_the_chosen_tensor_is_a_view_of_a_part_that_others_share(tmp_path: Path) -> None:
+    whole = torch.from_numpy(SCORES)
+    content = {"probs": whole[:, 1:4, ::2], "whole": whole, "others": torch.ones(3)}
+    torch.save(content, tmp_path / "a.pt")
+    for key, expected in (("probs", content["probs"]), ("whole", whole)):
+        np.testing.assert_array_equal(read_map(tmp_path / "a.pt", key).numpy(), expected)
 
 
 def test_filter_names_all_damaged_maps_and_does_the_others(data, run, tmp_path: Path) -> None:
