@@ -11,17 +11,20 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from conformal_plugin._living import lives
+
 fcntl: Any
 try:
     import fcntl
-except ImportError:  # Windows does not let anyone delete a file that is being written
+except ImportError:  # Windows does not let anyone delete a file that is open
     fcntl = None
 
 __all__ = ["atomic_open", "atomic_write_text", "sweep"]
 
 _LONGEST_NAME: Final = 255
 """Bytes of a file's name on the usual disks."""
-_TEMPORARY: Final = re.compile(r"\.(.*)\.[0-9a-f]{32}\.tmp\Z", re.DOTALL)
+_TEMPORARY: Final = re.compile(r"\.(.*)\.([0-9a-f]{8})[0-9a-f]{24}\.tmp\Z", re.DOTALL)
+"""What it will be called, and the process that writes it."""
 
 
 @contextmanager
@@ -31,7 +34,8 @@ def atomic_open(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     If the block raises, ``path`` is left as it was and the temporary file is removed. The folder
     of ``path`` is created when it is missing. Temporary names start with a dot and end in
     ``.tmp``, so that a leftover of a killed process is never mistaken for a result; a lock says
-    that the process is alive.
+    that the process is alive, and on Windows, where a file is closed before it is renamed, its
+    number does, which is part of the name.
 
     Raises:
         OSError: it cannot be written; names ``path``.
@@ -66,7 +70,8 @@ def atomic_write_text(path: str | os.PathLike[str], text: str) -> None:
 def sweep(folders: Iterable[Path], ours: Callable[[str], object]) -> int:
     """Delete what killed processes left half written in these folders; gives the number.
 
-    A temporary file that a living process writes is locked, and stays.
+    A temporary file that a living process writes stays. On Windows one of a process that lives on
+    another machine can be met as it is renamed, and is then taken away.
 
     Args:
         folders: where to look, not below.
@@ -77,7 +82,7 @@ def sweep(folders: Iterable[Path], ours: Callable[[str], object]) -> int:
 
 def _temporary_name(name: str) -> str:
     """One that nobody else takes, and no longer than a name may be."""
-    ending = f".{uuid.uuid4().hex}.tmp"
+    ending = f".{os.getpid():08x}{uuid.uuid4().hex[:24]}.tmp"
     room = _LONGEST_NAME - len(ending) - 1
     return f".{os.fsencode(name)[:room].decode(errors='ignore')}{ending}"
 
@@ -99,19 +104,21 @@ def _swept(folder: Path, ours: Callable[[str], object]) -> int:
     try:
         with os.scandir(folder) as entries:
             found = [
-                entry
+                (Path(entry.path), int(temporary[2], 16))
                 for entry in entries
                 if (temporary := _TEMPORARY.match(entry.name)) and ours(temporary[1])
             ]
     except OSError:  # not there yet
         return 0
-    return sum(_removed(Path(entry.path)) for entry in found)
+    return sum(_removed(path, writer) for path, writer in found)
 
 
-def _removed(path: Path) -> bool:
+def _removed(path: Path, writer: int) -> bool:
     """Delete a temporary file unless its writer is alive."""
     try:
         if fcntl is None:
+            if lives(writer):
+                return False
             path.unlink()
         else:
             with path.open("rb") as handle:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from conformal_plugin import _atomic
 from conformal_plugin._atomic import atomic_open, atomic_write_text, sweep
+from conformal_plugin._living import lives
 from conformal_plugin.cli import main
 from conformal_plugin.errors import ConformalError
 
@@ -128,6 +131,49 @@ def test_a_file_is_not_swept_as_it_gets_its_name(tmp_path: Path, monkeypatch) ->
     monkeypatch.setattr(_atomic.os, "replace", late)
     atomic_write_text(tmp_path / "a.json", "text")
     assert (tmp_path / "a.json").read_text() == "text"
+
+
+def test_without_locks_it_is_the_number_of_the_writer_that_tells(
+    tmp_path: Path, monkeypatch
+) -> None:
+    """A stand-in for Windows, where a file is renamed after it is closed."""
+    real, swept = os.replace, []
+
+    def late(temporary: Path, target: Path) -> None:
+        swept.append(sweep([tmp_path], bool))
+        real(temporary, target)
+
+    monkeypatch.setattr(_atomic, "fcntl", None)
+    monkeypatch.setattr(_atomic, "lives", os.getpid().__eq__)
+    monkeypatch.setattr(_atomic.os, "replace", late)
+    left = half(tmp_path, f".b.png.{os.getpid() + 1:08x}{'0' * 24}.tmp")
+    atomic_write_text(tmp_path / "a.json", "text")
+    assert (tmp_path / "a.json").read_text() == "text"
+    assert swept == [1]
+    assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("handle", "error", "waited", "alive"),
+    [(7, 0, 258, True), (7, 0, 0, False), (None, 5, 0, True), (None, 87, 0, False)],
+)
+def test_what_windows_says_of_a_process(monkeypatch, handle, error, waited, alive) -> None:
+    """By a stand-in for its calls, as they are documented; never tried on Windows."""
+    asked: list[tuple[str, int]] = []
+
+    def opened(access: ctypes.c_ulong, inherit: bool, pid: ctypes.c_ulong) -> int | None:
+        asked.append(("open", pid.value))
+        return handle
+
+    kernel = SimpleNamespace(
+        OpenProcess=opened,
+        WaitForSingleObject=lambda found, milliseconds: waited,
+        CloseHandle=lambda found: asked.append(("close", found.value)),
+    )
+    monkeypatch.setattr(ctypes, "WinDLL", lambda name, use_last_error: kernel, raising=False)
+    monkeypatch.setattr(ctypes, "get_last_error", lambda: error, raising=False)
+    assert lives(2**32 - 1) is alive
+    assert asked == [("open", 2**32 - 1), *([("close", handle)] if handle else [])]
 
 
 def test_what_is_swept_is_locked_until_it_is_gone(tmp_path: Path, monkeypatch) -> None:
