@@ -34,10 +34,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from conformal_plugin.cli import _checkpoint, main as command_line
-from conformal_plugin.cli._done_record import RECORD
+from conformal_plugin.cli import (
+    _checkpoint,
+    _done_record,
+    _review_record,
+    main as command_line,
+)
 from conformal_plugin.files import write_label
 
+RECORDS = (_done_record.RECORD, _review_record.RECORD)
 KILLED = 9
 IMAGES = 12
 ANNOTATOR = """
@@ -148,9 +153,9 @@ def ended(pid: int) -> int:
 
 
 def results(work: Path) -> dict[str, bytes | None]:
-    """All that is in a folder; of the record of labels, which holds times, that it is there."""
+    """All that is in a folder; of records of what is done, which hold times, that they are."""
     return {
-        path.relative_to(work).as_posix(): None if path.name == RECORD else path.read_bytes()
+        path.relative_to(work).as_posix(): None if path.name in RECORDS else path.read_bytes()
         for path in sorted(work.rglob("*"))
         if path.is_file()
     }
@@ -260,6 +265,9 @@ def make_inputs(inputs: Path) -> None:
     code = command_line([str(part) for part in ("calibrate", *line, "--quiet")])
     if code:
         raise SystemExit(f"calibrate ended with {code}")
+    code = command_line([str(part) for part in _exporting(inputs, "fiftyone", inputs / "sent")])
+    if code:
+        raise SystemExit(f"export ended with {code}")
 
 
 def _of(inputs: Path) -> list[object]:
@@ -276,6 +284,13 @@ def _annotating(inputs: Path, work: Path) -> list[object]:
             "its_annotator:scores",
         ),
         *("--classes", inputs / "classes.txt", "--background", "none", "--out", work / "out"),
+    ]
+
+
+def _exporting(inputs: Path, tool: str, out: Path) -> list[object]:
+    return [
+        *("export", "--photos", inputs / "photos", "--labels", inputs / "labels", "--to", tool),
+        *("--names", inputs / "classes.txt", "--background", "none", "--overwrite", "--out", out),
     ]
 
 
@@ -334,6 +349,24 @@ CASES = (
             *("plan", "--maps", i / "maps", "--labels", i / "labels", "--ids", i / "half.txt"),
             *("--unlabelled", i / "rest.txt", "--calibrate-on", 2, "--train-on", 2),
             *("--out", w / "plan"),
+        ],
+    ),
+    Case(
+        "review",
+        lambda i, w: [
+            *("review", "--maps", i / "maps", "--calibration", i / "c.json", "--out", w / "out"),
+            *("--first", 2, "--calibrate-on", 2),
+        ],
+    ),
+    Case("export, cvat", lambda i, w: _exporting(i, "cvat", w / "out")),
+    Case("export, masks", lambda i, w: _exporting(i, "cvat-masks", w / "out")),
+    Case("export, tasks", lambda i, w: _exporting(i, "label-studio", w / "out")),
+    Case("export, fiftyone", lambda i, w: _exporting(i, "fiftyone", w / "out")),
+    Case(
+        "import",
+        lambda i, w: [
+            *("import", "--export", i / "sent", "--file", i / "sent", "--ids", i / "ids.txt"),
+            *("--out", w / "labels"),
         ],
     ),
     Case("patch", lambda i, w: ["patch", w / "host", "--apply"], _host),

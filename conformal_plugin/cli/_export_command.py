@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from conformal_plugin._atomic import sweep
 from conformal_plugin._choices import RULES
 from conformal_plugin._json import parsed
 from conformal_plugin.annotators import class_list
@@ -22,7 +23,7 @@ from conformal_plugin.cli._inputs import (
 )
 from conformal_plugin.cli._label_folder import MANIFEST
 from conformal_plugin.cli._label_maps import label_reader
-from conformal_plugin.cli._outputs import refuse_inputs
+from conformal_plugin.cli._outputs import named_files, refuse_inputs
 from conformal_plugin.cli._progress import progress
 from conformal_plugin.cli._report import print_json
 from conformal_plugin.errors import LabelError, OptionError, ShapeError
@@ -31,6 +32,7 @@ from conformal_plugin.exchange import (
     SentPhoto,
     Sheet,
     Vocabulary,
+    export_files,
     labels_checksum,
     write_export,
 )
@@ -56,20 +58,26 @@ def run(arguments: argparse.Namespace) -> None:
     photos = find_photos(arguments, ids)
     labels = [] if arguments.blank else find_labels(arguments, ids)
     _refuse_earlier(arguments)
+    places = [_place(arguments, path) for path in photos]
+    files = export_files(arguments.out, arguments.to, places)
     refuse_inputs(
-        {"--out": [arguments.out / SENT]},
-        {"--ids": [arguments.ids], "a photo": photos, "a label": labels},
+        {"--out": files}, {**named_files(arguments), "a photo": photos, "a label": labels}
     )
+    sweep({file.parent for file in files}, {file.name for file in files}.__contains__)
     sheets = _sheets(arguments, ids, photos, labels, vocabulary)
     work = progress(sheets, "export", total=len(ids), quiet=arguments.quiet)
     written = write_export(arguments.out, arguments.to, vocabulary, work, prefix=arguments.prefix)
-    files = [str(path) for path in written]
+    paths = [str(path) for path in written]
     if arguments.json:
-        print_json({"files": files, "photos": len(ids), "labels": list(vocabulary.labels)})
+        print_json({"files": paths, "photos": len(ids), "labels": list(vocabulary.labels)})
         return
     bare = "without labels" if arguments.blank else "with their labels"
-    print(f"{len(ids)} photos {bare}: {', '.join(files)}")
+    print(f"{len(ids)} photos {bare}: {', '.join(paths)}")
     print(f"{arguments.out / SENT} is what `conformal-plugin import` needs; keep it.")
+
+
+def _place(arguments: argparse.Namespace, photo: Path) -> str:
+    return photo.relative_to(arguments.photos).as_posix()
 
 
 def _ids(arguments: argparse.Namespace) -> IdList:
@@ -139,8 +147,7 @@ def _sheets(
                     f"photos, or store the photo as it is to be seen"
                 )
             height, width = photo_size(path, follow_exif=arguments.follow_exif)[:2]
-            file = path.relative_to(arguments.photos).as_posix()
-            photo = SentPhoto(name, file, height, width, None)
+            photo = SentPhoto(name, _place(arguments, path), height, width, None)
             if values is not None:
                 _require_fitting(values, photo, vocabulary)
                 photo = replace(photo, checksum=labels_checksum(values))

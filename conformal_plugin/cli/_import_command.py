@@ -13,16 +13,18 @@ import numpy as np
 from conformal_plugin._atomic import atomic_write_text, sweep
 from conformal_plugin.cli._imported import IMPORTED, Imported
 from conformal_plugin.cli._label_folder import MANIFEST
-from conformal_plugin.cli._outputs import refuse_inputs
+from conformal_plugin.cli._outputs import named_files, refuse_inputs
 from conformal_plugin.cli._progress import progress
 from conformal_plugin.cli._report import note, print_json, warn
 from conformal_plugin.errors import OptionError, SourceFileError
 from conformal_plugin.exchange import (
     DROPPED,
+    SENT,
     Returned,
     Sent,
     labels_checksum,
     read_returned,
+    returned_masks,
 )
 from conformal_plugin.files import IdFolder, read_ids, read_label, write_label
 
@@ -71,12 +73,13 @@ class _Importing:
             )
         self._files = IdFolder(self._out, _SUFFIX, "label folder")
         lists = [self._out / name for name in (_TRAINING, _CALIBRATION, _ALL, IMPORTED)]
+        masks = returned_masks(arguments.file) if arguments.file.is_dir() else {}
         refuse_inputs(
             {"--out": lists, "the label": map(self._files.path, self._photos)},
             {
-                "--ids": [arguments.ids],
-                "--drawn": [arguments.drawn],
-                "--file": [arguments.file],
+                **named_files(arguments),
+                "--export": [arguments.export / SENT],
+                "a mask of --file": masks.values(),
             },
         )
         self._found = _Found()

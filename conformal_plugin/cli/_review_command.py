@@ -23,7 +23,7 @@ from conformal_plugin.cli._inputs import (
     taken_maps,
     threshold,
 )
-from conformal_plugin.cli._outputs import refuse_inputs
+from conformal_plugin.cli._outputs import named_files, refuse_inputs
 from conformal_plugin.cli._progress import progress
 from conformal_plugin.cli._report import print_json
 from conformal_plugin.cli._review_record import RECORD, ReviewRecord
@@ -115,12 +115,7 @@ class _Reviewing:
                 "--out": [*self._files.values(), out / RECORD],
                 "the list of damaged maps": [out / UNUSABLE],
             },
-            {
-                "--ids": [arguments.ids],
-                "--calibration": [arguments.calibration],
-                "--groups": [arguments.groups],
-                "a map": self._paths,
-            },
+            {**named_files(arguments), "a map": self._paths},
         )
 
     def begin(self) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from conformal_plugin.exchange._fiftyone import (
+    returned_masks as returned_masks,
+)
 from conformal_plugin.exchange._sent import (
     SENT as SENT,
     Sent as Sent,
@@ -11,6 +14,7 @@ from conformal_plugin.exchange._sent import (
 )
 from conformal_plugin.exchange._tools import (
     Returned as Returned,
+    export_files as export_files,
     read_returned as read_returned,
     write_export as write_export,
 )

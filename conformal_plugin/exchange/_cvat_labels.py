@@ -9,9 +9,9 @@ from typing import Final
 from conformal_plugin._atomic import atomic_write_text
 from conformal_plugin.exchange._vocabulary import CHECKED, Vocabulary
 
-__all__ = ["cvat_labels", "write_cvat_labels"]
+__all__ = ["LABELS", "cvat_labels", "write_cvat_labels"]
 
-_LABELS: Final = "cvat_labels.json"
+LABELS: Final = "cvat_labels.json"
 
 
 def cvat_labels(vocabulary: Vocabulary) -> list[dict[str, str]]:
@@ -27,6 +27,6 @@ def cvat_labels(vocabulary: Vocabulary) -> list[dict[str, str]]:
 def write_cvat_labels(folder: Path, vocabulary: Vocabulary) -> Path:
     """Write ``cvat_labels.json``."""
     content = [{**label, "attributes": []} for label in cvat_labels(vocabulary)]
-    path = folder / _LABELS
+    path = folder / LABELS
     atomic_write_text(path, json.dumps(content, indent=1) + "\n")
     return path

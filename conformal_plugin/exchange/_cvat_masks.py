@@ -45,7 +45,7 @@ def write_cvat_masks(folder: Path, vocabulary: Vocabulary, sheets: Iterable[Shee
     with atomic_open(path) as handle, zipfile.ZipFile(handle, "w") as archive:
         lines = [f"{name}:{','.join(map(str, colour))}::" for name, colour in colours.items()]
         header = "# label:color_rgb:parts:actions"
-        archive.writestr(_LABELS, "\n".join([header, *lines]) + "\n")
+        archive.writestr(_member(_LABELS), "\n".join([header, *lines]) + "\n")
         for sheet in sheets:
             name = str(PurePosixPath(sheet.photo.file).with_suffix(""))
             names.append(name)
@@ -54,10 +54,15 @@ def write_cvat_masks(folder: Path, vocabulary: Vocabulary, sheets: Iterable[Shee
             numbers = vocabulary.indices(sheet.labels).astype(np.uint8)
             # An object for each label: CVAT asks which pixels are one, and nobody knows.
             for where, palette in ((_CLASSES, by_number), (_OBJECTS, objects)):
-                archive.writestr(f"{where}/{name}.png", _png(numbers, palette))
+                archive.writestr(_member(f"{where}/{name}.png"), _png(numbers, palette))
         listed = "".join(f"{name}\n" for name in names)
-        archive.writestr("ImageSets/Segmentation/default.txt", listed)
+        archive.writestr(_member("ImageSets/Segmentation/default.txt"), listed)
     return [path, write_cvat_labels(folder, vocabulary)]
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    """Without the time of day: the same labels are the same file."""
+    return zipfile.ZipInfo(name)
 
 
 def read_cvat_masks(path: Path, sent: Sent) -> Iterator[tuple[SentPhoto, list[Layer], bool]]:

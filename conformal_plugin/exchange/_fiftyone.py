@@ -15,12 +15,21 @@ from conformal_plugin.exchange._sent import Sent, SentPhoto, Sheet
 from conformal_plugin.exchange._vocabulary import Layer, Vocabulary
 from conformal_plugin.files import IdFolder, ids_in_folder, read_label, write_label
 
-__all__ = ["read_fiftyone", "write_fiftyone"]
+__all__ = ["mask_files", "read_fiftyone", "returned_masks", "write_fiftyone"]
 
 LABELS: Final = "labels"
 PHOTOS: Final = "data.json"
 TARGETS: Final = "mask_targets.json"
 _SUFFIX: Final = ".png"
+
+
+def mask_files(folder: Path, photos: Iterable[str]) -> list[Path]:
+    """Where :func:`write_fiftyone` writes the masks of photos, by the photos' places."""
+    return [_mask_file(IdFolder(folder / LABELS, _SUFFIX, "export"), photo) for photo in photos]
+
+
+def _mask_file(files: IdFolder, photo: str) -> Path:
+    return files.path(str(PurePosixPath(photo).with_suffix("")))
 
 
 def write_fiftyone(folder: Path, vocabulary: Vocabulary, sheets: Iterable[Sheet]) -> list[Path]:
@@ -34,10 +43,9 @@ def write_fiftyone(folder: Path, vocabulary: Vocabulary, sheets: Iterable[Sheet]
     for sheet in sheets:
         photos[sheet.photo.file] = str(sheet.path.absolute())
         if sheet.labels is not None:
-            name = str(PurePosixPath(sheet.photo.file).with_suffix(""))
             numbers = vocabulary.indices(sheet.labels)
             write_label(
-                files.path(name),
+                _mask_file(files, sheet.photo.file),
                 numbers if wide else numbers.astype(np.uint8),
                 grey=16 if wide else 8,
             )
@@ -46,6 +54,12 @@ def write_fiftyone(folder: Path, vocabulary: Vocabulary, sheets: Iterable[Sheet]
     named = {str(number): label for number, label in enumerate(vocabulary.labels, start=1)}
     atomic_write_text(targets, json.dumps(named, indent=1) + "\n")
     return [folder / LABELS, places, targets]
+
+
+def returned_masks(path: Path) -> dict[str, Path]:
+    """The masks in a folder of FiftyOne's, or in its ``labels``, by the photos' names."""
+    folder = path / LABELS if (path / LABELS).is_dir() else path
+    return {name: folder / f"{name}{_SUFFIX}" for name in ids_in_folder(folder, [_SUFFIX], "mask")}
 
 
 def read_fiftyone(path: Path, sent: Sent) -> Iterator[tuple[SentPhoto, list[Layer], bool]]:
@@ -59,9 +73,7 @@ def read_fiftyone(path: Path, sent: Sent) -> Iterator[tuple[SentPhoto, list[Laye
         SourceFileError: unreadable, numbers that are no label's, an unknown photo, or a photo of
             another size.
     """
-    folder = path / LABELS if (path / LABELS).is_dir() else path
-    for name in ids_in_folder(folder, [_SUFFIX], "mask"):
-        file = folder / f"{name}{_SUFFIX}"
+    for name, file in returned_masks(path).items():
         photo = sent.named(f"{name}{_SUFFIX}")
         values = read_label(file)
         if values.shape != photo.size:

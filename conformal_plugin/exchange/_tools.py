@@ -9,14 +9,24 @@ from pathlib import Path
 from typing import Final
 
 from conformal_plugin.errors import OptionError
-from conformal_plugin.exchange._cvat_images import read_cvat_images, write_cvat_images
-from conformal_plugin.exchange._cvat_masks import read_cvat_masks, write_cvat_masks
-from conformal_plugin.exchange._fiftyone import read_fiftyone, write_fiftyone
-from conformal_plugin.exchange._label_studio import read_label_studio, write_label_studio
-from conformal_plugin.exchange._sent import Sent, SentPhoto, Sheet
+from conformal_plugin.exchange import _cvat_labels, _fiftyone
+from conformal_plugin.exchange._cvat_images import (
+    ANNOTATIONS,
+    read_cvat_images,
+    write_cvat_images,
+)
+from conformal_plugin.exchange._cvat_masks import ARCHIVE, read_cvat_masks, write_cvat_masks
+from conformal_plugin.exchange._fiftyone import mask_files, read_fiftyone, write_fiftyone
+from conformal_plugin.exchange._label_studio import (
+    INTERFACE,
+    TASKS,
+    read_label_studio,
+    write_label_studio,
+)
+from conformal_plugin.exchange._sent import SENT, Sent, SentPhoto, Sheet
 from conformal_plugin.exchange._vocabulary import Composed, Layer, Vocabulary
 
-__all__ = ["Returned", "read_returned", "write_export"]
+__all__ = ["Returned", "export_files", "read_returned", "write_export"]
 
 _Writer = Callable[[Path, Vocabulary, Iterable[Sheet]], list[Path]]
 _Reader = Callable[[Path, Sent], Iterator[tuple[SentPhoto, list[Layer], bool]]]
@@ -26,6 +36,12 @@ _WRITERS: Final[Mapping[str, _Writer]] = {
     "cvat-masks": write_cvat_masks,
     "label-studio": write_label_studio,
     "fiftyone": write_fiftyone,
+}
+_FILES: Final[Mapping[str, tuple[str, ...]]] = {
+    "cvat": (ANNOTATIONS, _cvat_labels.LABELS),
+    "cvat-masks": (ARCHIVE, _cvat_labels.LABELS),
+    "label-studio": (TASKS, INTERFACE),
+    "fiftyone": (_fiftyone.PHOTOS, _fiftyone.TARGETS),
 }
 _READERS: Final[Mapping[str, _Reader]] = {
     "cvat": read_cvat_images,
@@ -48,6 +64,18 @@ class Returned:
     photo: SentPhoto
     composed: Composed
     marked: bool
+
+
+def export_files(folder: Path, tool: str, photos: Iterable[str]) -> list[Path]:
+    """All files that :func:`write_export` writes.
+
+    Args:
+        folder: where to.
+        tool: one that it knows.
+        photos: their places below the folder of photos.
+    """
+    files = [folder / name for name in (*_FILES[tool], SENT)]
+    return [*files, *mask_files(folder, photos)] if tool == "fiftyone" else files
 
 
 def write_export(

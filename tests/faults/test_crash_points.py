@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 SURVEY = Path(__file__).resolve().parents[2] / "benchmarks" / "crash_points.py"
-COMMANDS = ("filter", "annotate, labels", "plan", "patch")
+COMMANDS = ("filter", "annotate, labels", "plan", "review", "export, masks", "import", "patch")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks a process for each of them")

@@ -46,6 +46,17 @@ def choose(*more):
     return ["choose", "--maps", "maps", "--labels", "labels", "--ids", "ids.txt", *more]
 
 
+def export(tool, out, *more):
+    return [
+        *("export", "--photos", "photos", "--labels", "labels", "--names", "names.txt"),
+        *("--background", "none", "--to", tool, "--out", out, *more),
+    ]
+
+
+def review(*more):
+    return ["review", "--maps", "maps", "--ids", "ids.txt", "--calibration", "cal.json", *more]
+
+
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
@@ -99,13 +110,18 @@ def choose(*more):
             ],
             "is also --classes",
         ),
+        (export("fiftyone", "."), "labels/im0.png is also a label"),
+        (export("label-studio", ".", "--names", "tasks.json"), "tasks.json is also --names"),
+        (export("cvat", ".", "--ids", "cvat_labels.json"), "cvat_labels.json is also --ids"),
+        (review("--out", ".", "--ids", "for_training.txt"), "for_training.txt is also --ids"),
     ],
 )
 def test_an_output_that_is_an_input_is_refused(everything, run, monkeypatch, arguments, what):
     monkeypatch.chdir(everything.root)
-    for copy in ("far.txt", "x-0.4.txt", "report.html"):
+    for copy in ("far.txt", "x-0.4.txt", "report.html", "cvat_labels.json", "for_training.txt"):
         shutil.copy("ids.txt", copy)
     shutil.copy("names.txt", "store.json")
+    Path("tasks.json").write_text('{"a": [], "b": [], "c": []}')
     shutil.copytree("maps", "own")
     Path("values.json").write_text('{"0": 0, "1": 1, "2": 2, "255": "ignore"}')
     Path("others.txt").write_text("other0\nother1\n")
@@ -122,6 +138,23 @@ def test_an_output_that_is_an_input_is_refused(everything, run, monkeypatch, arg
     assert what in done.err
     assert "choose another place to write to" in done.err
     assert contents(everything.root) == before
+
+
+def test_masks_that_came_back_are_not_written_over(everything, run, monkeypatch):
+    monkeypatch.chdir(everything.root)
+    assert run(*export("fiftyone", "sent")).code == 0
+    shutil.copy("ids.txt", "imported.txt")
+    before = contents(everything.root)
+    back = ["import", "--export", "sent", "--file", "sent", "--overwrite"]
+    for more, what in (
+        (["--ids", "ids.txt", "--out", "sent/labels"], "is also a mask of --file"),
+        (["--ids", "imported.txt", "--out", "."], "imported.txt is also --ids"),
+    ):
+        done = run(*back, *more)
+        assert done.code == 2
+        assert what in done.err
+        assert contents(everything.root) == before
+    assert run(*back, "--ids", "ids.txt", "--out", "sent/checked").code == 0
 
 
 def test_a_link_or_a_second_name_of_an_input_may_be_replaced(everything, run, monkeypatch):
