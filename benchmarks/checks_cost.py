@@ -29,6 +29,7 @@ import tempfile
 import threading
 import time
 import types
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -112,11 +113,10 @@ def _replace(functions: Mapping[Callable[..., Any], Callable[..., Any]]) -> None
 
 
 class Clock:
-    """Sums up the processor time in the checks of this process, of all threads."""
+    """Sums up the processor time in the checks of this process, by thread."""
 
     def __init__(self) -> None:
-        self.seconds = 0.0
-        self._adding = threading.Lock()
+        self.of_thread: Counter[int] = Counter()
 
     def around(self, check: Callable[..., Any]) -> Callable[..., Any]:
         """The check with the clock around it."""
@@ -150,8 +150,7 @@ class Clock:
         ReadDigest.add = self.around(ReadDigest.add)  # type: ignore[method-assign]
 
     def _add(self, seconds: float) -> None:
-        with self._adding:
-            self.seconds += seconds
+        self.of_thread[threading.get_ident()] += seconds  # type: ignore[assignment]
 
 
 class Run(NamedTuple):
@@ -160,17 +159,13 @@ class Run(NamedTuple):
     processor: float
     checks: float
     busiest: float
+    busiest_checks: float
 
 
 class ReadingThreads(ThreadPoolExecutor):
     """Keeps what each of the threads takes that read ahead."""
 
-    of_each: ClassVar[list[ReadingThreads]] = []
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.seconds = 0.0
-        self.of_each.append(self)
+    of_thread: ClassVar[Counter[int]] = Counter()
 
     def submit(self, work: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
         def clocked() -> Any:
@@ -178,15 +173,18 @@ class ReadingThreads(ThreadPoolExecutor):
             try:
                 return work(*arguments, **options)
             finally:
-                self.seconds += time.thread_time() - began
+                self.of_thread[threading.get_ident()] += time.thread_time() - began
 
         return super().submit(clocked)
 
-    @classmethod
-    def busiest(cls, processor: float) -> float:
-        """Of these and of the one that is left, which has the rest of the process' time."""
-        seconds = [one.seconds for one in cls.of_each]
-        return max(processor - sum(seconds), *seconds, 0.0)
+
+def _run(processor: float, checks: Mapping[int, float]) -> Run:
+    """What a run took, of the processor time of all threads and that of each in the checks."""
+    reading = ReadingThreads.of_thread
+    threads = {**reading, threading.get_ident(): processor - sum(reading.values())}
+    busiest = max(threads, key=threads.__getitem__)
+    in_it = checks.get(busiest, 0.0)
+    return Run(processor, sum(checks.values()), threads[busiest], in_it)
 
 
 def measured(line: Sequence[object], how: str, log: Path) -> Run:
@@ -207,8 +205,8 @@ def measured(line: Sequence[object], how: str, log: Path) -> Run:
             setattr(_lazy, ThreadPoolExecutor.__name__, ReadingThreads)
             began = time.process_time()
             code = command_line([str(part) for part in line])
-            spent = time.process_time() - began
-            took.write_text(f"{spent} {clock.seconds} {ReadingThreads.busiest(spent)}")
+            run = _run(time.process_time() - began, clock.of_thread)
+            took.write_text(" ".join(map(str, run)))
             sys.stdout.flush()
         finally:
             os._exit(code)
@@ -218,13 +216,13 @@ def measured(line: Sequence[object], how: str, log: Path) -> Run:
     return Run(*map(float, took.read_text().split()))
 
 
-def shares(run: Callable[[str], Run]) -> tuple[float, float]:
-    """The seconds of a run without what is in the checks, and that beside it."""
+def shares(run: Callable[[str], Run]) -> tuple[float, float, float]:
+    """The seconds of a run without the checks, and these beside it: all threads, the busiest."""
     runs = [run("clocked") for _ in range(5)]
-    found = [(one.processor - one.checks, one.checks) for one in runs]
     return (
-        statistics.median(rest for rest, _ in found),
-        statistics.median(checks / rest for rest, checks in found),
+        statistics.median(one.processor - one.checks for one in runs),
+        statistics.median(one.checks / (one.processor - one.checks) for one in runs),
+        statistics.median(one.busiest_checks / (one.busiest - one.busiest_checks) for one in runs),
     )
 
 
@@ -353,8 +351,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise SystemExit("this needs a system that forks processes")
     torch.set_num_threads(1)
     load_all()
-    head = "side by side; its busiest thread"
-    print(f"{'command':<19} {'maps':<11} {'s without':>9} {'in the checks':>13}  {head}")
+    head = f"{'s without':>9} {'in the checks':>13} {'busiest':>8}"
+    print(f"{'command':<19} {'maps':<11} {head}  side by side; busiest")
     with tempfile.TemporaryDirectory() as temporary:
         folder, out, log = (Path(temporary) / name for name in ("inputs", "out", "log"))
         folder.mkdir()
@@ -373,10 +371,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             for name, line in lines.items():
                 if options.only and name not in options.only:
                     continue
-                seconds, share = shares(partial(run, line))
+                seconds, all_threads, busiest = shares(partial(run, line))
+                found = f"{seconds:>9.3f} {all_threads:>13.1%} {busiest:>8.1%}"
                 rounds = side_by_side(partial(run, line), options.rounds)
                 beside = "; ".join(map(_spread, zip(*rounds))) if len(rounds) > 1 else "-"
-                print(f"{name:<19} {kind:<11} {seconds:>9.3f} {share:>13.1%}  {beside}", flush=True)
+                print(f"{name:<19} {kind:<11} {found}  {beside}", flush=True)
     return 0
 
 

@@ -24,6 +24,6 @@ def test_it_runs() -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     rows = re.findall(
-        r"^calibrate +(npy|pt) +[\d.]+ +[\d.]+%  [\d.]+ \(", done.stdout, re.MULTILINE
+        r"^calibrate +(npy|pt) +[\d.]+ +[\d.]+% +[\d.]+%  [\d.]+ \(", done.stdout, re.MULTILINE
     )
     assert rows == ["npy", "pt"], done.stdout
