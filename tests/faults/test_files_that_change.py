@@ -14,7 +14,7 @@ from PIL import Image
 
 from conformal_plugin.cli import _checkpoint
 from conformal_plugin.errors import SourceFileError
-from conformal_plugin.files import MapReader, MapStore, read_label, take, write_label
+from conformal_plugin.files import FileState, MapReader, MapStore, read_label, take, write_label
 
 
 def filtering(data, *more):
@@ -92,6 +92,23 @@ def test_a_checkpoint_does_not_take_a_map_that_came_later(
     done = run(*calibrating(data))
     assert done.code == 2
     assert "beginning anew" in done.err
+
+
+def test_a_checkpoint_looks_at_no_file_again(data, run, monkeypatch):
+    """It looked at all files so far, each time: 212 seconds at 100,000 images."""
+    looked, of = [], FileState.of
+
+    def counted(path):
+        looked.append(path)
+        return of(path)
+
+    monkeypatch.setattr(FileState, "of", counted)
+    seldom = run(*calibrating(data, output="seldom.json"))
+    number = len(looked)
+    monkeypatch.setattr(_checkpoint, "EVERY_IMAGES", 1)
+    often = run(*calibrating(data, output="often.json"))
+    assert (seldom.code, often.code) == (0, 0)
+    assert len(looked) - number == number > len(data.ids)
 
 
 def test_a_second_reading_is_of_the_files_that_were_counted(data, run, replaced_after_reading):
