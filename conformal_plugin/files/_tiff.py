@@ -142,8 +142,20 @@ def tiff_orientation(path: Path) -> int:
 
 
 def _full(file: Any) -> list[Any]:
-    """The images of a file without smaller copies of them."""
-    return [page for page in file.pages if not page.is_reduced]
+    """The images of a file without smaller copies of them.
+
+    Raises:
+        ValueError: each says where the next one lies, and one of them is an earlier one.
+    """
+    places: set[int] = set()
+    found = []
+    for page in file.pages:
+        if page.offset in places:
+            raise ValueError("its images go round in a circle")
+        places.add(page.offset)
+        if not page.is_reduced:
+            found.append(page)
+    return found
 
 
 def _only(file: Any, path: Path) -> Any:

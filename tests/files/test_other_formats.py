@@ -194,6 +194,25 @@ def test_labels_that_are_none(tmp_path: Path, values: Array, message: str) -> No
         read_label(tmp_path / "a.h5")
 
 
+def test_a_tiff_whose_images_go_round_in_a_circle(tmp_path: Path) -> None:
+    """Found among damaged files: who walks from image to image never comes to an end."""
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as file:
+        for band in np.zeros((2, 5, 4), np.float32):
+            file.write(band, contiguous=False)
+    with tifffile.TiffFile(path) as file:
+        first, last = (page.offset for page in file.pages)
+        entries = file.filehandle
+        entries.seek(last)
+        end = last + 2 + 12 * int.from_bytes(entries.read(2), "little")
+    content = bytearray(path.read_bytes())
+    assert content[end : end + 4] == bytes(4)  # no further image
+    content[end : end + 4] = first.to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(SourceFileError, match="circle"):
+        read_map(path)
+
+
 def test_colours_of_a_tiff_are_no_label(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((5, 4, 3), np.uint8), photometric="rgb")
     with pytest.raises(ShapeError, match="has 3 bands where one of class indices"):
