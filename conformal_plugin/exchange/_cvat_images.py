@@ -105,7 +105,8 @@ class _Reading:
         self._image: _Image | None = None
         self._done: list[_Image] = []
         self._elements = 0
-        self._parser = expat.ParserCreate()
+        # Which is what CVAT writes: an encoding that nobody knows is no error of the parser's.
+        self._parser = expat.ParserCreate("utf-8")
         self._parser.StartElementHandler = self._begin
         self._parser.EndElementHandler = self._end
         self._parser.StartDoctypeDeclHandler = self._refuse_doctype

@@ -31,6 +31,16 @@ def submit(path: Path) -> None:
     path.write_text(json.dumps(tasks))
 
 
+def test_an_encoding_that_nobody_knows_is_no_other_error(tmp_path, vocabulary, sheets):
+    path, sent = sent_to("cvat", tmp_path / "out", vocabulary, sheets)
+    whole = [one.composed.labels.tobytes() for one in read_returned(path, sent)]
+    path.write_bytes(path.read_bytes().replace(b'encoding="utf-8"', b'encoding="utx-8"'))
+    assert [one.composed.labels.tobytes() for one in read_returned(path, sent)] == whole
+    path.write_bytes(path.read_bytes().replace(b"<annotations>", b"<annotations>\xff"))
+    with pytest.raises(SourceFileError):
+        list(read_returned(path, sent))
+
+
 @pytest.mark.parametrize("tool", TOOLS)
 def test_what_is_written_comes_back(tool, tmp_path, vocabulary, sheets):
     path, sent = sent_to(tool, tmp_path / "out", vocabulary, sheets)
