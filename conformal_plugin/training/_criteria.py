@@ -62,13 +62,19 @@ def of_pixels(criterion: Criterion) -> Criterion:
     """The same with a value for each pixel, where it adds them up; with its own weights."""
     if not (isinstance(criterion, nn.CrossEntropyLoss) and adds_up(criterion)):
         return criterion
-    return functools.partial(
-        F.cross_entropy,
-        weight=criterion.weight,
-        ignore_index=criterion.ignore_index,
-        reduction="none",
-        label_smoothing=criterion.label_smoothing,
-    )
+    its = criterion
+
+    def values(logits: Tensor, target: Tensor) -> Tensor:  # which torch 2.1 can compile
+        return F.cross_entropy(
+            logits,
+            target,
+            weight=its.weight,
+            ignore_index=its.ignore_index,
+            reduction="none",
+            label_smoothing=its.label_smoothing,
+        )
+
+    return values
 
 
 def _may_sum(criterion: Any) -> bool:

@@ -89,7 +89,9 @@ class NamedLoss(nn.Module):
         """The loss of ``(N, K, ...)`` logits and an int64 ``(N, ...)`` target."""
         keep = target != self.ignore_index
         values = [part for part in self.parts if part in _PER_PIXEL]
-        total = sum((self._values(part, logits, target) for part in values), torch.zeros(()))
+        total = torch.zeros((), device=logits.device)
+        for part in values:
+            total = total + self._values(part, logits, target)
         if not self._overlaps:
             return total
         if values:
@@ -97,7 +99,9 @@ class NamedLoss(nn.Module):
         kept = keep.unsqueeze(1)
         scores = torch.where(kept, logits.sigmoid() if self.sigmoid else logits.softmax(1), 0)
         truth = _one_hot(target, logits) * kept
-        return sum((overlap(scores, truth) for overlap in self._overlaps), total)
+        for overlap in self._overlaps:
+            total = total + overlap(scores, truth)
+        return total
 
     def extra_repr(self) -> str:
         """The options, in the module's ``repr``."""
