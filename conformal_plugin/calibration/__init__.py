@@ -63,6 +63,8 @@ from conformal_plugin.calibration._saved_state import (
     reading as reading,
 )
 from conformal_plugin.calibration._sealed import (
+    MADE_FOR as MADE_FOR,
+    READ as READ,
     sealed as sealed,
 )
 from conformal_plugin.calibration._span import (

@@ -25,6 +25,7 @@ __all__ = ["fields_of", "json_of"]
 
 _FORMAT = "conformal-plugin calibration"
 _VERSION = 1
+_OF_THE_FILE = ("format", "version", "num_classes")
 _CAPPED = 2
 """The version of a calibration that a release which knows no cap must not read past it."""
 
@@ -69,8 +70,12 @@ def json_of(fields: Mapping[str, Any]) -> str:
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
-def fields_of(text: str) -> dict[str, Any]:
+def fields_of(text: str, *, file: bool = False) -> dict[str, Any]:
     """The fields of a calibration, by name, that :func:`json_of` wrote.
+
+    Args:
+        text: what it wrote, with or without a checksum.
+        file: whether it is all that a file holds, which has a checksum since there are such.
 
     Raises:
         CalibrationFileError: not a calibration, of another version, damaged, or changed since.
@@ -100,7 +105,7 @@ def fields_of(text: str) -> dict[str, Any]:
             f"this calibration is damaged ({type(error).__name__}: {error}); calibrate again"
         ) from error
     try:
-        refuse_changed(content)
+        refuse_changed(content, known={*checked, *_OF_THE_FILE} if file else content)
     except ValueError as error:
         raise CalibrationFileError(f"this calibration has changed: {error}") from error
     return checked

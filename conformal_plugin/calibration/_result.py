@@ -230,7 +230,7 @@ class Calibration:
             CalibrationFileError: as :meth:`from_json`, naming the file.
         """
         try:
-            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+            return cls(**fields_of(Path(path).read_text(encoding="utf-8"), file=True))
         except (CalibrationFileError, OSError, UnicodeDecodeError) as error:
             raise CalibrationFileError(f"{path}: {error}") from error
 

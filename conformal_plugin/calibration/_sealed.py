@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-__all__ = ["refuse_changed", "sealed"]
+from conformal_plugin._messages import shortened
 
+__all__ = ["MADE_FOR", "READ", "refuse_changed", "sealed"]
+
+READ: Final = "read"
+"""What a command adds to a calibration's file: a digest of what it has read."""
+MADE_FOR: Final = "annotator"
+"""What a command adds as well: the digest of the maps' annotator."""
 _CHECKSUM: Final = "checksum"
 
 
@@ -22,14 +28,26 @@ def sealed(content: Mapping[str, Any]) -> str:
     return json.dumps(whole, indent=2, allow_nan=False) + "\n"
 
 
-def refuse_changed(content: Mapping[str, Any]) -> None:
+def refuse_changed(content: Mapping[str, Any], known: Collection[str]) -> None:
     """Compare what a file says with its checksum; files of earlier releases have none.
+
+    Args:
+        content: all that the file says.
+        known: the fields that there may be without a checksum: another one may be what damage has
+            made of it.
 
     Raises:
         ValueError: they do not fit.
     """
     given = content.get(_CHECKSUM)
     if given is None:
+        unknown = sorted(set(content).difference(known, (READ, MADE_FOR)))
+        if unknown:
+            raise ValueError(
+                f"it has no {_CHECKSUM}, and a field {shortened(unknown[0])} that no release "
+                f"writes, so that it was damaged, or edited by hand: calibrate again, or delete "
+                f"that field where the edit is meant"
+            )
         return
     rest = {name: value for name, value in content.items() if name != _CHECKSUM}
     if given != _checksum(rest):

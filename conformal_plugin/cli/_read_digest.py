@@ -10,13 +10,10 @@ from typing import Any
 
 from conformal_plugin._atomic import atomic_write_text
 from conformal_plugin._json import parsed
-from conformal_plugin.calibration import Calibration, sealed
-from conformal_plugin.cli._whose_maps import MADE_FOR
+from conformal_plugin.calibration import MADE_FOR, READ, Calibration, sealed
 
-__all__ = ["READ", "ReadDigest"]
+__all__ = ["ReadDigest"]
 
-READ = "read"
-"""The key of a calibration file under which it stands."""
 _BITS = 128
 
 

@@ -6,15 +6,13 @@ import argparse
 from pathlib import Path
 
 from conformal_plugin._json import parsed
+from conformal_plugin.calibration import MADE_FOR
 from conformal_plugin.cli._report import note
 from conformal_plugin.combining import FITTED_ON
 from conformal_plugin.errors import OptionError
 from conformal_plugin.files import STORE_MANIFEST, IdList, MapStore
 
-__all__ = ["MADE_FOR", "annotator_of", "refuse_other_maps", "without_fitted"]
-
-MADE_FOR = "annotator"
-"""The key of a calibration file under which the digest of its maps' annotator stands."""
+__all__ = ["annotator_of", "refuse_other_maps", "without_fitted"]
 
 
 def annotator_of(folder: Path) -> str | None:

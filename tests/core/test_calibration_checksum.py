@@ -56,6 +56,12 @@ def test_a_file_without_a_checksum_is_read(saved: Path) -> None:
     assert Calibration.load(saved) == whole
 
 
+def test_what_damage_has_made_of_the_checksum_is_no_older_file(saved: Path) -> None:
+    saved.write_text(saved.read_text().replace('"checksum"', '"checkrum"'))
+    with pytest.raises(CalibrationFileError, match="no checksum, and a field checkrum"):
+        Calibration.load(saved)
+
+
 def test_what_no_checksum_can_be_made_of_is_refused(saved: Path) -> None:
     deep = "[" * 900 + "]" * 900
     saved.write_text(saved.read_text().replace('"version": 1,', f'"version": 1, "more": {deep},'))
