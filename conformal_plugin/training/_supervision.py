@@ -233,7 +233,7 @@ class ConformalSupervision(nn.Module):
             target = torch.where(keep, labels, self._skipped)
             self._log.add(target, n_valid, stray, num_classes)
             criterion = self.criterion if weights is None else of_pixels(self.criterion)
-            sums = adds_up(criterion)
+            sums = weights is None and adds_up(self.criterion)
             if not sums:
                 lend(target, n_kept, num_classes)
 
