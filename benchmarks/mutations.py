@@ -205,7 +205,7 @@ KINDS = (
     # Of a photo whose name in the list of files is damaged the mask is not found.
     Kind("segmentation_mask.zip", _export("cvat-masks"), _back("cvat-masks"), False),
     Kind("tasks.json", _export("label-studio"), _back("label-studio"), False),
-    Kind(SENT, _export("cvat"), lambda path: Sent.read(path.parent), False),
+    Kind(SENT, _export("cvat"), lambda path: Sent.read(path.parent), True),
 )
 
 

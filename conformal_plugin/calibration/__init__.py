@@ -44,6 +44,10 @@ from conformal_plugin.calibration._image_wise import (
     ImageWiseCalibrator as ImageWiseCalibrator,
     calibrate_image_wise as calibrate_image_wise,
 )
+from conformal_plugin.calibration._json import (
+    MADE_FOR as MADE_FOR,
+    READ as READ,
+)
 from conformal_plugin.calibration._label_weights import (
     LabelWeights as LabelWeights,
 )
@@ -61,11 +65,6 @@ from conformal_plugin.calibration._result import (
 )
 from conformal_plugin.calibration._saved_state import (
     reading as reading,
-)
-from conformal_plugin.calibration._sealed import (
-    MADE_FOR as MADE_FOR,
-    READ as READ,
-    sealed as sealed,
 )
 from conformal_plugin.calibration._span import (
     index_from_top as index_from_top,

@@ -13,19 +13,24 @@ import numpy as np
 from conformal_plugin._choices import OF
 from conformal_plugin._json import parsed
 from conformal_plugin._messages import shortened, shown
+from conformal_plugin._sealed import refuse_changed
 from conformal_plugin.calibration._comparison import Comparison
 from conformal_plugin.calibration._guarantee import Guarantee
 from conformal_plugin.calibration._label_weights import LabelWeights
 from conformal_plugin.calibration._quantile import STEPS
 from conformal_plugin.calibration._schema import Fields
-from conformal_plugin.calibration._sealed import refuse_changed
 from conformal_plugin.errors import CalibrationFileError
 
-__all__ = ["fields_of", "json_of"]
+__all__ = ["MADE_FOR", "READ", "fields_of", "json_of"]
+
+READ = "read"
+"""What a command adds to a calibration's file: a digest of what it has read."""
+MADE_FOR = "annotator"
+"""What a command adds as well: the digest of the maps' annotator."""
 
 _FORMAT = "conformal-plugin calibration"
 _VERSION = 1
-_OF_THE_FILE = ("format", "version", "num_classes")
+_OF_THE_FILE = ("format", "version", "num_classes", READ, MADE_FOR)
 _CAPPED = 2
 """The version of a calibration that a release which knows no cap must not read past it."""
 
@@ -105,7 +110,8 @@ def fields_of(text: str, *, file: bool = False) -> dict[str, Any]:
             f"this calibration is damaged ({type(error).__name__}: {error}); calibrate again"
         ) from error
     try:
-        refuse_changed(content, known={*checked, *_OF_THE_FILE} if file else content)
+        known = {*checked, *_OF_THE_FILE} if file else content
+        refuse_changed(content, known, "calibrate again")
     except ValueError as error:
         raise CalibrationFileError(f"this calibration has changed: {error}") from error
     return checked

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from conformal_plugin._atomic import atomic_write_text
+from conformal_plugin._sealed import sealed
 from conformal_plugin.calibration._comparison import Comparison
 from conformal_plugin.calibration._confident_size import confident_images_needed
 from conformal_plugin.calibration._guarantee import Guarantee
 from conformal_plugin.calibration._json import fields_of, json_of
 from conformal_plugin.calibration._label_weights import LabelWeights
 from conformal_plugin.calibration._quantile import images_needed
-from conformal_plugin.calibration._sealed import sealed
 from conformal_plugin.errors import CalibrationFileError
 from conformal_plugin.scores import LabelMap
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from conformal_plugin._atomic import atomic_write_text
 from conformal_plugin._json import parsed
-from conformal_plugin.calibration import MADE_FOR, READ, Calibration, sealed
+from conformal_plugin._sealed import sealed
+from conformal_plugin.calibration import MADE_FOR, READ, Calibration
 
 __all__ = ["ReadDigest"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ import numpy as np
 from conformal_plugin._atomic import atomic_write_text
 from conformal_plugin._json import parsed
 from conformal_plugin._messages import shortened
+from conformal_plugin._sealed import refuse_changed, sealed
 from conformal_plugin.errors import SourceFileError
 from conformal_plugin.exchange._vocabulary import Vocabulary
 
@@ -24,6 +24,7 @@ SENT: Final = "sent.json"
 
 _FORMAT: Final = "conformal-plugin export"
 _VERSION: Final = 1
+_FIELDS: Final = ("format", "version", "tool", "classes", "background", "ignore_index", "photos")
 
 
 @dataclass(frozen=True)
@@ -90,14 +91,14 @@ class Sent:
             "ignore_index": self.vocabulary.ignore_index,
             "photos": [asdict(photo) for photo in self.photos],
         }
-        atomic_write_text(folder / SENT, json.dumps(content, indent=1) + "\n")
+        atomic_write_text(folder / SENT, sealed(content))
 
     @classmethod
     def read(cls, folder: Path) -> Sent:
         """The export in a folder.
 
         Raises:
-            SourceFileError: there is none, or it is not of this release.
+            SourceFileError: there is none, it is not of this release, or it is damaged.
         """
         path = folder / SENT
         try:
@@ -108,6 +109,7 @@ class Sent:
                 tuple(map(str, content["classes"])), content["background"], content["ignore_index"]
             )
             photos = tuple(SentPhoto(**photo) for photo in content["photos"])
+            refuse_changed(content, _FIELDS, "export again")
             return cls(str(content["tool"]), vocabulary, photos)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SourceFileError(

@@ -143,6 +143,21 @@ def test_no_export(tmp_path):
         Sent.read(tmp_path)
 
 
+def test_a_damaged_record_of_what_was_sent(tmp_path, vocabulary, sheets):
+    folder = tmp_path / "out"
+    _, sent = sent_to("cvat", folder, vocabulary, sheets)
+    record = folder / "sent.json"
+    text = record.read_text()
+    record.write_text(text.replace('"background": 0', '"background": 1'))
+    with pytest.raises(SourceFileError, match="do not fit its checksum"):
+        Sent.read(folder)
+    record.write_text(text.replace('"checksum": "', '"checkrum": "'))
+    with pytest.raises(SourceFileError, match="no checksum"):
+        Sent.read(folder)
+    record.write_text(text)
+    assert Sent.read(folder) == sent
+
+
 XML = """<annotations><image id="0" name="a.jpg" width="53" height="37">{}</image></annotations>"""
 MASK = '<mask label="cat" rle="{}" left="0" top="0" width="2" height="1" z_order="{}"/>'
 

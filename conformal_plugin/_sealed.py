@@ -1,4 +1,4 @@
-"""A checksum over all that a calibration's file says: a digit that flips is still JSON."""
+"""A checksum over all that a file of JSON says: a digit that flips is still JSON."""
 
 from __future__ import annotations
 
@@ -9,12 +9,8 @@ from typing import Any, Final
 
 from conformal_plugin._messages import shortened
 
-__all__ = ["MADE_FOR", "READ", "refuse_changed", "sealed"]
+__all__ = ["refuse_changed", "sealed"]
 
-READ: Final = "read"
-"""What a command adds to a calibration's file: a digest of what it has read."""
-MADE_FOR: Final = "annotator"
-"""What a command adds as well: the digest of the maps' annotator."""
 _CHECKSUM: Final = "checksum"
 
 
@@ -28,32 +24,33 @@ def sealed(content: Mapping[str, Any]) -> str:
     return json.dumps(whole, indent=2, allow_nan=False) + "\n"
 
 
-def refuse_changed(content: Mapping[str, Any], known: Collection[str]) -> None:
+def refuse_changed(content: Mapping[str, Any], known: Collection[str], remedy: str) -> None:
     """Compare what a file says with its checksum; files of earlier releases have none.
 
     Args:
         content: all that the file says.
         known: the fields that there may be without a checksum: another one may be what damage has
             made of it.
+        remedy: how to make the file again.
 
     Raises:
         ValueError: they do not fit.
     """
     given = content.get(_CHECKSUM)
     if given is None:
-        unknown = sorted(set(content).difference(known, (READ, MADE_FOR)))
+        unknown = sorted(set(content).difference(known))
         if unknown:
             raise ValueError(
                 f"it has no {_CHECKSUM}, and a field {shortened(unknown[0])} that no release "
-                f"writes, so that it was damaged, or edited by hand: calibrate again, or delete "
-                f"that field where the edit is meant"
+                f"writes, so that it was damaged, or edited by hand: {remedy}, or delete that "
+                f"field where the edit is meant"
             )
         return
     rest = {name: value for name, value in content.items() if name != _CHECKSUM}
     if given != _checksum(rest):
         raise ValueError(
             f"its values do not fit its {_CHECKSUM}, so that one was damaged, or edited by hand: "
-            f"calibrate again, or delete the field {_CHECKSUM!r} where the edit is meant"
+            f"{remedy}, or delete the field {_CHECKSUM!r} where the edit is meant"
         )
 
 
