@@ -19,6 +19,7 @@ would be false.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,9 @@ from conformal_plugin.calibration import (
 )
 from conformal_plugin.precision import PrecisionCalibrator, PrecisionTarget
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
+from score_forms import seem_like
+
 LEVELS = 4096  # steps of a score in the coverage tables; scores are rounded to them
 EPSILONS = (0.05, 0.10, 0.15)
 DELTA = 0.1
@@ -44,13 +48,6 @@ POPULATION, UNLABELLED = "population", "the others"
 
 def normalised(probs: np.ndarray) -> np.ndarray:
     return probs
-
-
-def seem_like(probs: np.ndarray) -> np.ndarray:
-    """Independent scores with an over-confident background."""
-    p = probs.astype(np.float32)
-    foreground = p[1:] / np.maximum(p[1:] + p[:1], 1e-6)
-    return np.concatenate([1 - 0.2 * foreground.max(axis=0, keepdims=True), foreground])
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,11 @@ by the choice; what is missing from the best line on, only other lines could gai
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from draws import BEDS, DELTA, Photos, count
-from draws_unseen import FORMS, HELD
+from draws import DELTA, Photos, count
+from draws_unseen import FORMS, annotators
 
 from conformal_plugin.precision import PrecisionTarget, ThresholdPath
 from conformal_plugin.precision._target import pvalues
@@ -71,13 +70,11 @@ def main() -> None:
         "| photos | annotator | n | epsilon | scouts: nothing | kept | best line | nothing | kept "
         f"| chosen |\n{'| --- ' * 10}|"
     )
-    for held in (held for held in HELD if options.only in held.name):
-        bed = next(bed for bed in BEDS if bed.name == held.bed)
-        for form in (form for form in held.forms if form in options.forms):
-            photos = count(options.data, replace(bed, transform=FORMS[form]))
-            for n, epsilon in ASKED:
-                figures = row(photos, n, epsilon, options.draws, options.seed)
-                print(f"| {held.name} | {form} | {n} | {epsilon:g} | {figures} |", flush=True)
+    for name, bed in annotators(options.forms, options.only):
+        photos = count(options.data, bed)
+        for n, epsilon in ASKED:
+            figures = row(photos, n, epsilon, options.draws, options.seed)
+            print(f"| {name} | {n} | {epsilon:g} | {figures} |", flush=True)
 
 
 if __name__ == "__main__":

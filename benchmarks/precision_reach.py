@@ -16,12 +16,11 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from draws import BEDS, DELTA, Bed, read
-from draws_unseen import FORMS, HELD
+from draws import DELTA, Bed, read
+from draws_unseen import FORMS, annotators
 
 from conformal_plugin.betting import betting_pvalue
 from conformal_plugin.precision import PrecisionCalibrator, PrecisionTarget, ThresholdPath
@@ -76,13 +75,11 @@ def main() -> None:
     options = parser.parse_args()
     print("| photos | annotator | n | epsilon | population | one place | any order |")
     print("| --- " * 7 + "|")
-    for held in HELD:
-        bed = next(bed for bed in BEDS if bed.name == held.bed)
-        for form in (form for form in held.forms if form in options.forms):
-            calibrator = counted(options.data, replace(bed, transform=FORMS[form]))
-            for n, epsilon in ASKED:
-                figures = reach(calibrator, n, epsilon, options.draws, options.seed)
-                print(f"| {held.name} | {form} | {n} | {epsilon:g} | {figures} |", flush=True)
+    for name, bed in annotators(options.forms):
+        calibrator = counted(options.data, bed)
+        for n, epsilon in ASKED:
+            figures = reach(calibrator, n, epsilon, options.draws, options.seed)
+            print(f"| {name} | {n} | {epsilon:g} | {figures} |", flush=True)
 
 
 if __name__ == "__main__":

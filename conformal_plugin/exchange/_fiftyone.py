@@ -25,7 +25,8 @@ _SUFFIX: Final = ".png"
 
 def mask_files(folder: Path, photos: Iterable[str]) -> list[Path]:
     """Where :func:`write_fiftyone` writes the masks of photos, by the photos' places."""
-    return [_mask_file(IdFolder(folder / LABELS, _SUFFIX, "export"), photo) for photo in photos]
+    files = IdFolder(folder / LABELS, _SUFFIX, "export")
+    return [_mask_file(files, photo) for photo in photos]
 
 
 def _mask_file(files: IdFolder, photo: str) -> Path:

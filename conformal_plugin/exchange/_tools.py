@@ -31,23 +31,21 @@ __all__ = ["Returned", "export_files", "read_returned", "write_export"]
 _Writer = Callable[[Path, Vocabulary, Iterable[Sheet]], list[Path]]
 _Reader = Callable[[Path, Sent], Iterator[tuple[SentPhoto, list[Layer], bool]]]
 
-_WRITERS: Final[Mapping[str, _Writer]] = {
-    "cvat": write_cvat_images,
-    "cvat-masks": write_cvat_masks,
-    "label-studio": write_label_studio,
-    "fiftyone": write_fiftyone,
-}
-_FILES: Final[Mapping[str, tuple[str, ...]]] = {
-    "cvat": (ANNOTATIONS, _cvat_labels.LABELS),
-    "cvat-masks": (ARCHIVE, _cvat_labels.LABELS),
-    "label-studio": (TASKS, INTERFACE),
-    "fiftyone": (_fiftyone.PHOTOS, _fiftyone.TARGETS),
-}
-_READERS: Final[Mapping[str, _Reader]] = {
-    "cvat": read_cvat_images,
-    "cvat-masks": read_cvat_masks,
-    "label-studio": read_label_studio,
-    "fiftyone": read_fiftyone,
+
+@dataclass(frozen=True)
+class _Tool:
+    """How a tool is written for and read, and the files for it, but for a file a photo."""
+
+    write: _Writer
+    read: _Reader
+    files: tuple[str, ...]
+
+
+_TOOLS: Final[Mapping[str, _Tool]] = {
+    "cvat": _Tool(write_cvat_images, read_cvat_images, (ANNOTATIONS, _cvat_labels.LABELS)),
+    "cvat-masks": _Tool(write_cvat_masks, read_cvat_masks, (ARCHIVE, _cvat_labels.LABELS)),
+    "label-studio": _Tool(write_label_studio, read_label_studio, (TASKS, INTERFACE)),
+    "fiftyone": _Tool(write_fiftyone, read_fiftyone, (_fiftyone.PHOTOS, _fiftyone.TARGETS)),
 }
 
 
@@ -74,7 +72,7 @@ def export_files(folder: Path, tool: str, photos: Iterable[str]) -> list[Path]:
         tool: one that it knows.
         photos: their places below the folder of photos.
     """
-    files = [folder / name for name in (*_FILES[tool], SENT)]
+    files = [folder / name for name in (*_TOOLS[tool].files, SENT)]
     return [*files, *mask_files(folder, photos)] if tool == "fiftyone" else files
 
 
@@ -96,9 +94,9 @@ def write_export(
     Raises:
         OptionError: another tool, or class names that its format cannot hold.
     """
-    writer = _WRITERS.get(tool)
-    if writer is None:
-        raise OptionError(f"labels go to one of {', '.join(_WRITERS)}, got {tool!r}")
+    if tool not in _TOOLS:
+        raise OptionError(f"labels go to one of {', '.join(_TOOLS)}, got {tool!r}")
+    writer = _TOOLS[tool].write
     if tool == "label-studio":
         writer = partial(write_label_studio, prefix=prefix)
     photos: list[SentPhoto] = []
@@ -125,8 +123,8 @@ def read_returned(path: Path, sent: Sent, tool: str | None = None) -> Iterator[R
         SourceFileError: not such a file, or not of this export.
         OptionError: another tool.
     """
-    reader = _READERS.get(tool or sent.tool)
-    if reader is None:
-        raise OptionError(f"labels come from one of {', '.join(_READERS)}, got {tool!r}")
-    for photo, layers, marked in reader(path, sent):
+    written_by = _TOOLS.get(tool or sent.tool)
+    if written_by is None:
+        raise OptionError(f"labels come from one of {', '.join(_TOOLS)}, got {tool!r}")
+    for photo, layers, marked in written_by.read(path, sent):
         yield Returned(photo, sent.vocabulary.compose(layers, photo.size), marked)

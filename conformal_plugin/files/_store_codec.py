@@ -35,7 +35,7 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -287,9 +287,9 @@ def _parsed(content: bytes, name: str) -> tuple[Header, int, int]:
 def _levels(scores: Any, precision: int) -> Levels:
     """Of scores of any size; beside them and what is returned a part alone is in memory."""
     check_precision(precision)
+    placed: Iterable[tuple[slice, Any]]
     if isinstance(scores, ScoreParts):
-        shape = scores.shape
-        parts: Iterator[Any] = scores.parts()
+        shape, placed = scores.shape, scores.placed()
     else:
         tensor = to_tensor(scores, "scores")
         if tensor.ndim not in (3, 4) or 0 in tensor.shape:
@@ -298,14 +298,12 @@ def _levels(scores: Any, precision: int) -> Levels:
                 f"{tuple(tensor.shape)}"
             )
         shape = tuple(tensor.shape)
-        rows = max(1, PART_BYTES // (4 * tensor.numel() // shape[1]))
-        parts = (tensor[:, top : top + rows] for top in range(0, shape[1], rows))
+        step = max(1, PART_BYTES // (4 * tensor.numel() // shape[1]))
+        spans = (slice(top, top + step) for top in range(0, shape[1], step))
+        placed = ((span, tensor[:, span]) for span in spans)
     levels = np.empty(shape, np.uint16)
-    top = 0
-    for part in parts:
-        below = top + part.shape[1]
-        levels[:, top:below] = _levels_of_part(to_tensor(part, "scores"), precision)
-        top = below
+    for span, part in placed:
+        levels[:, span] = _levels_of_part(to_tensor(part, "scores"), precision)
     return levels
 
 
