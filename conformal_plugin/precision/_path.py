@@ -36,9 +36,12 @@ class ThresholdPath:
         scouts: how many of the first images choose a start, to which all of delta then goes, see
             :meth:`chosen_start`; they are not bet on, and places of other starts are not tested.
             0 for none: the shares count.
+        surer: one of the starts, for annotators that are surer of everything than the path's first
+            places expect: scouts prefer it where each of them fills the first cap, or nearly. None
+            for none.
 
     Raises:
-        OptionError: thresholds, starts, shares, caps or scouts that are not as said above.
+        OptionError: thresholds, starts, shares, caps, scouts or surer that are not as said above.
     """
 
     background: np.ndarray[Any, Any]
@@ -47,6 +50,7 @@ class ThresholdPath:
     shares: tuple[float, ...] = (1.0,)
     caps: Any = None
     scouts: int = 0
+    surer: int | None = None
 
     def __post_init__(self) -> None:
         if self.caps is None:
@@ -88,6 +92,10 @@ class ThresholdPath:
             )
         if isinstance(self.scouts, bool) or not isinstance(self.scouts, int) or self.scouts < 0:
             raise OptionError(f"scouts must be a number of images, 0 or more, got {self.scouts!r}")
+        if self.surer is not None and self.surer not in self.starts:
+            raise OptionError(
+                f"surer must be one of the starts {self.starts!r}, or None, got {self.surer!r}"
+            )
         self._check_ascending()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -136,7 +144,8 @@ class ThresholdPath:
         Other annotators say the same with other scores: surer of everything than they should be, or
         too fond of objects. So each line comes again for one whose log odds are several times as
         large, and for one whose background has a tenth of the odds. Seven scouts choose one line of
-        the seven, see :meth:`chosen_start`.
+        the seven, see :meth:`chosen_start`; where all of them fill the first cap, the first line
+        for log odds four times as large.
 
         Lines, and how scouts choose, were found on 437 photos of PASCAL VOC, 380 colonoscopy stills
         and 312 street frames, with changed scores too; on other data they cost power at worst,
@@ -165,6 +174,7 @@ class ThresholdPath:
             rescored(hesitant, sharper=2.0),
             rescored(hesitant, against_background=10.0),
             rescored(hesitant, sharper=4.0),
+            surer=2,
         )
 
     @classmethod
@@ -214,9 +224,20 @@ class ThresholdPath:
 
     @classmethod
     def _of_lines(
-        cls, *lines: np.ndarray[Any, Any], common: bool = False, scouts: int = 7
+        cls,
+        *lines: np.ndarray[Any, Any],
+        common: bool = False,
+        scouts: int = 7,
+        surer: int | None = None,
     ) -> ThresholdPath:
-        """Lines of places, between which scouts choose, or which share delta evenly."""
+        """Lines of places, between which scouts choose, or which share delta evenly.
+
+        Args:
+            *lines: ``(G, 3)`` each, of :func:`line`.
+            common: whether all have one threshold for all classes.
+            scouts: as the attribute.
+            surer: the number of the line whose start is the attribute.
+        """
         background, foreground, caps = np.concatenate(lines).T
         starts = tuple(int(n) for n in np.cumsum([0, *(len(line) for line in lines[:-1])]))
         return cls(
@@ -226,6 +247,7 @@ class ThresholdPath:
             shares=(1.0 / len(lines),) * len(lines),
             caps=caps,
             scouts=scouts,
+            surer=None if surer is None else starts[surer],
         )
 
     def line(self, start: int) -> slice:
@@ -233,7 +255,7 @@ class ThresholdPath:
         later = [other for other in self.starts if other > start]
         return slice(start, later[0] if later else len(self))
 
-    def chosen_start(self, worth: Any) -> int:
+    def chosen_start(self, worth: Any, kept: Any) -> int:
         """The start that the scouts choose, for all of delta.
 
         A place is worth to a scout what it keeps of what the cap lets through, less its wrong
@@ -242,16 +264,24 @@ class ThresholdPath:
         of few. A line is worth what the worst of its first nine places is on average. The first
         line is chosen that is worth 0.6, or nearly as much as the best: 0.1 less.
 
+        Few scouts hold few of the images whose labels are wrong, but all show how sure the
+        annotator is. Where each of them fills 0.7 of the cap at the path's first place, nothing is
+        left out there that might be wrong, and the ``surer`` line is chosen if it is worth 0.5.
+
         Scouts are not bet on, so that their choice, from labels too, spends nothing of delta.
 
         Args:
             worth: ``(scouts, G)``, ``kept - wrong / epsilon`` of each scout at each place, as
                 shares of what the cap lets through.
+            kept: ``(scouts, G)``, what is kept, as such shares.
         """
         means = np.maximum(np.asarray(worth), -1.0).mean(axis=0)
-        lines = np.array([means[self.line(start)][:_TRIED].min() for start in self.starts])
-        enough = lines >= min(_WORTHWHILE, lines.max() - _NEARLY)
-        return self.starts[int(enough.argmax())]
+        lines = {start: float(means[self.line(start)][:_TRIED].min()) for start in self.starts}
+        full = bool((np.asarray(kept)[:, self.starts[0]] >= _FULL).all())
+        if self.surer is not None and full and lines[self.surer] >= _STILL_WORTHWHILE:
+            return self.surer
+        enough = min(_WORTHWHILE, max(lines.values()) - _NEARLY)
+        return next(start for start in self.starts if lines[start] >= enough)
 
     @classmethod
     def foreground_first(cls) -> ThresholdPath:
@@ -356,3 +386,5 @@ class ThresholdPath:
 
 _WORTHWHILE, _NEARLY, _TRIED = 0.6, 0.1, 9
 """What a line is worth that is chosen, how far below the best it may be, and on how many places."""
+_FULL, _STILL_WORTHWHILE = 0.7, 0.5
+"""How much of the first cap all scouts fill where the surer line is chosen; what that is worth."""

@@ -186,8 +186,13 @@ class PrecisionTarget:
             if len(losses) <= path.scouts:
                 return None
             kept, wrong = self.counted(counts)
-            worth = (kept - wrong / self.epsilon) / _let_through(counts, path)
-            start = path.chosen_start(by_group(worth, counts.groups)[: path.scouts])
+            size = _let_through(counts, path)
+            start = path.chosen_start(
+                *(
+                    by_group(seen / size, counts.groups)[: path.scouts]
+                    for seen in (kept - wrong / self.epsilon, kept)
+                )
+            )
             tested = path.line(start)
         found = np.ones(len(path))
         bet_on = losses[path.scouts :, tested]
