@@ -59,11 +59,12 @@ class Grounding:
             ``(boxes, 4)`` with left, top, right and bottom in pixels, and ``(boxes, words)`` in
             [0, 1], the largest of a word's tokens.
         """
-        inputs = self._run.prepared([photo])
+        run = self._run
+        inputs = {name: value.to(run.device) for name, value in run.prepared(photo).items()}
         height, width = photo.shape[:2]
         boxes, sure = [], []
         for caption in self._captions:
-            outputs = self._run(**inputs, **caption.tokens)
+            outputs = run(**inputs, **caption.tokens)
             shares = outputs.logits[0].float().sigmoid()
             sure.append(torch.stack([shares[:, a:b].amax(dim=1) for a, b in caption.spans], dim=1))
             centre, size = outputs.pred_boxes[0].float().split(2, dim=1)

@@ -134,16 +134,11 @@ class TransformersAnnotator:
     def annotate(self, photos: Sequence[Photo]) -> list[Tensor]:
         """Class scores ``(K, H, W)`` of each photo, float32 on the model's device.
 
-        Photos of one size go through the model together.
+        Photos that the processor brings to one size go through the model together, but for SAM 3.
         """
-        places: dict[tuple[int, ...], list[int]] = {}
-        for place, photo in enumerate(photos):
-            places.setdefault(photo.shape, []).append(place)
-        maps: dict[int, Tensor] = {}
-        for group in places.values():
-            for place, scores in zip(group, self._scores([photos[place] for place in group])):
-                maps[place] = with_background(scores.clamp(0, 1), self.background)
-        return [maps[place] for place in range(len(photos))]
+        return [
+            with_background(scores.clamp(0, 1), self.background) for scores in self._scores(photos)
+        ]
 
 
 def _refuse_cropping(processor: Any) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,23 +29,26 @@ class Universal:
         )
 
     def scores(self, photos: Sequence[Photo]) -> list[Tensor]:
-        """Class scores of photos of one size."""
-        more = {name: value * len(photos) for name, value in self._more.items()}
-        inputs = self._run.prepared(photos, **more)
-        valid = inputs.get("pixel_mask")
+        """Class scores of each photo."""
         known = ("pixel_values", "pixel_mask", "task_inputs")
-        outputs = self._run(**{name: inputs[name] for name in known if name in inputs})
-        maps = []
-        for i, photo in enumerate(photos):
-            # The last column is "no object".
-            queries = outputs.class_queries_logits[i].float().softmax(dim=-1)[:, :-1]
-            columns = torch.stack([queries[:, c].sum(dim=1) for c in self._columns])
-            masks = outputs.masks_queries_logits[i].float()
-            if valid is not None:
-                masks = _unpadded(masks, valid[i])
-            masks = resized(masks, photo).sigmoid()
-            maps.append(torch.einsum("kq,qhw->khw", columns, masks))
-        return maps
+        inputs = []
+        for photo in photos:
+            prepared = self._run.prepared(photo, **self._more)
+            inputs.append({name: prepared[name] for name in known if name in prepared})
+        outputs = self._run.of_each(inputs, "class_queries_logits", "masks_queries_logits")
+        return [
+            self._of(photo, logits[0], masks[0], own.get("pixel_mask"))
+            for photo, own, (logits, masks) in zip(photos, inputs, outputs)
+        ]
+
+    def _of(self, photo: Photo, logits: Tensor, masks: Tensor, valid: Tensor | None) -> Tensor:
+        # The last column is "no object".
+        queries = logits.float().softmax(dim=-1)[:, :-1]
+        columns = torch.stack([queries[:, c].sum(dim=1) for c in self._columns])
+        masks = masks.float()
+        if valid is not None:
+            masks = _unpadded(masks, valid[0])
+        return torch.einsum("kq,qhw->khw", columns, resized(masks, photo).sigmoid())
 
 
 class Eomt:
@@ -59,20 +63,24 @@ class Eomt:
         self._columns = [torch.tensor(m, dtype=torch.long) for m in mapping.members]
 
     def scores(self, photos: Sequence[Photo]) -> list[Tensor]:
-        """Class scores of each photo, its parts together through the model."""
-        return [self._of(photo) for photo in photos]
+        """Class scores of each photo, all of its parts together through the model."""
+        prepared = [
+            self._run.processor(images=[readable(photo)], return_tensors="pt") for photo in photos
+        ]
+        inputs = [{"pixel_values": own["pixel_values"]} for own in prepared]
+        outputs = self._run.of_each(inputs, "class_queries_logits", "masks_queries_logits")
+        return [self._of(photo, own, *out) for photo, own, out in zip(photos, prepared, outputs)]
 
-    def _of(self, photo: Photo) -> Tensor:
+    def _of(
+        self, photo: Photo, prepared: Mapping[str, Any], logits: Tensor, masks: Tensor
+    ) -> Tensor:
         processor = self._run.processor
-        prepared = processor(images=[readable(photo)], return_tensors="pt")
-        pixels = prepared["pixel_values"].to(self._run.device)
-        outputs = self._run(pixel_values=pixels)
         # The last column is "no object".
-        queries = outputs.class_queries_logits.float().softmax(dim=-1)[..., :-1]
+        queries = logits.float().softmax(dim=-1)[..., :-1]
         columns = torch.stack([queries[..., c].sum(dim=-1) for c in self._columns], dim=1)
         masks = interpolate(
-            outputs.masks_queries_logits.float(),
-            size=pixels.shape[-2:],
+            masks.float(),
+            size=prepared["pixel_values"].shape[-2:],
             mode="bilinear",
             align_corners=False,
         )
@@ -97,12 +105,11 @@ class Dense:
         self._members = mapping.members
 
     def scores(self, photos: Sequence[Photo]) -> list[Tensor]:
-        """Class scores of photos of one size."""
-        inputs = self._run.prepared(photos)
-        outputs = self._run(pixel_values=inputs["pixel_values"])
+        """Class scores of each photo."""
+        inputs = [{"pixel_values": self._run.prepared(photo)["pixel_values"]} for photo in photos]
         return [
-            class_shares(logits.float(), self._members, photo.shape[:2])
-            for logits, photo in zip(outputs.logits, photos)
+            class_shares(logits[0].float(), self._members, photo.shape[:2])
+            for photo, (logits,) in zip(photos, self._run.of_each(inputs, "logits"))
         ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -39,14 +39,14 @@ class _Prompted(ABC):
     def scores(self, photos: Sequence[Photo]) -> list[Tensor]:
         """Class scores of each photo: the largest of a class's prompts."""
         maps = []
-        for photo in photos:
-            parts = torch.split(self._of_prompts(photo).clamp(0, 1), self._counts)
+        for by_prompt in self._of_prompts(photos):
+            parts = torch.split(by_prompt.clamp(0, 1), self._counts)
             maps.append(torch.stack([part.amax(dim=0) for part in parts]))
         return maps
 
     @abstractmethod
-    def _of_prompts(self, photo: Photo) -> Tensor:
-        """``(prompts, H, W)`` at the photo's size."""
+    def _of_prompts(self, photos: Sequence[Photo]) -> Iterator[Tensor]:
+        """``(prompts, H, W)`` of each photo, at its size."""
 
 
 class ClipSeg(_Prompted):
@@ -59,22 +59,31 @@ class ClipSeg(_Prompted):
                 batch_size=len(self._tokens["input_ids"]), **self._tokens
             )
 
-    def _of_prompts(self, photo: Photo) -> Tensor:
-        pixels = self._run.prepared([photo])["pixel_values"]
-        # The model wants the photo once a prompt; what it sees in it does not depend on the prompt,
-        # and is handed to its decoder here for all of them.
-        seen = self._run(
-            pixel_values=pixels,
-            conditional_embeddings=self._words[:1],
-            output_hidden_states=True,  # transformers 4 keeps them for those alone who ask
-        )
-        layers = seen.vision_model_output.hidden_states
-        model = self._run.model
+    def _of_prompts(self, photos: Sequence[Photo]) -> Iterator[Tensor]:
+        inputs = [{"pixel_values": self._run.prepared(photo)["pixel_values"]} for photo in photos]
+        looks: dict[int, list[Tensor]] = {}
+        for places, joined in self._run.together(inputs):
+            # The model wants the photo once a prompt; what it sees in it does not depend on the
+            # prompt, and is handed to its decoder below for all of them.
+            seen = self._run(
+                **joined,
+                conditional_embeddings=self._words[:1].expand(len(places), -1),
+                output_hidden_states=True,  # transformers 4 keeps them for those alone who ask
+            )
+            layers = seen.vision_model_output.hidden_states
+            wanted = [layers[i + 1] for i in self._run.model.extract_layers]
+            for row, place in enumerate(places):
+                looks[place] = [layer[row : row + 1] for layer in wanted]
+        for place, photo in enumerate(photos):
+            yield resized(self._decoded(looks.pop(place)), photo)
+
+    def _decoded(self, looks: Sequence[Tensor]) -> Tensor:
+        """What the decoder makes of a look at a photo, for each prompt."""
+        prompts = len(self._words)
         with torch.inference_mode(), self._run.precision():
-            looks = [layers[i + 1].expand(len(self._words), -1, -1) for i in model.extract_layers]
-            logits: Tensor = model.decoder(looks, self._words).logits.float()
-        maps = logits.reshape(len(self._words), *logits.shape[-2:]).sigmoid()
-        return resized(maps, photo)
+            same = [look.expand(prompts, -1, -1) for look in looks]
+            logits: Tensor = self._run.model.decoder(same, self._words).logits.float()
+        return logits.reshape(prompts, *logits.shape[-2:]).sigmoid()
 
 
 _LEAST = 2.0**-12
@@ -88,14 +97,26 @@ class Sam3(_Prompted):
 
     tokens = 32
 
-    def _of_prompts(self, photo: Photo) -> Tensor:
-        pixels = self._run.prepared([photo])["pixel_values"]
+    def __init__(self, run: ModelRun, asked: ClassList) -> None:
+        super().__init__(run, asked)
+        # What its text encoder makes of a prompt is the same for every photo.
+        self._words = []
+        for i in range(sum(self._counts)):
+            ids, mask = (self._tokens[n][i : i + 1] for n in ("input_ids", "attention_mask"))
+            with torch.inference_mode(), run.precision():
+                words = run.model.get_text_features(input_ids=ids, attention_mask=mask)
+            self._words.append({"text_embeds": words, "attention_mask": mask})
+
+    def _of_prompts(self, photos: Sequence[Photo]) -> Iterator[Tensor]:
+        return map(self._of, photos)
+
+    def _of(self, photo: Photo) -> Tensor:
+        pixels = self._run.prepared(photo)["pixel_values"].to(self._run.device)
         with torch.inference_mode(), self._run.precision():
             seen = self._run.model.get_vision_features(pixel_values=pixels)
         maps = []
-        for i in range(sum(self._counts)):
-            tokens = {name: value[i : i + 1] for name, value in self._tokens.items()}
-            outputs = self._run(vision_embeds=seen, **tokens)
+        for words in self._words:
+            outputs = self._run(vision_embeds=seen, **words)
             sure = outputs.pred_logits[0].float().sigmoid()
             if outputs.presence_logits is not None:
                 sure = sure * outputs.presence_logits[0].float().sigmoid()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -40,15 +40,46 @@ class ModelRun:
             return nullcontext()
         return torch.autocast(self.device.type, self._dtype)
 
-    def prepared(self, photos: Sequence[Photo], **more: Any) -> dict[str, Any]:
-        """The processor's tensors on the device."""
-        images = [readable(photo) for photo in photos]
-        prepared = self.processor(images=images, return_tensors="pt", **more)
-        return {
-            name: value.to(self.device)
-            for name, value in prepared.items()
-            if isinstance(value, Tensor)
-        }
+    def prepared(self, photo: Photo, **more: Any) -> dict[str, Tensor]:
+        """The processor's tensors of one photo, which are not on the device yet."""
+        prepared = self.processor(images=[readable(photo)], return_tensors="pt", **more)
+        return {name: value for name, value in prepared.items() if isinstance(value, Tensor)}
+
+    def together(
+        self, inputs: Sequence[Mapping[str, Tensor]]
+    ) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+        """Photos that the processor brought to one size as one input, on the device.
+
+        Nothing is filled up, so that a photo is looked at as it would be alone. Processors that
+        bring all photos to one size make one input of photos of any sizes.
+
+        Args:
+            inputs: of each photo, as :meth:`prepared` gives them.
+
+        Yields:
+            The places of the photos in ``inputs``, and their tensors, one after the other.
+        """
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for place, own in enumerate(inputs):
+            alike.setdefault(tuple(own["pixel_values"].shape[1:]), []).append(place)
+        for places in alike.values():
+            names = inputs[places[0]]
+            yield (
+                places,
+                {n: torch.cat([inputs[i][n] for i in places]).to(self.device) for n in names},
+            )
+
+    def of_each(
+        self, inputs: Sequence[Mapping[str, Tensor]], *wanted: str
+    ) -> list[tuple[Tensor, ...]]:
+        """For each photo its rows of the ``wanted`` outputs, see :meth:`together`."""
+        found: dict[int, tuple[Tensor, ...]] = {}
+        for places, joined in self.together(inputs):
+            outputs = self(**joined)
+            rows = [len(inputs[place]["pixel_values"]) for place in places]
+            parts = (getattr(outputs, name).split(rows) for name in wanted)
+            found.update(zip(places, zip(*parts)))
+        return [found[place] for place in range(len(inputs))]
 
 
 def readable(photo: Photo) -> Photo:

@@ -49,6 +49,30 @@ def test_every_kind_gives_maps_that_depend_on_the_photo_alone(tiny, kind):
     assert not torch.equal(maps[0], maps[2])
 
 
+@pytest.mark.parametrize(
+    ("kind", "part", "passes"),
+    [
+        ("segformer", "", [5]),
+        ("clipseg", "clip.vision_model", [5]),
+        ("mask2former", "", [4, 1]),
+        ("eomt", "", [10]),  # 1, 2, 2, 1 and 4 squares
+    ],
+)
+def test_photos_that_the_model_sees_in_one_size_go_through_it_together(kind, part, passes, tiny):
+    """Whatever their own sizes, and each as if it were alone."""
+    annotator = load_transformers(tiny(kind), classes=CLASSES)
+    seen = []
+    annotator._scores.__self__._run.model.get_submodule(part).register_forward_pre_hook(
+        lambda _, args, kwargs: seen.append(len(kwargs["pixel_values"])), with_kwargs=True
+    )
+    several = photos((40, 40), (40, 60), (60, 40), (20, 20), (20, 80))
+    maps = annotator.annotate(several)
+    assert seen == passes
+    for photo, scores in zip(several, maps):
+        assert tuple(scores.shape) == (4, *photo.shape[:2])
+        torch.testing.assert_close(annotator.annotate([photo])[0], scores, atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("size", [(3, 40), (1, 30), (3, 3), (1, 1)])
 @pytest.mark.parametrize("kind", ["segformer", "eomt"])
 def test_a_photo_of_three_pixels_in_height_is_not_read_sideways(kind, size, tiny):
@@ -245,6 +269,16 @@ def test_sam3_from_its_folder_takes_the_surest_instance(kind, tiny, sam3_process
 
 
 @pytest.mark.parametrize("kind", SAM3)
+def test_sam3_reads_each_word_once(kind, tiny, sam3_processor):
+    """Not once for every photo: its text encoder is large."""
+    annotator = load_transformers(tiny(kind), classes=CLASSES)
+    model, read = annotator._scores.__self__._run.model, []
+    model.text_encoder.register_forward_hook(lambda *_: read.append(1))
+    annotator.annotate(photos((30, 50), (40, 20)))
+    assert not read
+
+
+@pytest.mark.parametrize("kind", SAM3)
 def test_sam3_is_loaded_whole(kind, tiny, sam3_processor):
     """Tensors that are not found in a folder are made up by transformers, with a warning alone."""
     annotator = load_transformers(tiny(kind), classes=CLASSES)
@@ -260,9 +294,9 @@ def test_one_look_at_the_photo_serves_every_prompt(tiny):
     looks = []
     kind._run.model.clip.vision_model.register_forward_hook(lambda *_: looks.append(1))
     (photo,) = photos((30, 50))
-    found = kind._of_prompts(photo)
+    (found,) = kind._of_prompts([photo])
     assert len(looks) == 1
-    pixels = kind._run.prepared([photo])["pixel_values"].expand(len(found), -1, -1, -1)
+    pixels = kind._run.prepared(photo)["pixel_values"].expand(len(found), -1, -1, -1)
     every = kind._run(pixel_values=pixels, **kind._tokens).logits.sigmoid()
     every = torch.nn.functional.interpolate(every[None], (30, 50), mode="bilinear")[0]
     torch.testing.assert_close(found, every, atol=1e-5, rtol=1e-4)
