@@ -15,7 +15,7 @@ from conformal_plugin.annotators._box_masks import BoxMasks
 from conformal_plugin.annotators._class_list import ClassList
 from conformal_plugin.annotators._grounding import Grounding
 from conformal_plugin.annotators._protocol import Photo
-from conformal_plugin.annotators._transformers_loading import load_box_segmenter, load_detector
+from conformal_plugin.annotators._transformers_loading import BOX_SEGMENTER, DETECTOR, load_part
 from conformal_plugin.annotators._transformers_run import ModelRun
 from conformal_plugin.annotators._weights import weights_digest
 from conformal_plugin.errors import OptionError
@@ -60,8 +60,8 @@ def load_grounded_sam(
     """
     classes.asked(background)  # refuses what does not fit before a model is loaded
     return GroundedSamAnnotator(
-        load_detector(os.fspath(detector)),
-        load_box_segmenter(os.fspath(segmenter)),
+        load_part(os.fspath(detector), DETECTOR),
+        load_part(os.fspath(segmenter), BOX_SEGMENTER),
         classes=classes,
         background=background,
         device=device,

@@ -12,7 +12,7 @@ import torch
 
 from conformal_plugin.errors import ConformalError, MissingExtraError, OptionError, SourceFileError
 
-__all__ = ["Loaded", "load", "load_box_segmenter", "load_detector"]
+__all__ = ["BOX_SEGMENTER", "DETECTOR", "Loaded", "Part", "load", "load_part"]
 
 _UNIVERSAL = ("mask2former", "maskformer", "oneformer")
 _SPLIT = ("eomt", "eomt_dinov3")
@@ -22,9 +22,6 @@ _SAM3 = {
     "sam3_video": "Sam3Model",
     "sam3_lite_text": "Sam3LiteTextModel",
 }
-_DETECTORS = ("grounding-dino", "mm-grounding-dino")
-# As of SAM 3: the published folder is the video model's, in which the model for photos lies.
-_BOX_SEGMENTERS = ("sam2", "sam2_video")
 
 
 class Loaded(NamedTuple):
@@ -33,6 +30,36 @@ class Loaded(NamedTuple):
     model: Any
     processor: Any
     kind: str
+
+
+class Part(NamedTuple):
+    """What a part of Grounded-SAM is loaded from, by which classes, and how it is spoken of."""
+
+    kinds: tuple[str, ...]
+    model: str
+    processor: str
+    task: str
+    makers: str
+    example: str
+
+
+DETECTOR = Part(
+    ("grounding-dino", "mm-grounding-dino"),
+    "AutoModelForZeroShotObjectDetection",
+    "AutoProcessor",
+    "boxes come from",
+    "Grounding DINO or MM-Grounding-DINO",
+    "IDEA-Research/grounding-dino-tiny",
+)
+BOX_SEGMENTER = Part(
+    # As of SAM 3: the published folder is the video model's, in which the model for photos lies.
+    ("sam2", "sam2_video"),
+    "Sam2Model",
+    "Sam2Processor",
+    "masks of boxes come from",
+    "SAM 2",
+    "facebook/sam2.1-hiera-tiny",
+)
 
 
 def load(name: str) -> Loaded:
@@ -50,44 +77,24 @@ def load(name: str) -> Loaded:
         return Loaded(model.from_pretrained(name), processor.from_pretrained(name), kind)
 
 
-def load_detector(name: str) -> tuple[Any, Any]:
-    """Load a model that finds boxes for words, and its processor.
+def load_part(name: str, part: Part) -> tuple[Any, Any]:
+    """Load a part of Grounded-SAM and its processor, from a folder or by name.
 
     Raises:
         MissingExtraError: transformers is not installed.
         SourceFileError: the model cannot be loaded.
-        OptionError: it is no Grounding DINO.
+        OptionError: a model of another kind.
     """
     transformers = _transformers()
     with _blaming(name):
         kind = transformers.AutoConfig.from_pretrained(name).model_type
-        if kind not in _DETECTORS:
+        if kind not in part.kinds:
             raise OptionError(
-                f"boxes come from Grounding DINO or MM-Grounding-DINO, and {name} is a model of "
-                f"type {kind!r}; name one of these, such as IDEA-Research/grounding-dino-tiny"
+                f"{part.task} {part.makers}, and {name} is a model of type {kind!r}; name one, "
+                f"such as {part.example}"
             )
-        model = transformers.AutoModelForZeroShotObjectDetection
-        return model.from_pretrained(name), transformers.AutoProcessor.from_pretrained(name)
-
-
-def load_box_segmenter(name: str) -> tuple[Any, Any]:
-    """Load a model that makes masks of boxes, and its processor.
-
-    Raises:
-        MissingExtraError: transformers is not installed.
-        SourceFileError: the model cannot be loaded.
-        OptionError: it is no SAM 2.
-    """
-    transformers = _transformers()
-    with _blaming(name):
-        kind = transformers.AutoConfig.from_pretrained(name).model_type
-        if kind not in _BOX_SEGMENTERS:
-            raise OptionError(
-                f"masks of boxes come from SAM 2, and {name} is a model of type {kind!r}; name "
-                f"one, such as facebook/sam2.1-hiera-tiny"
-            )
-        model = transformers.Sam2Model.from_pretrained(name)
-        return model, transformers.Sam2Processor.from_pretrained(name)
+        model, processor = (getattr(transformers, which) for which in (part.model, part.processor))
+        return model.from_pretrained(name), processor.from_pretrained(name)
 
 
 @contextmanager

@@ -8,11 +8,13 @@ from conformal_plugin.combining._combination import (
     Combination as Combination,
     mean_of as mean_of,
 )
-from conformal_plugin.combining._fitting import (
+from conformal_plugin.combining._picking import (
     fit_pick as fit_pick,
-    fit_stack as fit_stack,
 )
 from conformal_plugin.combining._routing import (
     Route as Route,
     fit_route as fit_route,
+)
+from conformal_plugin.combining._stacking import (
+    fit_stack as fit_stack,
 )

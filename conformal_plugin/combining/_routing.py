@@ -7,14 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from conformal_plugin.betting import betting_order, betting_pvalue, check_share
 from conformal_plugin.combining._combination import Combination
-from conformal_plugin.combining._fitting import LabelledMaps, fit_pick
-from conformal_plugin.combining._parts import in_step
-from conformal_plugin.files import ScoreMap
-from conformal_plugin.scores import ScoreParts
+from conformal_plugin.combining._labelled_maps import LabelledMaps
+from conformal_plugin.combining._picking import Confusion, confusions, picked
 
 __all__ = ["Route", "fit_route"]
 
@@ -87,8 +84,8 @@ def fit_route(
     """
     epsilon, delta = check_share(epsilon, "epsilon"), check_share(delta, "delta")
     losses: _Losses = {}
-    picked = fit_pick(_watched(images, losses, ignore_index), ignore_index=ignore_index)
-    weights = np.array(picked.weights)
+    pick = picked(_noting(confusions(images, ignore_index), losses))
+    weights = np.array(pick.weights)
     level = delta / len(weights)
     pvalues = np.ones_like(weights)
     for place, (names, wrong) in losses.items():
@@ -101,40 +98,23 @@ def fit_route(
     return Route(
         "route",
         tuple(map(tuple, weights.tolist())),
-        picked.offsets,
-        picked.fitted_on,
+        pick.offsets,
+        pick.fitted_on,
         epsilon,
         delta,
         tuple(certified.tolist()),
     )
 
 
-def _watched(
-    images: Iterable[LabelledMaps], losses: _Losses, ignore_index: int
-) -> Iterator[LabelledMaps]:
-    """The images as they come, noting their losses once they have been used, and so checked."""
-    for name, scores, truth in images:
-        yield name, scores, truth
-        labels = np.asarray(truth)
-        valid = labels != ignore_index
-        given, right = _label_counts(scores, labels, valid)
-        for annotator, count in enumerate(given):
-            for k in np.flatnonzero(count >= max(1, _LEAST_SHARE * valid.sum())):
-                names, wrong = losses.setdefault((annotator, int(k)), ([], []))
-                names.append(name)
-                wrong.append(float(1 - right[annotator, k] / count[k]))
-
-
-def _label_counts(
-    scores: Sequence[ScoreMap | ScoreParts], labels: npt.NDArray[Any], valid: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.int64]:
-    """How often each annotator gives each class, and how often rightly: ``(2, A, K)``."""
-    classes = scores[0].shape[0]
-    counts = np.zeros((2, len(scores), classes), np.int64)
-    for rows, arrays in in_step(scores):
-        true = labels[rows][valid[rows]]
-        for annotator, array in enumerate(arrays):
-            given = array.argmax(0)[valid[rows]]
-            for table, some in zip(counts, (given, given[given == true])):
-                table[annotator] += np.bincount(some, minlength=classes)
-    return counts
+def _noting(
+    counted: Iterable[tuple[str, Confusion]], losses: _Losses
+) -> Iterator[tuple[str, Confusion]]:
+    """The counts of images as they come, noting in ``losses`` what is wrong of each class."""
+    for name, tables in counted:
+        yield name, tables
+        least = max(1, _LEAST_SHARE * tables[0].sum())
+        given, right = tables.sum(axis=1), np.diagonal(tables, axis1=1, axis2=2)
+        for annotator, k in zip(*np.nonzero(given >= least)):
+            names, wrong = losses.setdefault((int(annotator), int(k)), ([], []))
+            names.append(name)
+            wrong.append(float(1 - right[annotator, k] / given[annotator, k]))

@@ -50,6 +50,12 @@ def test_scores_of_one_stay_within_one(dtype) -> None:
     assert combined.max() <= 1
 
 
+def test_images_of_other_classes_than_the_first_are_refused() -> None:
+    (name, maps, label), (_, more, other) = scenes(1)[0], scenes(1, classes=4)[0]
+    with pytest.raises(ShapeError, match=r"image b has 2 maps of 4 classes .* it 2 of 3"):
+        fit_pick([(name, maps, label), ("b", more, other)])
+
+
 def test_pick_gives_each_class_to_the_annotator_that_finds_it() -> None:
     label = np.array([[0, 1, 2, 0, 1, 2]])
     sees = np.eye(3)[label].transpose(2, 0, 1)
