@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ from conformal_plugin.files import (
     read_ids,
     require_classes_first,
     suffixes,
-    take,
+    unchanged,
 )
 from conformal_plugin.scores import ScoreParts
 
@@ -136,21 +135,16 @@ class _Combining:
         todo = [
             (name, paths)
             for name, paths in mine
-            if (entry := store.entry(name)) is None or entry.source != _now(paths)
+            if (entry := store.entry(name)) is None
+            or entry.source != _source(map(FileState.of, paths))
         ]
         for name, paths in progress(
             todo, "combine", total=len(mine), done=len(mine) - len(todo), quiet=arguments.quiet
         ):
-            with naming(name):
-                source = _now(paths)
-                # Within, for it reads; of a file that changes meanwhile it is made again.
-                take(partial(self._combine_one, rule, store, name, paths, source), *paths)
+            # Written within, for that reads; of a file that changes meanwhile it is made again.
+            with naming(name), unchanged(*paths) as states:
+                store.write(name, rule.in_parts(self._read(paths)), source=_source(states))
         return len(todo)
-
-    def _combine_one(
-        self, rule: Combination, store: MapStore, name: str, paths: Sequence[Path], source: bytes
-    ) -> None:
-        store.write(name, rule.in_parts(self._read(paths)), source=source)
 
     def report(self, rule: Combination, written: int) -> None:
         """Print what was done."""
@@ -263,8 +257,7 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f", ... ({len(names)})" if len(names) > 3 else "")
 
 
-def _now(paths: Sequence[Path]) -> bytes:
+def _source(states: Iterable[FileState]) -> bytes:
     """What tells the files that a map is combined from, as a store keeps it."""
-    states = [FileState.of(path) for path in paths]
     plain = [[state.size, state.modified] for state in states]
     return hashlib.sha256(json.dumps(plain).encode()).digest()

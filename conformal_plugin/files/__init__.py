@@ -103,6 +103,7 @@ if TYPE_CHECKING:
         Taken as Taken,
         checksum as checksum,
         take as take,
+        unchanged as unchanged,
     )
     from conformal_plugin.files._windowed import (
         Window as Window,
@@ -196,6 +197,7 @@ __getattr__, __dir__, __all__ = lazily(
             "Taken",
             "checksum",
             "take",
+            "unchanged",
         ),
     },
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
@@ -16,7 +17,7 @@ from torch import Tensor
 from conformal_plugin.errors import SourceFileError
 from conformal_plugin.scores import ScoreParts
 
-__all__ = ["FileState", "Taken", "checksum", "take"]
+__all__ = ["FileState", "Taken", "checksum", "take", "unchanged"]
 
 T = TypeVar("T")
 
@@ -77,14 +78,28 @@ def take(read: Callable[[], T], *paths: Path) -> Taken[T]:
     Raises:
         SourceFileError: a file changed meanwhile; and what ``read`` raises.
     """
+    with unchanged(*paths) as states:
+        value = read()
+    return Taken(value, states)
+
+
+@contextmanager
+def unchanged(*paths: Path) -> Iterator[tuple[FileState, ...]]:
+    """While files are read: the states that they are in, for a record that is written meanwhile.
+
+    Args:
+        *paths: the files.
+
+    Raises:
+        SourceFileError: at the end, that a file changed meanwhile.
+    """
     before = tuple(_now(path) for path in paths)
-    value = read()
+    yield tuple(state for state in before if state is not None)
     for path, state in zip(paths, before):
         if state is None or _now(path) != state:
             raise SourceFileError(
                 f"{path} changed while it was read; run again when nothing writes to it any more"
             )
-    return Taken(value, tuple(state for state in before if state is not None))
 
 
 def checksum(values: np.ndarray[Any, Any] | Tensor | ScoreParts) -> int:

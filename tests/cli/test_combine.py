@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from conformal_plugin import Calibration
 from conformal_plugin.files import (
+    FileState,
     MapStore,
     _map_reader,
     open_map,
@@ -250,3 +252,14 @@ def test_a_map_that_changes_while_it_is_read_is_combined_again(run, two, monkeyp
     monkeypatch.setattr(MapStore, "write", write)
     done = combine(run, two, out)
     assert (done.code, done.out.splitlines()[0][-12:]) == (0, "1 were there")
+
+
+def test_each_map_is_looked_at_before_and_after_it_is_read(run, two, monkeypatch) -> None:
+    looked: Counter[str] = Counter()
+    of = FileState.of
+    monkeypatch.setattr(FileState, "of", lambda path: (looked.update([path.stem]), of(path))[1])
+    assert combine(run, two, two.root / "mean").code == 0
+    assert looked == dict.fromkeys(two.ids, 2 * 2)  # of two annotators
+    looked.clear()
+    assert combine(run, two, two.root / "mean").code == 0  # all are there
+    assert looked == dict.fromkeys(two.ids, 2)
