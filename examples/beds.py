@@ -15,13 +15,12 @@ import numpy.typing as npt
 import torch
 from bed_table import Row, print_table
 from candidates import CANDIDATES
-from degraded import over_called, over_object, sharpened
 from known import Known, most_probable
 from material import IGNORE, Material
+from named_forms import NAMED_FORMS
 from quick_student import Points, confusion_of, read_points, thinned
 from rehearsal import gain_of
 from run_options import exit_code
-from score_forms import seem_like
 from torch import nn
 from training import mean_iou
 from voc_like import read_ids, read_material
@@ -72,13 +71,6 @@ BEDS = {
         Path("driving-camvid"), (60, 24, 12), ("as is", "sharpened", "over-called"), None
     ),
 }
-FORMS: dict[str, Callable[[Scores], Scores]] = {
-    "as is": lambda scores: np.asarray(scores, np.float32),
-    "seem-like": seem_like,
-    "over-object": lambda scores: over_object(scores, ""),
-    "over-called": lambda scores: over_called(scores, ""),
-    "sharpened": lambda scores: sharpened(scores, ""),
-}
 ROWS = (
     *("labels only", "raw", "fixed .95", "paper", "default"),
     *("per class .02 singleton", "per class .05 singleton", "per class .1 singleton"),
@@ -123,16 +115,16 @@ class _Cell:
 
     def known(self, data: _Data) -> Known:
         """What its students may learn from."""
-        form, labelled = FORMS[self.form], data.points["labelled"]
+        form, labelled = NAMED_FORMS[self.form], data.points["labelled"]
         scores, truth = (part[: self.size] for part in data.coarse)
         return Known(
             classes=len(data.material.classes),
             background=self.background,
             labelled=Points(labelled.features[: self.size], labelled.truth[: self.size]),
-            scores=[form(one) for one in data.thin["labelled"][: self.size]],
-            coarse=([form(one) for one in scores], truth),
+            scores=[form(one, "") for one in data.thin["labelled"][: self.size]],
+            coarse=([form(one, "") for one in scores], truth),
             unlabelled=data.points["unlabelled"],
-            others=[form(one) for one in data.thin["unlabelled"]],
+            others=[form(one, "") for one in data.thin["unlabelled"]],
             core=data.material.core,
         )
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from named_forms import NAMED_FORMS
 from PIL import Image
-from score_forms import seem_like
 from tqdm import tqdm
 from voc_like import read_ids
 
@@ -20,12 +18,7 @@ from conformal_plugin.files import read_label, read_map, write_label
 
 __all__ = ["FORMS", "PHOTOS", "lay_out"]
 
-Scores = npt.NDArray[np.float32]
-
-FORMS: dict[str, Callable[[Scores], Scores]] = {
-    "as-is": lambda scores: scores,
-    "seem-like": seem_like,
-}
+FORMS = ("as-is", "seem-like")
 PHOTOS = "JPEGImages"
 SPLITS = {"labeled": "labeled", "unlabeled": "unlabeled", "test": "val"}
 
@@ -88,4 +81,4 @@ def _maps(bed: Path, folder: Path, name: str, size: tuple[int, int], forms: list
     small = F.interpolate(scores, size, mode="bilinear", antialias=True)[0].clamp(0, 1).numpy()
     for form, target in due.items():
         with atomic_open(target) as handle:
-            np.savez(handle, probs=FORMS[form](small).astype(np.float16))
+            np.savez(handle, probs=NAMED_FORMS[form](small, name).astype(np.float16))

@@ -237,7 +237,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--runner", help="how a script is started; {host}, {script}, {seed}")
     parser.add_argument("--script", default="fixmatch.py", help="(default: %(default)s)")
-    parser.add_argument("--scores", choices=tuple(FORMS), default="as-is")
+    parser.add_argument("--scores", choices=FORMS, default="as-is")
     parser.add_argument("--labelled", type=int, metavar="N", help="the first N labelled photos")
     parser.add_argument(
         "--side", type=int, default=152, help="pixels of a photo's longer side (default: 152)"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from degraded import DEGRADED
 from material import Annotation, Material, Split
+from named_forms import NAMED_FORMS, Form
 from PIL import Image
-from score_forms import seem_like
 from tqdm import tqdm
 
 from conformal_plugin.errors import ShapeError, SourceFileError
@@ -53,7 +52,7 @@ class ScoreMaps:
 
     folder: Path
     ids: Sequence[str]
-    form: Callable[[Scores, str], Scores]  # of a map and its id
+    form: Form
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -73,11 +72,6 @@ class ScoreMaps:
 def read_material(folder: Path, forms: Sequence[str], limit: int | None = None) -> Material:
     """Read photos and masks into memory; ``limit`` keeps the first images of each split."""
     ids = {split: read_ids(folder, split)[:limit] for split in SPLITS}
-    transforms: dict[str, Callable[[Scores, str], Scores]] = {
-        "normalised": lambda scores, name: scores,
-        "seem-like": lambda scores, name: seem_like(scores),
-        **DEGRADED,
-    }
     labelled = _read_split(folder, ids["labeled"], "labelled photos")
     classes, core = _classes(folder, _channels(folder), labelled)
     return Material(
@@ -90,8 +84,8 @@ def read_material(folder: Path, forms: Sequence[str], limit: int | None = None) 
         test=_read_split(folder, ids["test"], "test photos"),
         annotations={
             form: Annotation(
-                labelled=ScoreMaps(folder, ids["labeled"], transforms[form]),
-                unlabelled=ScoreMaps(folder, ids["unlabeled"], transforms[form]),
+                labelled=ScoreMaps(folder, ids["labeled"], NAMED_FORMS[form]),
+                unlabelled=ScoreMaps(folder, ids["unlabeled"], NAMED_FORMS[form]),
                 labelled_ids=ids["labeled"],
             )
             for form in forms
