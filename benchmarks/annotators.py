@@ -86,6 +86,8 @@ KINDS = (
     labelled("MobileViT", references.dense, "mobilevit"),
     labelled("MobileViT 2", references.dense, "mobilevitv2"),
     labelled("MobileNetV2", references.dense, "mobilenet_v2"),
+    labelled("Sapiens2", references.dense, "sapiens2"),
+    labelled("TIPSv2 with DPT", references.dense, "tipsv2_dpt"),
     worded("CLIPSeg", ALONE, references.clipseg, "clipseg"),
     worded("SAM 3, as published", INSTANCES, references.sam3, "sam3_video"),
     worded("SAM 3, its detector alone", INSTANCES, references.sam3, "sam3"),

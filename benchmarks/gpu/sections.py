@@ -46,6 +46,7 @@ SECTIONS = (
     Section("mixed precision", "mixed_precision", 40),
     Section("ranks", "one_rank", 45),
     Section("share of a step", "step_share", 50, decides=False),
+    Section("annotators", "annotating", 75, decides=False),
     Section("torch.compile", "compiling", 90),
 )
 

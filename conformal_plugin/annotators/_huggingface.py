@@ -38,6 +38,7 @@ def load_transformers(
     background: str = "complement",
     device: str = "cpu",
     amp: str | None = None,
+    compile_model: bool = False,
     synonyms: Mapping[str, Sequence[str]] | None = None,
 ) -> TransformersAnnotator:
     """Load a segmentation model and its processor, from a folder or by name.
@@ -55,6 +56,7 @@ def load_transformers(
         background: one of :data:`conformal_plugin.annotators.BACKGROUND_RULES`.
         device: where the model runs.
         amp: ``"float16"`` or ``"bfloat16"`` for automatic mixed precision.
+        compile_model: whether the model goes through ``torch.compile``; dense heads alone.
         synonyms: which of the model's classes make a wanted one, see :func:`read_synonyms`. Not
             for text-prompted models, which are asked for the prompts of ``classes``.
 
@@ -70,6 +72,7 @@ def load_transformers(
         background=background,
         device=device,
         amp=amp,
+        compile_model=compile_model,
         synonyms=synonyms,
     )
 
@@ -98,6 +101,7 @@ class TransformersAnnotator:
         background: str = "complement",
         device: str = "cpu",
         amp: str | None = None,
+        compile_model: bool = False,
         synonyms: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         asked = classes.asked(background)
@@ -114,7 +118,10 @@ class TransformersAnnotator:
         self._scores: Callable[[Sequence[Photo]], list[Tensor]]
         if kind not in _FILLED_UP:
             _refuse_cropping(processor)
-        run = ModelRun(model, processor, device, amp)
+        if compile_model:  # scores differ in their last bits
+            self.fingerprint["compiled"] = True
+            _refuse_compiling_of(model, kind)
+        run = ModelRun(model, processor, device, amp, compile_it=compile_model)
         if kind in _TEXT_PROMPTED:
             if synonyms is not None:
                 raise OptionError(
@@ -139,6 +146,19 @@ class TransformersAnnotator:
         return [
             with_background(scores.clamp(0, 1), self.background) for scores in self._scores(photos)
         ]
+
+
+def _refuse_compiling_of(model: Any, kind: str) -> None:
+    """Refuse models whose work is several calls, or one that is compiled again for every size.
+
+    Raises:
+        OptionError: another model than one that gives shares.
+    """
+    if kind != "dense":
+        raise OptionError(
+            f"{type(model).__name__} cannot be compiled here; leave --compile out, which is for "
+            f"models whose scores are shares of their own classes, as SegFormer's"
+        )
 
 
 def _refuse_cropping(processor: Any) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from conformal_plugin.annotators._compiled import compiled
 from conformal_plugin.annotators._mixed_precision import mixed_precision
 from conformal_plugin.annotators._protocol import Photo
 
@@ -21,18 +22,35 @@ _CHANNELS = (1, 3)
 
 
 class ModelRun:
-    """A model in evaluation mode on its device, without gradients, in mixed precision if asked."""
+    """A model in evaluation mode on its device, without gradients.
 
-    def __init__(self, model: Any, processor: Any, device: str, amp: str | None) -> None:
+    Args:
+        model: of transformers.
+        processor: the model's.
+        device: where it runs.
+        amp: the type of automatic mixed precision, None for none.
+        compile_it: whether a call goes through ``torch.compile``.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        device: str,
+        amp: str | None,
+        *,
+        compile_it: bool = False,
+    ) -> None:
         self.model = model.eval().to(device)
         self.processor = processor
         self.device = torch.device(device)
         self._dtype = mixed_precision(amp, self.device)
+        self._call = compiled(self.model, self.device) if compile_it else self.model
 
     def __call__(self, **inputs: Any) -> Any:
         """The model's output."""
         with torch.inference_mode(), self.precision():
-            return self.model(**inputs)
+            return self._call(**inputs)
 
     def precision(self) -> Any:
         """Mixed precision, or nothing."""

@@ -192,6 +192,13 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
         help="automatic mixed precision (default: float16 on a GPU, else off)",
     )
     group.add_argument(
+        "--compile",
+        action="store_true",
+        default=None,
+        help="transformers, SegFormer and others whose scores are shares: through torch.compile; "
+        "the first batch takes minutes, which only long runs win back",
+    )
+    group.add_argument(
         "--skip-failing",
         action="store_true",
         help="skip photos on which the annotator fails, for want of memory for instance, as those "

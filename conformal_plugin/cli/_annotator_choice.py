@@ -23,12 +23,12 @@ _NEEDED = {
 }
 _SIDES = ("short_side", "long_side")
 _POSSIBLE = {
-    "transformers": ("synonyms",),
+    "transformers": ("synonyms", "compile"),
     "grounded-sam": ("box_threshold",),
     "seem": _SIDES,
     "xdecoder": _SIDES,
 }
-_OPTIONS = ("model", "synonyms", "segmenter", "box_threshold", *_CHECKOUT, *_SIDES)
+_OPTIONS = ("model", "synonyms", "compile", "segmenter", "box_threshold", *_CHECKOUT, *_SIDES)
 _KINDS = f"{', '.join(_NEEDED)}, or MODULE:FUNCTION as in mymodel:scores"
 
 
@@ -56,7 +56,10 @@ def chosen_annotator(arguments: argparse.Namespace, rank: Rank) -> Annotator:
 
         synonyms = None if arguments.synonyms is None else read_synonyms(arguments.synonyms)
         return load_transformers(
-            arguments.model, synonyms=synonyms, **_common(arguments, kind, rank)
+            arguments.model,
+            synonyms=synonyms,
+            compile_model=bool(arguments.compile),
+            **_common(arguments, kind, rank),
         )
     if kind == "grounded-sam":
         from conformal_plugin.annotators import load_grounded_sam

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -24,7 +25,7 @@ CLASSES = ClassList.of({"background": [], "cat": [], "diningtable": ["dining tab
 EOMT = ("eomt", "eomt_dinov3")
 KINDS = (
     *EOMT, "mask2former", "maskformer", "oneformer", "segformer", "upernet", "beit", "data2vec",
-    "mobilevit", "mobilevitv2", "mobilenet_v2", "dpt", "clipseg",
+    "mobilevit", "mobilevitv2", "mobilenet_v2", "dpt", "sapiens2", "tipsv2_dpt", "clipseg",
 )  # fmt: skip
 
 
@@ -379,6 +380,39 @@ def test_a_mixed_precision_that_the_device_lacks_is_refused(tiny, monkeypatch):
     told = r"was to run in float16 on cpu.*\(only bfloat16 on cpu\)"
     with pytest.raises(OptionError, match=told):
         load_transformers(tiny("segformer"), classes=CLASSES, amp="float16")
+
+
+def test_a_compiled_model_gives_the_same_scores(tiny, monkeypatch):
+    """Traced, and run without the machine's compiler, which takes minutes."""
+    traced = functools.partial(torch.compile, backend="eager")
+    try:
+        traced(lambda values: values + 1)(torch.ones(2))
+    except RuntimeError as error:
+        pytest.skip(f"torch {torch.__version__} does not trace here: {error}")
+    plain = load_transformers(tiny("segformer"), classes=CLASSES)
+    monkeypatch.setattr(torch, "compile", traced)
+    compiled = load_transformers(tiny("segformer"), classes=CLASSES, compile_model=True)
+    for some in (photos((30, 50)), photos((30, 50), (50, 30), (20, 20)), photos((7, 9), (40, 40))):
+        for scores, expected in zip(compiled.annotate(some), plain.annotate(some)):
+            torch.testing.assert_close(scores, expected)
+    assert compiled.fingerprint == {**plain.fingerprint, "compiled": True}
+    torch._dynamo.reset()
+
+
+def test_what_cannot_be_compiled_is_told_at_once(tiny, monkeypatch):
+    def without_compiler(function):
+        def call(values):
+            raise RuntimeError("No working C++ compiler found\n\nmore lines")
+
+        return call
+
+    for kind in ("clipseg", "mask2former"):
+        with pytest.raises(OptionError, match=r"cannot be compiled here; leave --compile out"):
+            load_transformers(tiny(kind), classes=CLASSES, compile_model=True)
+    monkeypatch.setattr(torch, "compile", without_compiler)
+    told = r"to be compiled for cpu.*\(RuntimeError: No working C\+\+ compiler found\)"
+    with pytest.raises(OptionError, match=told):
+        load_transformers(tiny("segformer"), classes=CLASSES, compile_model=True)
 
 
 @pytest.mark.parametrize("option", ["do_center_crop", "do_pad"])

@@ -20,6 +20,10 @@ from conformal_plugin.scores import compiled
 ROOT = Path(__file__).resolve().parent.parent.parent
 FIGURE = ROOT / "benchmarks" / "background_figure.py"
 SMALL = {
+    "annotate_options.py": [
+        *("--tiny", "--models", "segformer", "--rounds", "1"),
+        *("--ways", "four together", "four, bfloat16"),
+    ],
     "annotate_time.py": ["--tiny", "--photos", "2", "--batch", "1"],
     "betting_failures.py": ["--runs", "2000"],
     "coverage_simulation.py": ["--repeats", "2", "--images", "9", "--pixels", "50"],
@@ -34,7 +38,11 @@ SMALL = {
     "speed_compiled.py": ["--images", "1", "--height", "256", "--width", "256", "--rounds", "1"],
 }
 
-NEEDED = {"annotate_time.py": ["transformers"], "speed_compiled.py": ["numba"]}
+NEEDED = {
+    "annotate_options.py": ["transformers"],
+    "annotate_time.py": ["transformers"],
+    "speed_compiled.py": ["numba"],
+}
 
 RunScript = Callable[..., dict[str, Any]]
 

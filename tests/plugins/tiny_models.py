@@ -189,6 +189,30 @@ def dpt(folder):
     return dense(folder, t.DPTForSemanticSegmentation(config))
 
 
+def sapiens2(folder):
+    import transformers as t
+
+    config = t.Sapiens2Config(
+        patch_size=16, num_hidden_layers=2, num_key_value_attention_heads=1,
+        head_config={"upsample_out_channels": [8], "conv_out_channels": [8]}, **VIT, **labelled(),
+    )  # fmt: skip
+    return dense(folder, t.Sapiens2ForSemanticSegmentation(config))
+
+
+def tipsv2_dpt(folder):
+    import transformers as t
+
+    backbone = t.Tipsv2VisionConfig(
+        hidden_size=16, num_hidden_layers=4, num_attention_heads=2, image_size=64, patch_size=16,
+        out_indices=[1, 2, 3, 4], reshape_hidden_states=False,
+    )  # fmt: skip
+    config = t.Tipsv2DptConfig(
+        backbone_config=backbone, neck_hidden_sizes=[8, 8, 8, 8], fusion_hidden_size=8,
+        **labelled(),
+    )  # fmt: skip
+    return dense(folder, t.Tipsv2DptForSemanticSegmentation(config))
+
+
 def clipseg(folder):
     import transformers as t
 
@@ -453,13 +477,14 @@ MAKERS = {
     maker.__name__: maker
     for maker in (
         mask2former, maskformer, oneformer, segformer, upernet, beit, data2vec, mobilevit,
-        mobilevitv2, mobilenet_v2, dpt, clipseg, eomt, eomt_dinov3, sam3, sam3_video,
-        sam3_lite_text, grounding_dino, mm_grounding_dino, sam2, sam2_video,
+        mobilevitv2, mobilenet_v2, dpt, sapiens2, tipsv2_dpt, clipseg, eomt, eomt_dinov3, sam3,
+        sam3_video, sam3_lite_text, grounding_dino, mm_grounding_dino, sam2, sam2_video,
     )
 }  # fmt: skip
 
 
 NEEDS = {
+    "sapiens2": "Sapiens2Config", "tipsv2_dpt": "Tipsv2DptConfig",
     "eomt": "EomtConfig", "eomt_dinov3": "EomtDinov3Config",
     "sam3": "Sam3Model", "sam3_video": "Sam3VideoModel", "sam3_lite_text": "Sam3LiteTextModel",
     "mm_grounding_dino": "MMGroundingDinoConfig",
