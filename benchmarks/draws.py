@@ -34,7 +34,7 @@ from conformal_plugin.calibration import (
     conformal_rank,
     exact_alpha,
 )
-from conformal_plugin.precision import PrecisionCalibrator, PrecisionTarget
+from conformal_plugin.precision import PrecisionCalibrator, PrecisionTarget, ThresholdPath
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 from score_forms import seem_like
@@ -128,9 +128,9 @@ def rounded(scores: np.ndarray) -> np.ndarray:
     return np.round(scores.astype(np.float32) * LEVELS) / LEVELS
 
 
-def count(data: Path, bed: Bed) -> Photos:
+def count(data: Path, bed: Bed, path: ThresholdPath | None = None) -> Photos:
     ids, one = read(data, bed)
-    calibrator = PrecisionCalibrator(rule=bed.rule, of=bed.of)
+    calibrator = PrecisionCalibrator(rule=bed.rule, of=bed.of, path=path)
     covered = []
     for name in ids:
         scores, labels = one(name)

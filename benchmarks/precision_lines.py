@@ -28,8 +28,7 @@ def row(photos: Photos, n: int, epsilon: float, draws: int, seed: int) -> str:
     counts, path = photos.calibrator.counts(), photos.calibrator.path
     target = PrecisionTarget(epsilon, DELTA)
     losses = target.losses(counts, path)
-    shown = counts.kept / target.sizes(counts, path)
-    worth = shown - counts.wrong / epsilon / target.sizes(counts, path)
+    worth = (counts.kept - counts.wrong / epsilon) / target.sizes(counts, path)
     # Images are drawn as `photos` has them, and bet on in the order of the counts.
     row_of = {name: row for row, name in enumerate(counts.ids)}
     rows = np.array([row_of[name] for name in photos.ids])
@@ -40,8 +39,7 @@ def row(photos: Photos, n: int, epsilon: float, draws: int, seed: int) -> str:
         shares = (photos.kept[others] / photos.pixels[others, None]).mean(axis=0)
         p = pvalues(target, losses[drawn[path.scouts :]], path.aims(DELTA))
         kept.append([kept_on(path, p, start, shares) for start in path.starts])
-        scouts = drawn[: path.scouts]
-        chosen.append(path.starts.index(path.chosen_start(worth[scouts], shown[scouts])))
+        chosen.append(path.starts.index(path.chosen_start(worth[drawn[: path.scouts]])))
     table = np.array(kept)
     own = table[np.arange(draws), chosen]
     best = int(np.maximum(table, 0).mean(axis=0).argmax())

@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,12 @@ from conformal_plugin._choices import RULES
 from conformal_plugin.calibration import Calibration, cluster_classes
 from conformal_plugin.choosing import ENOUGH, signs_of
 from conformal_plugin.cli._checkpoint import Checkpoint
-from conformal_plugin.cli._comparing import check_comparison, compared, unlabelled_maps
+from conformal_plugin.cli._comparing import (
+    check_comparison,
+    compared,
+    surer,
+    unlabelled_maps,
+)
 from conformal_plugin.cli._decision import Decision, decided
 from conformal_plugin.cli._groups import groups_of, share_of
 from conformal_plugin.cli._guarantee import Task, chosen
@@ -95,7 +101,11 @@ class _Calibrating:
         self._label_map = label_map_of(arguments)
         self.doubts = LabelDoubts(255 if arguments.ignore_index is None else arguments.ignore_index)
         """What speaks against the labels that this run has counted."""
-        self._task = chosen(arguments, _clustering(arguments, ids, groups))
+        self._task = chosen(
+            arguments,
+            _clustering(arguments, ids, groups),
+            partial(surer, arguments, ids, ranks),
+        )
         units = (len(ids), "image") if groups is None else (len(set(groups.values())), "group")
         if self._task.record is not None:
             self._task.record.check(ids.ids)
@@ -112,15 +122,17 @@ class _Calibrating:
         if self._label_map is not None:
             settings["label_map"] = self._label_map.text
         one = f".rank-{ranks.number}-of-{ranks.world}" if ranks.world > 1 else ""
-        partial = arguments.output.with_name(f"{arguments.output.name}{one}.partial.npz")
+        unfinished = arguments.output.with_name(f"{arguments.output.name}{one}.partial.npz")
         mine = self._mine
-        self.checkpoint = Checkpoint(partial, settings, mine.ids, mine.map_paths, mine.label_paths)
+        self.checkpoint = Checkpoint(
+            unfinished, settings, mine.ids, mine.map_paths, mine.label_paths
+        )
         self._outputs = _outputs(arguments.output, self._task.levels)
         refuse_inputs(
             {
                 "--output": self._outputs,
                 "--looks": [arguments.looks],
-                "the unfinished calibration": [partial],
+                "the unfinished calibration": [unfinished],
             },
             {
                 **named_files(arguments),

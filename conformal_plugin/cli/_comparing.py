@@ -1,11 +1,13 @@
-"""``calibrate --unlabelled``: the labelled maps beside unlabelled ones, whole groups together."""
+"""``calibrate --unlabelled``: how sure the annotator is, and the labelled maps beside these."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 from conformal_plugin.cli._groups import groups_of
 from conformal_plugin.cli._inputs import find_maps, ids_of_list, naming, taken_maps
@@ -13,10 +15,13 @@ from conformal_plugin.cli._progress import progress
 from conformal_plugin.cli._report import note
 from conformal_plugin.cli._sharding import Ranks
 from conformal_plugin.errors import OptionError
-from conformal_plugin.evaluation import MapMeasures, Shift, measure_map, shift_of_measures
+from conformal_plugin.evaluation import Shift, measure_map, shift_of_measures
 from conformal_plugin.files import IdList
+from conformal_plugin.precision import is_surer, sure_share
 
-__all__ = ["check_comparison", "compared", "unlabelled_maps"]
+__all__ = ["check_comparison", "compared", "surer", "unlabelled_maps"]
+
+_T = TypeVar("_T")
 
 
 def check_comparison(arguments: argparse.Namespace, ids: IdList) -> None:
@@ -54,14 +59,11 @@ def compared(arguments: argparse.Namespace, ids: IdList, ranks: Ranks) -> Shift 
     if arguments.unlabelled is None:
         return None
     unlabelled = _drawn(arguments, ids)
-    measured: dict[str, MapMeasures] = {}
     paths = {
         **dict(zip(ids, find_maps(arguments, ids))),
         **dict(zip(unlabelled, find_maps(arguments, unlabelled))),
     }
-    mine = {name: paths[name] for name in ranks.share(list(paths))}
-    for part in ranks.gather(_measured(arguments, mine)):
-        measured |= part
+    measured = _of_each(arguments, paths, ranks, measure_map, "compare")
     ours, theirs = groups_of(arguments, ids), groups_of(arguments, unlabelled)
     return shift_of_measures(
         [measured[name] for name in ids],
@@ -80,11 +82,39 @@ def _drawn(arguments: argparse.Namespace, labelled: Iterable[str]) -> IdList:
     return listed.take(places[: arguments.unlabelled_sample])
 
 
-def _measured(arguments: argparse.Namespace, paths: Mapping[str, Path]) -> dict[str, MapMeasures]:
-    maps = taken_maps(arguments, list(paths.values()))
-    pairs = zip(paths, maps)
-    found = {}
-    for name, taken in progress(pairs, "compare", total=len(paths), quiet=arguments.quiet):
-        with naming(name):
-            found[name] = measure_map(taken.value)
+def surer(arguments: argparse.Namespace, ids: IdList, ranks: Ranks, background: int) -> bool | None:
+    """Whether the unlabelled maps show an annotator that is surer than the default path expects.
+
+    None without such maps, and where all of them are promised: which of all images are unlabelled
+    must not choose the path then.
+    """
+    if arguments.unlabelled is None or arguments.unlabelled_images is not None:
+        return None
+    unlabelled = _drawn(arguments, ids)
+    paths = dict(zip(unlabelled, find_maps(arguments, unlabelled)))
+    read = partial(sure_share, background=background)
+    shares = _of_each(arguments, paths, ranks, read, "look at maps")
+    found = is_surer(shares.values())
+    which = "surer annotators" if found else "the usual annotator"
+    note(
+        f"the path of precision is that for {which}, by the {len(shares)} unlabelled maps",
+        quiet=arguments.quiet,
+    )
     return found
+
+
+def _of_each(
+    arguments: argparse.Namespace,
+    paths: Mapping[str, Path],
+    ranks: Ranks,
+    read: Callable[[Any], _T],
+    what: str,
+) -> dict[str, _T]:
+    """What is read of each map, each on one rank, and told to all."""
+    mine = {name: paths[name] for name in ranks.share(list(paths))}
+    maps = taken_maps(arguments, list(mine.values()))
+    found: dict[str, _T] = {}
+    for name, taken in progress(zip(mine, maps), what, total=len(mine), quiet=arguments.quiet):
+        with naming(name):
+            found[name] = read(taken.value)
+    return {name: value for part in ranks.gather(found) for name, value in part.items()}

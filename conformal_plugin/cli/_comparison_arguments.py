@@ -18,7 +18,8 @@ def add_comparison(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="LIST",
         help="ids of unlabelled images with maps in --maps; a permutation test then says whether "
-        "the annotator's scores on them differ from those on the labelled images",
+        "the annotator's scores on them differ from those on the labelled images; precision also "
+        "takes the path for how sure it is on them",
     )
     group.add_argument(
         "--unlabelled-sample",

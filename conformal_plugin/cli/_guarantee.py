@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from conformal_plugin._choices import FEW, GUARANTEES, OF, TESTS, WEIGHTINGS
+from conformal_plugin._choices import FEW, GUARANTEES, OF, RULES, TESTS, WEIGHTINGS
 from conformal_plugin.calibration import (
     Calibration,
     Calibrator,
@@ -30,6 +30,7 @@ from conformal_plugin.errors import OptionError
 from conformal_plugin.precision import (
     PrecisionCalibrator,
     PrecisionTarget,
+    ThresholdPath,
     precision_images_needed,
 )
 
@@ -83,13 +84,17 @@ class Task(ABC):
 
 
 def chosen(
-    arguments: argparse.Namespace, cluster: Callable[[float], tuple[int, ...]] | None
+    arguments: argparse.Namespace,
+    cluster: Callable[[float], tuple[int, ...]] | None,
+    surer: Callable[[int], bool | None],
 ) -> Task:
     """The task that the arguments name, all its options checked.
 
     Args:
         arguments: of ``calibrate``.
         cluster: finds the cluster of each class for an alpha; needed for ``clustered``.
+        surer: whether unlabelled maps, with this background class, are those of an annotator that
+            is surer than the default path of precision expects; None if there are none.
 
     Raises:
         OptionError: an option of another guarantee, a missing or an impossible one.
@@ -99,7 +104,7 @@ def chosen(
     _refuse_strangers(arguments)
     ignore_index = 255 if arguments.ignore_index is None else arguments.ignore_index
     if arguments.guarantee == "precision":
-        return _Precision(arguments, ignore_index)
+        return _Precision(arguments, ignore_index, surer)
     alphas = arguments.alpha or [0.05]
     for alpha in alphas:
         exact_alpha(alpha)
@@ -185,18 +190,24 @@ class _Coverage(Task):
 class _Precision(Task):
     level_name = "epsilon"
 
-    def __init__(self, arguments: argparse.Namespace, ignore_index: int) -> None:
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        ignore_index: int,
+        surer: Callable[[int], bool | None],
+    ) -> None:
         if arguments.epsilon is None:
             raise OptionError(
                 "--guarantee precision needs --epsilon, the share of kept labels that may be "
                 "wrong, for instance --epsilon 0.05"
             )
-        calibrator = PrecisionCalibrator(
-            rule=arguments.rule or "foreground-first",
-            background=class_or_none(arguments.background) or 0,
-            ignore_index=ignore_index,
-            of=arguments.of or OF[0],
-        )
+        settings: dict[str, Any] = {
+            "guarantee": "precision",
+            "rule": arguments.rule or RULES[0],
+            "background": class_or_none(arguments.background) or 0,
+            "ignore_index": ignore_index,
+            "of": arguments.of or OF[0],
+        }
         self._options = {
             "delta": 0.1 if arguments.delta is None else arguments.delta,
             "unlabelled_images": arguments.unlabelled_images,
@@ -211,15 +222,14 @@ class _Precision(Task):
                 "file that remembers which of them were seen at each look"
             )
         for epsilon in arguments.epsilon:
-            target = PrecisionTarget(epsilon, of=calibrator.of, **self._options)
+            target = PrecisionTarget(epsilon, of=settings["of"], **self._options)
             target.check_groups(arguments.groups is not None or arguments.group_by is not None)
-        settings = {
-            "guarantee": "precision",
-            "rule": calibrator.rule,
-            "background": calibrator.background,
-            "ignore_index": ignore_index,
-            "of": calibrator.of,
-        }
+        options = {name: value for name, value in settings.items() if name != "guarantee"}
+        usual = (settings["rule"], settings["of"]) == (RULES[0], OF[0])
+        if usual and surer(settings["background"]):
+            options["path"] = ThresholdPath.capped_foreground_first(surer=True)
+            settings["path"] = "surer"
+        calibrator = PrecisionCalibrator(**options)
         super().__init__(calibrator, settings, arguments.epsilon)
         self._path = calibrator.path
         if arguments.looks is not None:

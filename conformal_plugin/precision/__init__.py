@@ -17,6 +17,11 @@ from conformal_plugin.precision._prospects import (
     precision_images_needed as precision_images_needed,
     realised_share as realised_share,
 )
+from conformal_plugin.precision._sureness import (
+    is_surer as is_surer,
+    path_for as path_for,
+    sure_share as sure_share,
+)
 from conformal_plugin.precision._target import (
     PrecisionTarget as PrecisionTarget,
     kept_losses as kept_losses,

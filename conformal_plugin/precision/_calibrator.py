@@ -129,9 +129,8 @@ def calibrate_precision(
     Example:
         >>> import numpy as np
         >>> rng = np.random.default_rng(0)
-        >>> labels = rng.integers(0, 2, (60, 8, 8))
-        >>> scores = 0.01 + 0.98 * np.eye(2)[labels].transpose(0, 3, 1, 2)
-        >>> calibration = calibrate_precision(scores, labels, epsilon=0.1)
+        >>> scores = np.eye(2)[rng.integers(0, 2, (60, 8, 8))].transpose(0, 3, 1, 2)
+        >>> calibration = calibrate_precision(scores, scores.argmax(1), epsilon=0.1)
         >>> calibration.qhat, calibration.cap, calibration.guarantee.exact
         (array([0.9  , 0.745]), None, True)
     """
@@ -442,7 +441,7 @@ class PrecisionCalibrator:
     def _settings(self) -> tuple[Any, ...]:
         path = self.path
         places = [values.tobytes() for values in (path.background, path.foreground, path.caps)]
-        starts = (path.starts, path.shares, path.scouts, path.surer)
+        starts = (path.starts, path.shares, path.scouts)
         return (*self._options().values(), *places, *starts)
 
     def _merge(

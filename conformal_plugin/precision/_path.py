@@ -36,12 +36,9 @@ class ThresholdPath:
         scouts: how many of the first images choose a start, to which all of delta then goes, see
             :meth:`chosen_start`; they are not bet on, and places of other starts are not tested.
             0 for none: the shares count.
-        surer: one of the starts, for annotators that are surer of everything than the path's first
-            places expect: scouts prefer it where each of them fills the first cap, or nearly. None
-            for none.
 
     Raises:
-        OptionError: thresholds, starts, shares, caps, scouts or surer that are not as said above.
+        OptionError: thresholds, starts, shares, caps or scouts that are not as said above.
     """
 
     background: np.ndarray[Any, Any]
@@ -50,7 +47,6 @@ class ThresholdPath:
     shares: tuple[float, ...] = (1.0,)
     caps: Any = None
     scouts: int = 0
-    surer: int | None = None
 
     def __post_init__(self) -> None:
         if self.caps is None:
@@ -92,10 +88,6 @@ class ThresholdPath:
             )
         if isinstance(self.scouts, bool) or not isinstance(self.scouts, int) or self.scouts < 0:
             raise OptionError(f"scouts must be a number of images, 0 or more, got {self.scouts!r}")
-        if self.surer is not None and self.surer not in self.starts:
-            raise OptionError(
-                f"surer must be one of the starts {self.starts!r}, or None, got {self.surer!r}"
-            )
         self._check_ascending()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -132,7 +124,7 @@ class ThresholdPath:
         return not any(bool((np.diff(values) < 0.0).any()) for values in both)
 
     @classmethod
-    def capped_foreground_first(cls) -> ThresholdPath:
+    def capped_foreground_first(cls, *, surer: bool = False) -> ThresholdPath:
         """The default for the foreground-first rule: a lower threshold for background, and caps.
 
         With most annotators an object that was missed leaves a whole image of wrong background
@@ -144,12 +136,16 @@ class ThresholdPath:
         Other annotators say the same with other scores: surer of everything than they should be, or
         too fond of objects. So each line comes again for one whose log odds are several times as
         large, and for one whose background has a tenth of the odds. Seven scouts choose one line of
-        the seven, see :meth:`chosen_start`; where all of them fill the first cap, the first line
-        for log odds four times as large.
+        the seven, see :meth:`chosen_start`.
 
         Lines, and how scouts choose, were found on 437 photos of PASCAL VOC, 380 colonoscopy stills
         and 312 street frames, with changed scores too; on other data they cost power at worst,
         never validity.
+
+        Args:
+            surer: whether the annotator is known to be surer than it should be, of which scouts see
+                little: the two lines for log odds four times as large come first then, and the
+                first of all is left out. See :func:`conformal_plugin.precision.path_for`.
         """
         sure = line(
             (0.0005, 0.2, 0.3),
@@ -166,16 +162,16 @@ class ThresholdPath:
             (4, (0.3, 0.3, 1.0)),
             (10, (0.5, 0.745, 1.0)),
         )
-        return cls._of_lines(
-            sure,
-            rescored(sure, against_background=10.0),
-            rescored(sure, sharper=4.0),
+        apart = rescored(sure, against_background=10.0)
+        much_surer = (rescored(sure, sharper=4.0), rescored(hesitant, sharper=4.0))
+        others = (
             hesitant,
             rescored(hesitant, sharper=2.0),
             rescored(hesitant, against_background=10.0),
-            rescored(hesitant, sharper=4.0),
-            surer=2,
         )
+        if surer:
+            return cls._of_lines(*much_surer, apart, *others)
+        return cls._of_lines(sure, apart, much_surer[0], *others, much_surer[1])
 
     @classmethod
     def foreground_alone(cls) -> ThresholdPath:
@@ -224,20 +220,9 @@ class ThresholdPath:
 
     @classmethod
     def _of_lines(
-        cls,
-        *lines: np.ndarray[Any, Any],
-        common: bool = False,
-        scouts: int = 7,
-        surer: int | None = None,
+        cls, *lines: np.ndarray[Any, Any], common: bool = False, scouts: int = 7
     ) -> ThresholdPath:
-        """Lines of places, between which scouts choose, or which share delta evenly.
-
-        Args:
-            *lines: ``(G, 3)`` each, of :func:`line`.
-            common: whether all have one threshold for all classes.
-            scouts: as the attribute.
-            surer: the number of the line whose start is the attribute.
-        """
+        """Lines of places, between which scouts choose, or which share delta evenly."""
         background, foreground, caps = np.concatenate(lines).T
         starts = tuple(int(n) for n in np.cumsum([0, *(len(line) for line in lines[:-1])]))
         return cls(
@@ -247,7 +232,6 @@ class ThresholdPath:
             shares=(1.0 / len(lines),) * len(lines),
             caps=caps,
             scouts=scouts,
-            surer=None if surer is None else starts[surer],
         )
 
     def line(self, start: int) -> slice:
@@ -255,7 +239,7 @@ class ThresholdPath:
         later = [other for other in self.starts if other > start]
         return slice(start, later[0] if later else len(self))
 
-    def chosen_start(self, worth: Any, kept: Any) -> int:
+    def chosen_start(self, worth: Any) -> int:
         """The start that the scouts choose, for all of delta.
 
         A place is worth to a scout what it keeps of what the cap lets through, less its wrong
@@ -264,24 +248,16 @@ class ThresholdPath:
         of few. A line is worth what the worst of its first nine places is on average. The first
         line is chosen that is worth 0.6, or nearly as much as the best: 0.1 less.
 
-        Few scouts hold few of the images whose labels are wrong, but all show how sure the
-        annotator is. Where each of them fills 0.7 of the cap at the path's first place, nothing is
-        left out there that might be wrong, and the ``surer`` line is chosen if it is worth 0.5.
-
         Scouts are not bet on, so that their choice, from labels too, spends nothing of delta.
 
         Args:
             worth: ``(scouts, G)``, ``kept - wrong / epsilon`` of each scout at each place, as
                 shares of what the cap lets through.
-            kept: ``(scouts, G)``, what is kept, as such shares.
         """
         means = np.maximum(np.asarray(worth), -1.0).mean(axis=0)
-        lines = {start: float(means[self.line(start)][:_TRIED].min()) for start in self.starts}
-        full = bool((np.asarray(kept)[:, self.starts[0]] >= _FULL).all())
-        if self.surer is not None and full and lines[self.surer] >= _STILL_WORTHWHILE:
-            return self.surer
-        enough = min(_WORTHWHILE, max(lines.values()) - _NEARLY)
-        return next(start for start in self.starts if lines[start] >= enough)
+        lines = np.array([means[self.line(start)][:_TRIED].min() for start in self.starts])
+        enough = lines >= min(_WORTHWHILE, lines.max() - _NEARLY)
+        return self.starts[int(enough.argmax())]
 
     @classmethod
     def foreground_first(cls) -> ThresholdPath:
@@ -386,5 +362,3 @@ class ThresholdPath:
 
 _WORTHWHILE, _NEARLY, _TRIED = 0.6, 0.1, 9
 """What a line is worth that is chosen, how far below the best it may be, and on how many places."""
-_FULL, _STILL_WORTHWHILE = 0.7, 0.5
-"""How much of the first cap all scouts fill where the surer line is chosen; what that is worth."""

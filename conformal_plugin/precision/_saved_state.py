@@ -66,7 +66,6 @@ class SavedState:
             "kind": np.array(kind),
             **{name: np.array(value) for name, value in self.options.items()},
             **{f"path_{name}": np.array(getattr(self.path, name)) for name in _PATH_PARTS},
-            "path_surer": np.array(-1 if self.path.surer is None else self.path.surer),
             "named": np.array(self.named),
             "seen": np.array(self.seen),
             "volumes": np.array(self.volumes),
@@ -113,7 +112,6 @@ def _path_of(state: Mapping[str, Any]) -> ThresholdPath:
         for name in _PATH_PARTS
         if f"path_{name}" in state
     }
-    surer = int(state.get("path_surer", -1))
     return ThresholdPath(
         background=np.array(parts["background"]),
         foreground=np.array(parts["foreground"]),
@@ -121,7 +119,6 @@ def _path_of(state: Mapping[str, Any]) -> ThresholdPath:
         shares=tuple(parts["shares"]),
         caps=np.array(parts.get("caps", np.ones(len(parts["background"])))),
         scouts=int(parts.get("scouts", 0)),
-        surer=None if surer < 0 else surer,
     )
 
 

@@ -186,13 +186,8 @@ class PrecisionTarget:
             if len(losses) <= path.scouts:
                 return None
             kept, wrong = self.counted(counts)
-            size = _let_through(counts, path)
-            start = path.chosen_start(
-                *(
-                    by_group(seen / size, counts.groups)[: path.scouts]
-                    for seen in (kept - wrong / self.epsilon, kept)
-                )
-            )
+            worth = (kept - wrong / self.epsilon) / _let_through(counts, path)
+            start = path.chosen_start(by_group(worth, counts.groups)[: path.scouts])
             tested = path.line(start)
         found = np.ones(len(path))
         bet_on = losses[path.scouts :, tested]

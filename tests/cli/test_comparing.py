@@ -75,3 +75,28 @@ def test_an_unlabelled_map_that_is_missing_is_found_before_any_work(data, lists,
     assert done.code == 2
     assert "1 of 24 ids have no map" in done.err
     assert not (data.root / "c.json").exists()
+
+
+def test_precision_takes_the_path_for_how_sure_the_unlabelled_maps_are(data, lists, run):
+    def calibrated(*more):
+        done = run(
+            *("calibrate", "--maps", data.maps, "--labels", data.labels, "--ids", lists[0]),
+            *("--guarantee", "precision", "--epsilon", "0.5", "-o", data.root / "c.json", *more),
+        )
+        assert done.code == 0, done.err
+        return done.err, Calibration.load(data.root / "c.json").qhat
+
+    looked_at = ("--unlabelled", lists[1])
+    said, qhat = calibrated(*looked_at)
+    assert "path of precision is that for the usual annotator, by the 24 unlabelled maps" in said
+    assert np.array_equal(qhat, calibrated()[1])
+    for name in data.ids:
+        path = data.maps / f"{name}.npz"
+        scores = np.load(path)["probs"]
+        surely = np.eye(len(scores), dtype=np.float32)[scores.argmax(0)].transpose(2, 0, 1)
+        np.savez(path, probs=surely)
+    said, qhat = calibrated(*looked_at)
+    assert "path of precision is that for surer annotators, by the 24 unlabelled maps" in said
+    assert not np.array_equal(qhat, calibrated()[1])
+    for more in (("--rule", "most-probable"), ("--unlabelled-images", "24")):
+        assert "path of precision" not in calibrated(*looked_at, *more)[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -68,60 +67,31 @@ def lines_of(*lengths: int) -> ThresholdPath:
     return ThresholdPath(places, places, starts, (1 / len(lengths),) * len(lengths), scouts=2)
 
 
-def chosen(path: ThresholdPath, worth: Any, kept: float = 0.0) -> int:
-    """The start that is chosen by scouts who keep so much everywhere."""
-    return path.chosen_start(worth, np.full(np.shape(worth), kept))
-
-
 def test_scouts_choose_the_first_line_that_is_worth_it() -> None:
     path = lines_of(2, 2)
-    assert chosen(path, [[0.9, 0.6, 0.1, 0.1], [0.9, 0.6, 0.1, 0.1]]) == 0
-    assert chosen(path, [[0.9, 0.5, 1.0, 0.8], [0.9, 0.6, 0.8, 0.8]]) == 2
-    assert chosen(path, [[0.7, 0.6, 1.0, 1.0], [0.7, 0.6, 1.0, 1.0]]) == 0  # not the best
-    assert chosen(path, [[0.4, 0.3, 0.2, 0.2], [0.4, 0.3, 0.4, 0.4]]) == 0
-    assert chosen(path, [[0.2, 0.1, 0.2, 0.2], [0.2, 0.1, 0.3, 0.3]]) == 2  # the best of bad
-    assert chosen(path, [[0.2, 0.16, 0.2, 0.2], [0.2, 0.16, 0.3, 0.3]]) == 0  # nearly
+    assert path.chosen_start([[0.9, 0.6, 0.1, 0.1], [0.9, 0.6, 0.1, 0.1]]) == 0
+    assert path.chosen_start([[0.9, 0.5, 1.0, 0.8], [0.9, 0.6, 0.8, 0.8]]) == 2
+    assert path.chosen_start([[0.7, 0.6, 1.0, 1.0], [0.7, 0.6, 1.0, 1.0]]) == 0  # not the best
+    assert path.chosen_start([[0.4, 0.3, 0.2, 0.2], [0.4, 0.3, 0.4, 0.4]]) == 0
+    assert path.chosen_start([[0.2, 0.1, 0.2, 0.2], [0.2, 0.1, 0.3, 0.3]]) == 2  # the best of bad
+    assert path.chosen_start([[0.2, 0.16, 0.2, 0.2], [0.2, 0.16, 0.3, 0.3]]) == 0  # nearly
 
 
 def test_an_unlucky_scout_does_not_decide_alone() -> None:
     """An image whose labels are all wrong is worth -1, whatever epsilon is."""
     path = lines_of(1, 1)
-    assert chosen(path, [[-19.0, 0.1], [1.0, -0.1]]) == 0
-    assert chosen(path, [[-1.0, 0.1], [1.0, -0.1]]) == 0
-    assert chosen(path, [[-1.0, 0.4], [1.0, -0.1]]) == 1
+    assert path.chosen_start([[-19.0, 0.1], [1.0, -0.1]]) == 0
+    assert path.chosen_start([[-1.0, 0.1], [1.0, -0.1]]) == 0
+    assert path.chosen_start([[-1.0, 0.4], [1.0, -0.1]]) == 1
 
 
 def test_scouts_look_at_the_first_places_of_a_line() -> None:
     path, worth = lines_of(12, 10), np.full((2, 22), 0.5)
     worth[:, :9] = 0.9
     worth[:, 9:12] = -1.0
-    assert chosen(path, worth) == 0
+    assert path.chosen_start(worth) == 0
     worth[:, 8] = -1.0
-    assert chosen(path, worth) == 12
-
-
-def test_scouts_who_all_fill_the_first_cap_prefer_the_surer_line() -> None:
-    path = replace(lines_of(2, 2, 2), surer=4)
-    worth = np.tile([1.0, 1.0, 0.9, 0.9, 0.6, 0.5], (2, 1))
-    assert chosen(path, worth, kept=0.7) == 4
-    assert chosen(path, worth, kept=0.69) == 0
-    assert chosen(lines_of(2, 2, 2), worth, kept=1.0) == 0  # a path without one
-    kept = np.ones((2, 6))
-    kept[0, 0] = 0.6
-    assert path.chosen_start(worth, kept) == 0  # one scout is enough
-    kept[0] = [0.7, 0.0, 0.0, 0.0, 0.0, 0.0]
-    assert path.chosen_start(worth, kept) == 4  # the first place alone counts
-    worth[:, 5] = 0.49
-    assert chosen(path, worth, kept=1.0) == 0  # where it is worth too little
-
-
-def test_the_surer_line_of_the_default_is_sharper_than_the_first() -> None:
-    path = ThresholdPath.capped_foreground_first()
-    assert path.surer is not None
-    first, surer = path.line(path.starts[0]), path.line(path.surer)
-    assert (path.caps[first] == path.caps[surer]).all()
-    assert (path.background[surer][:9] < path.background[first][:9]).all()
-    assert (path.foreground[surer][:9] < path.foreground[first][:9]).all()
+    assert path.chosen_start(worth) == 12
 
 
 def test_delta_stays_on_the_line_that_scouts_chose() -> None:
@@ -229,8 +199,6 @@ def test_what_is_refused() -> None:
     for wrong in (-1, 0.5, True):
         with pytest.raises(OptionError, match="scouts must be a number of images, 0 or more"):
             ThresholdPath([0.1, 0.2], [0.1, 0.2], scouts=wrong)
-    with pytest.raises(OptionError, match=r"surer must be one of the starts \(0,\), or None"):
-        ThresholdPath([0.1, 0.2], [0.1, 0.2], scouts=2, surer=1)
     for wrong in ([], [1.0], [-0.1], [math.nan], [[0.1]]):
         with pytest.raises(OptionError, match=r"numbers in \[0, 1\), one per place"):
             ThresholdPath.plain(wrong)
