@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import Dataset
 
 from conformal_plugin.adapters.labels._in_flight import LabelInFlight
+from conformal_plugin.adapters.labels._opened import OpenedPhotos
 from conformal_plugin.adapters.labels._pseudo_labels import PseudoLabelFolder
 from conformal_plugin.errors import InputTypeError, OptionError, ShapeError
 
@@ -116,11 +117,13 @@ class AlignedPseudoLabels(Dataset[tuple[Any, ...]]):
         return len(self.dataset)
 
     def __getitem__(self, item: int) -> tuple[Any, ...]:
-        carried = LabelInFlight(self._read_taken, f"sample {item}")
+        opened = OpenedPhotos()
+        carried = LabelInFlight(self._read_taken, f"sample {item}", opened)
         getitem = type(self.dataset).__getitem__
         # A copy of the function over a namespace of its own: the host's module is never changed.
         namespace = dict(getitem.__globals__)
         namespace.update((name, carried.along(namespace[name])) for name in self.transforms)
+        namespace.update(opened.watching(getitem.__globals__))
         own = FunctionType(
             getitem.__code__, namespace, argdefs=getitem.__defaults__, closure=getitem.__closure__
         )
@@ -129,7 +132,7 @@ class AlignedPseudoLabels(Dataset[tuple[Any, ...]]):
             sample = own(self.dataset, item)
             line = self._line_taken()
         sample = tuple(sample) if isinstance(sample, (tuple, list)) else (sample,)
-        label = torch.from_numpy(carried.settled(self.padding))
+        label = torch.from_numpy(carried.settled(sample, self.padding))
         shown = [one.shape[-2:] for one in sample if isinstance(one, torch.Tensor) and one.ndim > 2]
         if not shown:
             raise InputTypeError(

@@ -14,6 +14,8 @@ import torch
 
 from conformal_plugin._extras import optional
 from conformal_plugin.adapters.labels._host_call import HostCall, is_picture
+from conformal_plugin.adapters.labels._opened import OpenedPhotos
+from conformal_plugin.adapters.labels._showing import same, shows, size_of
 from conformal_plugin.adapters.labels._streams import RandomStreams
 from conformal_plugin.errors import InputTypeError, OptionError, ShapeError, SourceFileError
 
@@ -25,10 +27,6 @@ Image = optional("PIL.Image", "Pillow", "carrying pseudo-labels through a host's
 # from a label, and so is what comes of interpolating between two of them.
 _LABEL_BASE = 1 << 16
 _APART = 1 << 12
-
-# Normalising a photo is affine in each channel. A photo that was moved by one pixel, or flipped,
-# is no affine function of itself.
-_LEAST_FIT = 0.999
 
 
 @dataclass
@@ -47,16 +45,24 @@ class LabelInFlight:
     A host's function that is called with the mask, alone or beside its photo, is called once more
     with the pseudo-label in the mask's place and the same random draws. What it then does to the
     photo must be what it did before, pixel for pixel: a crop that looks at what the mask holds
-    would cut another piece for the label, and is refused.
+    would cut another piece for the label, and is refused. Where no function moves the two, the
+    label stays as it lies in its file, if the sample shows the photo as it was opened.
 
     Args:
         read: gives the line of the host's id list that the photo is of, and its class ids
             ``(H, W)``; called when the first function is given the mask.
         line: what messages call the sample until then.
+        opened: what the sample opens.
     """
 
-    def __init__(self, read: Callable[[], tuple[str, npt.NDArray[np.int32]]], line: str) -> None:
+    def __init__(
+        self,
+        read: Callable[[], tuple[str, npt.NDArray[np.int32]]],
+        line: str,
+        opened: OpenedPhotos,
+    ) -> None:
         self._read = read
+        self._opened = opened
         self._labels: Any = None
         self._line = line
         self._mask: Any = None  # the host's own mask, as the last function left it
@@ -85,26 +91,17 @@ class LabelInFlight:
 
         return both
 
-    def settled(self, padding: int) -> npt.NDArray[np.int64]:
+    def settled(self, sample: Sequence[Any], padding: int) -> npt.NDArray[np.int64]:
         """Class ids ``(H, W)``; every pixel that the host filled in holds ``padding``.
 
         Raises:
-            OptionError: the host passed its mask to no function, or blends neighbouring labels.
+            OptionError: the host passed its mask to no function and moved the photo, or blends
+                neighbouring labels.
             InputTypeError: a function casts masks.
+            SourceFileError: photo and label, which stay as they lie in their files, differ in size.
         """
-        if not self._through and self._kept_back:
-            raise OptionError(
-                f"for {self._line!r} the host's {self._kept_back[0]!r} was given the photo and its "
-                "mask, and did not give both back as pictures, so the pseudo-label could not go "
-                "along: expected (photo, mask), or more behind them, as in "
-                "img, mask = crop(img, mask, size)"
-            )
         if not self._through:
-            raise OptionError(
-                f"for {self._line!r} the host's __getitem__ called no function of its module with "
-                "the photo and its mask, so the pseudo-label could not go along: photo and mask "
-                "have to be passed on together, as in img, mask = crop(img, mask, size)"
-            )
+            self._stay(sample)
         values = np.asarray(self._labels).astype(np.int64)
         inside = values >= _LABEL_BASE
         if bool(((values[inside] - _LABEL_BASE) % _APART).any()):
@@ -121,16 +118,14 @@ class LabelInFlight:
         Raises:
             OptionError: no view of the sample is the photo, but for its colours' scale.
         """
-        views = [one for one in sample if isinstance(one, torch.Tensor) and one.ndim == 3]
-        for photo in self._photos:
-            if not any(_shows(view, photo) for view in views):
-                raise OptionError(
-                    f"no view in the sample of {self._line!r} is the photo as {self._names()} left "
-                    "it, so the pseudo-label may not go with what the model sees: the host moves "
-                    "or changes pixels in a way that the label was not taken along. Pass photo and "
-                    "mask together through a function of the data set's module, and keep one view "
-                    "as it then is"
-                )
+        if not _all_shown(self._photos, sample):
+            raise OptionError(
+                f"no view in the sample of {self._line!r} is the photo as {self._names()} left "
+                "it, so the pseudo-label may not go with what the model sees: the host moves "
+                "or changes pixels in a way that the label was not taken along. Pass photo and "
+                "mask together through a function of the data set's module, and keep one view "
+                "as it then is"
+            )
 
     def _names(self) -> str:
         names = list(dict.fromkeys(self._through))
@@ -140,21 +135,52 @@ class LabelInFlight:
         """Take photos and mask out of the pictures of the first call with several."""
         mask_at = _mask_place(pictures)
         self._photos, self._mask = list(pictures[:mask_at]), pictures[mask_at]
-        self._line, labels = self._read()
-        self._labels = labels * np.int32(_APART) + np.int32(_LABEL_BASE)
+        self._read_label()
         if isinstance(self._mask, np.ndarray):
             if np.issubdtype(self._mask.dtype, np.floating):
                 self._labels = self._labels.astype(np.float64)
         else:
             self._labels = Image.fromarray(self._labels)
-        self._check_size(name)
+        self._check_size(f"when {name!r} is reached")
 
-    def _check_size(self, name: str) -> None:
-        sizes = {_size(picture) for picture in (*self._photos, self._labels)}
+    def _read_label(self) -> None:
+        self._line, labels = self._read()
+        self._labels = labels * np.int32(_APART) + np.int32(_LABEL_BASE)
+
+    def _stay(self, sample: Sequence[Any]) -> None:
+        """Leave the label as its file has it, beside a photo that was not moved either."""
+        self._photos = self._opened.all()
+        if not self._photos or not _all_shown(self._photos, sample):
+            raise self._not_along()
+        if self._labels is None:
+            self._read_label()
+        self._check_size("in their files")
+
+    def _not_along(self) -> OptionError:
+        if self._kept_back:
+            done = (
+                f"for {self._line!r} the host's {self._kept_back[0]!r} was given the photo and its "
+                "mask, and did not give both back as pictures, so the pseudo-label could not go "
+                "along: expected (photo, mask), or more behind them, as in "
+                "img, mask = crop(img, mask, size)"
+            )
+        else:
+            done = (
+                f"for {self._line!r} the host's __getitem__ called no function of its module with "
+                "the photo and its mask, so the pseudo-label could not go along: photo and mask "
+                "have to be passed on together, as in img, mask = crop(img, mask, size)"
+            )
+        return OptionError(
+            f"{done}. None is needed where a view in the sample is the photo as __getitem__ opens "
+            "it, which none was seen to be"
+        )
+
+    def _check_size(self, where: str) -> None:
+        sizes = {size_of(picture) for picture in (*self._photos, self._labels)}
         if len(sizes) > 1:
             raise SourceFileError(
-                f"photo and pseudo-label of {self._line!r} differ in size when {name!r} is "
-                f"reached: {_by(_size(self._photos[0]))} and {_by(_size(self._labels))} (W x H). "
+                f"photo and pseudo-label of {self._line!r} differ in size {where}: "
+                f"{_by(size_of(self._photos[0]))} and {_by(size_of(self._labels))} (W x H). "
                 "Make the pseudo-label at the photo's size"
             )
 
@@ -180,13 +206,14 @@ class LabelInFlight:
             )
         ours = _returned(again, len(theirs), len(theirs)) or [None] * len(theirs)
         for number in range(len(theirs)):
-            if number != mask_at and not _same(theirs[number], ours[number]):
+            if number != mask_at and not same(theirs[number], ours[number]):
                 raise OptionError(
                     f"the host's {name!r} did something else to the photo of {self._line!r} with "
                     "the pseudo-label beside it than with its mask: it looks at what the mask "
                     "holds, so no label can be aligned with what it leaves. Use a function whose "
                     "choice does not depend on the mask, or list label files as masks"
                 )
+        self._check_start(name)
         self._mask, label = theirs[mask_at], ours[mask_at]
         self._photos = theirs[:mask_at] or theirs[1:]
         self._take(label, name)
@@ -218,11 +245,22 @@ class LabelInFlight:
             return result
         for before in self._alone[::-1]:
             again = call.like(before.call) and not before.drew
-            if again and _size(before.result) == _size(result):
+            if again and size_of(before.result) == size_of(result):
+                self._check_start(call.name)
                 self._mask, self._photos = result, [before.result]
                 self._take(call.having(call.slots()[0], self._labels).make(), call.name)
                 break
         return result
+
+    def _check_start(self, name: str) -> None:
+        """Make sure that the first function was given the photo that the label file is of."""
+        if not self._through and any(self._opened.moved(photo) for photo in self._photos):
+            raise OptionError(
+                f"the photo of {self._line!r} was changed or moved between its file and {name!r}, "
+                "the first function that is given it with its mask, so the pseudo-label, which is "
+                "read there, may not go with it: let a function of the data set's module that is "
+                "given both do so, and change colours behind it"
+            )
 
     def _take(self, label: Any, name: str) -> None:
         mode = getattr(label, "mode", "I")
@@ -235,10 +273,10 @@ class LabelInFlight:
             )
         self._labels = label
         self._through.append(name)
-        if self._photos and _size(self._photos[0]) != _size(label):
+        if self._photos and size_of(self._photos[0]) != size_of(label):
             raise ShapeError(
-                f"{name!r} left the photo of {self._line!r} at {_by(_size(self._photos[0]))} and "
-                f"its label at {_by(_size(label))} (W x H); expected one size"
+                f"{name!r} left the photo of {self._line!r} at {_by(size_of(self._photos[0]))} and "
+                f"its label at {_by(size_of(label))} (W x H); expected one size"
             )
 
 
@@ -283,59 +321,11 @@ def _returned(result: Any, least: int, most: int) -> list[Any] | None:
     return pictures[:most] if len(pictures) >= least else None
 
 
-def _same(one: Any, other: Any) -> bool:
-    return one is other or (
-        type(one) is type(other) and np.array_equal(np.asarray(one), np.asarray(other))
-    )
-
-
-def _size(picture: Any) -> tuple[int, int]:
-    """Width and height."""
-    if isinstance(picture, np.ndarray):
-        return int(picture.shape[1]), int(picture.shape[0])
-    width, height = picture.size
-    return int(width), int(height)
+def _all_shown(photos: Sequence[Any], sample: Iterable[Any]) -> bool:
+    """Whether each photo is shown by a view of the sample."""
+    views = [one for one in sample if isinstance(one, torch.Tensor) and one.ndim == 3]
+    return all(any(shows(view, photo) for view in views) for photo in photos)
 
 
 def _by(size: tuple[int, int]) -> str:
     return f"{size[0]} x {size[1]}"
-
-
-def _shows(view: torch.Tensor, photo: Any) -> bool:
-    """Whether a view ``(C, H, W)`` is the photo, each channel up to scale and offset.
-
-    Its channels may be others of the photo's, in another order, or mixed, as in grey.
-    """
-    pixels = np.asarray(photo)
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
-    if view.shape[1:] != pixels.shape[:2]:
-        return False
-    by_channel = np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)
-    photo_rows = _centred(torch.from_numpy(by_channel).flatten(1))
-    view_rows = _centred(view.flatten(1))
-    if len(photo_rows) in (1, len(view_rows)) and _one_by_one(view_rows, photo_rows):
-        return True
-    return _mixed(view_rows, photo_rows)
-
-
-def _one_by_one(view: torch.Tensor, photo: torch.Tensor) -> bool:
-    """Whether each row of a view is a multiple of the photo's, or of its only one."""
-    both = torch.linalg.vecdot(photo, view).double() ** 2
-    each = photo.square().sum(1).double() * view.square().sum(1).double()
-    flat = (photo.abs().amax(1) < 1e-6) & (view.abs().amax(1) < 1e-6)
-    return bool((flat | (both >= _LEAST_FIT * each) & (each > 0)).all())
-
-
-def _mixed(view: torch.Tensor, photo: torch.Tensor) -> bool:
-    """Whether each row of a view is a sum of multiples of the photo's rows, by least squares."""
-    among = (photo @ photo.T).double()
-    between = (view @ photo.T).double()
-    told = (between @ torch.linalg.pinv(among, hermitian=True) * between).sum(1)
-    whole = view.square().sum(1).double()
-    return bool(((told >= _LEAST_FIT * whole) & (whole > 0)).all())
-
-
-def _centred(rows: torch.Tensor) -> torch.Tensor:
-    """Less their means, which single precision would not find exactly."""
-    return rows.float() - rows.mean(1, keepdim=True, dtype=torch.float64).float()
