@@ -253,8 +253,11 @@ class LabelInFlight:
         return result
 
     def _check_start(self, name: str) -> None:
-        """Make sure that the first function was given the photo that the label file is of."""
-        if not self._through and any(self._opened.moved(photo) for photo in self._photos):
+        """Make sure that the first function was given the photo that the label file is of.
+
+        A strong view or a depth map may be beside it.
+        """
+        if not self._through and all(map(self._opened.moved, self._photos)):
             raise OptionError(
                 f"the photo of {self._line!r} was changed or moved between its file and {name!r}, "
                 "the first function that is given it with its mask, so the pseudo-label, which is "

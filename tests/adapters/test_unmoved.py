@@ -129,6 +129,17 @@ def test_what_still_shows_the_photo_goes_on(host, aligned, before) -> None:
     assert aligned(*OPEN, *body, end)[0][-1].shape == (16, 16)
 
 
+def test_a_strong_view_may_go_with_the_photo(host, aligned) -> None:
+    def cut(*pictures):
+        return tuple(picture.crop((3, 2, 19, 18)) for picture in pictures)
+
+    host.cut = cut
+    strong = "img, strong, mask = cut(img, ImageOps.posterize(img, 1), mask)"
+    views = "return normalize(img), normalize(strong), np.array(mask)"
+    *_, mask, label = aligned(*OPEN, strong, views)[0]
+    assert torch.equal(label, torch.as_tensor(mask).long())
+
+
 def test_a_photo_that_was_closed_or_resized_is_not_known(aligned, data) -> None:
     opened = "file = Image.open(os.path.join(self.root, photo)); img = file.convert('RGB')"
     aligned(OPEN[0], opened, "file.close()", OPEN[2], CUT, WHOLE)[0]
