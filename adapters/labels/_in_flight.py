@@ -128,8 +128,7 @@ class LabelInFlight:
             )
 
     def _names(self) -> str:
-        names = list(dict.fromkeys(self._through))
-        return ", ".join(map(repr, names)) if names else "the host"
+        return ", ".join(map(repr, dict.fromkeys(self._through)))
 
     def _start(self, pictures: Sequence[Any], name: str) -> None:
         """Take photos and mask out of the pictures of the first call with several."""
@@ -149,7 +148,7 @@ class LabelInFlight:
 
     def _stay(self, sample: Sequence[Any]) -> None:
         """Leave the label as its file has it, beside a photo that was not moved either."""
-        self._photos = self._opened.all()
+        self._photos = self._opened.photos()
         if not self._photos or not _all_shown(self._photos, sample):
             raise self._not_along()
         if self._labels is None:

@@ -30,14 +30,14 @@ class OpenedPhotos:
         pillow = [name for name, value in namespace.items() if value is Image]
         return dict.fromkeys(pillow, _Pillow(self._pictures))
 
-    def all(self) -> list[Any]:
-        """Every photo that was opened and whose pixels are still there, as RGB."""
-        photos = (_pixels(one) for one in self._pictures if len(one.getbands()) >= 3)
-        return [photo for photo in photos if photo is not None]
+    def photos(self) -> list[Any]:
+        """Those whose pixels are still there, as RGB."""
+        found = (_pixels(one) for one in self._pictures if len(one.getbands()) >= 3)
+        return [photo for photo in found if photo is not None]
 
     def moved(self, given: Any) -> bool:
         """Whether a picture has the size of photos that were opened, and shows none of them."""
-        photos = [photo for photo in self.all() if size_of(photo) == size_of(given)]
+        photos = [photo for photo in self.photos() if size_of(photo) == size_of(given)]
         return bool(photos) and not any(_unmoved(given, photo) for photo in photos)
 
 
