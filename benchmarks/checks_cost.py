@@ -10,7 +10,8 @@ the median of a few runs. A busy machine slows both alike. For "side by side" ea
 by a function that does nothing. A round is four runs, with, without, without and with; the ratio is
 the median over the rounds, with its quartiles. There are fewer rounds of a run that takes long.
 Both are also said of the thread alone that has most to do: files are read and compared in threads
-beside it, and where there are cores for them a command takes as long as the busiest.
+beside it, and where there are cores for them a command takes as long as the busiest. Side by side,
+the time that passed is said, too; a machine with other work makes that worthless.
 
     python benchmarks/checks_cost.py
 """
@@ -160,6 +161,7 @@ class Run(NamedTuple):
     checks: float
     busiest: float
     busiest_checks: float
+    elapsed: float
 
 
 class ReadingThreads(ThreadPoolExecutor):
@@ -178,13 +180,13 @@ class ReadingThreads(ThreadPoolExecutor):
         return super().submit(clocked)
 
 
-def _run(processor: float, checks: Mapping[int, float]) -> Run:
+def _run(processor: float, elapsed: float, checks: Mapping[int, float]) -> Run:
     """What a run took, of the processor time of all threads and that of each in the checks."""
     reading = ReadingThreads.of_thread
     threads = {**reading, threading.get_ident(): processor - sum(reading.values())}
     busiest = max(threads, key=threads.__getitem__)
     in_it = checks.get(busiest, 0.0)
-    return Run(processor, sum(checks.values()), threads[busiest], in_it)
+    return Run(processor, sum(checks.values()), threads[busiest], in_it, elapsed)
 
 
 def measured(line: Sequence[object], how: str, log: Path) -> Run:
@@ -203,9 +205,10 @@ def measured(line: Sequence[object], how: str, log: Path) -> Run:
             else:  # as much of the memory that the fork shares is touched before the time is taken
                 _replace({check: check for check in _WITHOUT})
             setattr(_lazy, ThreadPoolExecutor.__name__, ReadingThreads)
-            began = time.process_time()
+            started, began = time.perf_counter(), time.process_time()
             code = command_line([str(part) for part in line])
-            run = _run(time.process_time() - began, clock.of_thread)
+            processor, elapsed = time.process_time() - began, time.perf_counter() - started
+            run = _run(processor, elapsed, clock.of_thread)
             took.write_text(" ".join(map(str, run)))
             sys.stdout.flush()
         finally:
@@ -226,14 +229,15 @@ def shares(run: Callable[[str], Run]) -> tuple[float, float, float]:
     )
 
 
-def side_by_side(run: Callable[[str], Run], rounds: int) -> list[tuple[float, float]]:
-    """What runs with the checks take beside those without: all threads, and the busiest."""
-    found: list[tuple[float, float]] = []
+def side_by_side(run: Callable[[str], Run], rounds: int) -> list[tuple[float, float, float]]:
+    """What runs with the checks take beside those without: all threads, the busiest, elapsed."""
+    found: list[tuple[float, float, float]] = []
     without = 0.0
     while len(found) < rounds and (len(found) < LEAST_ROUNDS or without < ENOUGH_SECONDS):
         runs = [run(how) for how in ("with", "without", "without", "with")]
         without += runs[1].processor + runs[2].processor
-        found.append((_ratio([r.processor for r in runs]), _ratio([r.busiest for r in runs])))
+        processor, _, busiest, _, elapsed = zip(*runs)
+        found.append((_ratio(processor), _ratio(busiest), _ratio(elapsed)))
     return found
 
 
@@ -256,7 +260,7 @@ _WRITERS: Mapping[str, Callable[[Path, np.ndarray[Any, Any]], object]] = {
 }
 
 
-def make_inputs(folder: Path, images: int, formats: Collection[str]) -> None:
+def make_inputs(folder: Path, images: int, formats: Collection[str], dtype: str) -> None:
     """Photos, labels, an annotator's maps in each format, another's, lists and an annotator."""
     rng = np.random.default_rng(0)
     for name in (*formats, "photos"):
@@ -269,8 +273,8 @@ def make_inputs(folder: Path, images: int, formats: Collection[str]) -> None:
         photo = np.repeat((truth * 12)[..., None], 3, axis=2)
         photo += rng.integers(0, 4, photo.shape, dtype=np.uint8)
         Image.fromarray(photo).save(folder / "photos" / f"{name}.png")
-        _write_to_store(folder / "other" / f"{name}.cpmap", _scores(truth, rng))
-        scores = _scores(truth, rng)
+        _write_to_store(folder / "other" / f"{name}.cpmap", _scores(truth, rng).astype(dtype))
+        scores = _scores(truth, rng).astype(dtype)
         for kind in formats:
             _WRITERS[kind](folder / kind / f"{name}.{kind}", scores)
     names = [f"im{number:04}" for number in range(images)]
@@ -289,7 +293,7 @@ def _scores(truth: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarray
     sure = np.where(wrong, rng.uniform(0.3, 0.7, blocks.shape), rng.uniform(0.5, 1, blocks.shape))
     one = (1 - sure) / (CLASSES - 1) + np.eye(CLASSES)[seen].transpose(2, 0, 1) * sure
     large = one.repeat(25, axis=1).repeat(25, axis=2).astype(np.float32)
-    return (large * rng.uniform(0.9, 1, SIZE).astype(np.float32)).astype(np.float16)
+    return large * rng.uniform(0.9, 1, SIZE).astype(np.float32)
 
 
 def lines_for(folder: Path, kind: str, *, everything: bool) -> Lines:
@@ -344,6 +348,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--dtype", choices=("float16", "float32"), default="float16")
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=FORMATS)
     parser.add_argument("--only", nargs="+", help="commands, by the names in the table")
     options = parser.parse_args(argv)
@@ -352,12 +357,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     load_all()
     head = f"{'s without':>9} {'in the checks':>13} {'busiest':>8}"
-    print(f"{'command':<19} {'maps':<11} {head}  side by side; busiest")
+    print(f"{'command':<19} {'maps':<11} {head}  side by side; busiest; elapsed")
     with tempfile.TemporaryDirectory() as temporary:
         folder, out, log = (Path(temporary) / name for name in ("inputs", "out", "log"))
         folder.mkdir()
         sys.path.insert(0, str(folder))
-        make_inputs(folder, options.images, {FORMATS[0], *options.formats})
+        make_inputs(folder, options.images, {FORMATS[0], *options.formats}, options.dtype)
 
         def run(line: Callable[[Path], Sequence[object]], how: str) -> Run:
             shutil.rmtree(out, ignore_errors=True)

@@ -12,15 +12,15 @@ from typing import Any, TypeAlias
 import numpy as np
 from torch import Tensor
 
-from conformal_plugin._extras import optional
 from conformal_plugin.errors import ShapeError, SourceFileError
 from conformal_plugin.files._choosing import DEFAULT_KEY, chosen
 from conformal_plugin.files._decoding import decoding
 from conformal_plugin.files._hdf5 import HDF5_SUFFIXES, hdf5_array
-from conformal_plugin.files._memory import LARGEST_MAP_BYTES, require_room
+from conformal_plugin.files._memory import LARGEST_MAP_BYTES
 from conformal_plugin.files._nifti import NIFTI_SUFFIXES, nifti_array
 from conformal_plugin.files._npy import read_numpy
 from conformal_plugin.files._readers import reader_of, suffix_of, suffixes
+from conformal_plugin.files._safetensors import read_safetensors
 from conformal_plugin.files._store_codec import decode
 from conformal_plugin.files._tiff import TIFF_SUFFIXES, tiff_bands
 from conformal_plugin.files._torch_files import read_torch
@@ -114,11 +114,7 @@ def _read_torch(path: Path, key: str | None, max_bytes: int) -> FoundMap:
 
 
 def _read_safetensors(path: Path, key: str | None, max_bytes: int) -> FoundMap:
-    library = optional("safetensors.torch", "safetensors", f"reading {path}")
-    require_room(path.stat().st_size, path, max_bytes)
-    # Not `safe_open`: its tensors are views of the file, which change and vanish with it.
-    tensors: dict[str, Tensor] = library.load(path.read_bytes())
-    return FoundMap(tensors[chosen(tensors, key, path)])
+    return FoundMap(read_safetensors(path, partial(chosen, key=key, path=path), max_bytes))
 
 
 def _read_hdf5(path: Path, key: str | None, max_bytes: int) -> FoundMap:
