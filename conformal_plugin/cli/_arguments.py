@@ -8,6 +8,7 @@ from conformal_plugin import __version__
 from conformal_plugin.cli import (
     _annotate_arguments as annotate_arguments,
     _calibrate_arguments as calibrate_arguments,
+    _card_arguments as card_arguments,
     _choose_arguments as choose_arguments,
     _combine_arguments as combine_arguments,
     _doctor_arguments as doctor_arguments,
@@ -35,6 +36,7 @@ _COMMANDS = {
     "review": review_arguments,
     "export": export_arguments,
     "import": import_arguments,
+    "card": card_arguments,
     "patch": patch_arguments,
     "doctor": doctor_arguments,
 }

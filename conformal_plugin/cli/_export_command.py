@@ -12,7 +12,6 @@ import numpy as np
 
 from conformal_plugin._atomic import sweep
 from conformal_plugin._choices import RULES
-from conformal_plugin._json import parsed
 from conformal_plugin.annotators import class_list
 from conformal_plugin.cli._inputs import (
     class_or_none,
@@ -21,7 +20,7 @@ from conformal_plugin.cli._inputs import (
     ids_of_list,
     naming,
 )
-from conformal_plugin.cli._label_folder import MANIFEST
+from conformal_plugin.cli._label_folder import made_with
 from conformal_plugin.cli._label_maps import label_reader
 from conformal_plugin.cli._outputs import named_files, refuse_inputs
 from conformal_plugin.cli._progress import progress
@@ -95,7 +94,8 @@ def _vocabulary(arguments: argparse.Namespace) -> Vocabulary:
         OptionError: nothing says which class is the background.
     """
     names = tuple(class_list(arguments.names).class_names)
-    made = {} if arguments.blank else _made_with(arguments.labels / MANIFEST)
+    made = {} if arguments.blank else made_with(arguments.labels)
+    made = {} if "own_numbers" in made else made
     if arguments.background is not None:
         background = class_or_none(arguments.background)
     elif _BACKGROUND in names:
@@ -109,15 +109,6 @@ def _vocabulary(arguments: argparse.Namespace) -> Vocabulary:
         )
     given = arguments.ignore_index
     return Vocabulary(names, background, made.get("ignore_index", 255) if given is None else given)
-
-
-def _made_with(manifest: Path) -> dict[str, Any]:
-    """What `filter` wrote beside its labels; empty of other labels."""
-    try:
-        found = parsed(manifest.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) and "own_numbers" not in found else {}
 
 
 def _refuse_earlier(arguments: argparse.Namespace) -> None:

@@ -17,7 +17,7 @@ from conformal_plugin.cli._label_summary import label_counts
 from conformal_plugin.errors import OptionError, SourceFileError
 from conformal_plugin.files import FileState, IdFolder, nifti_of, read_made_label, write_label
 
-__all__ = ["MANIFEST", "LabelFolder"]
+__all__ = ["MANIFEST", "LabelFolder", "made_with"]
 
 MANIFEST = "labels.json"
 _FORMAT = "conformal-plugin labels"
@@ -199,6 +199,15 @@ class LabelFolder:
                 f"not make, {taken[0]}{self._suffix} first: true labels perhaps; choose another "
                 f"folder, or pass --overwrite to replace them"
             )
+
+
+def made_with(folder: Path) -> dict[str, Any]:
+    """The manifest of a folder of labels; empty where `filter` wrote none."""
+    try:
+        found = parsed((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and found.get("format") == _FORMAT else {}
 
 
 def _noted(text: str) -> dict[str, int | None]:

@@ -13,7 +13,7 @@ PACKAGE = "conformal_plugin"
 FLOORS = (
     ("scores", "processes", "betting"),
     ("calibration", "files"),
-    ("labelling", "annotators", "combining", "exchange"),
+    ("labelling", "annotators", "combining", "exchange", "hub"),
     ("precision", "evaluation", "training", "choosing", "review"),
     ("testing", "adapters"),
     ("reporting", "doctor"),
