@@ -1,11 +1,11 @@
-"""*CVAT for images 1.1*: one XML file, each mask as lengths of runs in its box."""
+"""*CVAT for images 1.1*: one XML file, written with masks, read with polygons and boxes, too."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
@@ -14,7 +14,8 @@ import numpy as np
 from conformal_plugin._atomic import atomic_open
 from conformal_plugin.errors import SourceFileError
 from conformal_plugin.exchange._cvat_labels import cvat_labels, write_cvat_labels
-from conformal_plugin.exchange._runs import mask_of_runs, runs_of_mask
+from conformal_plugin.exchange._cvat_shapes import SHAPES, UNREAD, mask_of_shape, whole_number
+from conformal_plugin.exchange._runs import runs_of_mask
 from conformal_plugin.exchange._sent import Sent, SentPhoto, Sheet
 from conformal_plugin.exchange._vocabulary import CHECKED, Layer, Vocabulary
 from conformal_plugin.exchange._zipped import member
@@ -22,9 +23,6 @@ from conformal_plugin.exchange._zipped import member
 __all__ = ["read_cvat_images", "write_cvat_images"]
 
 ANNOTATIONS: Final = "annotations.xml"
-_OTHER_SHAPES: Final = frozenset(
-    ("box", "polygon", "polyline", "points", "ellipse", "cuboid", "skeleton", "track")
-)
 _REMEDY: Final = "export the task again as `CVAT for images 1.1`"
 
 
@@ -48,15 +46,15 @@ def write_cvat_images(folder: Path, vocabulary: Vocabulary, sheets: Iterable[She
 
 
 def read_cvat_images(path: Path, sent: Sent) -> Iterator[tuple[SentPhoto, list[Layer], bool]]:
-    """Each photo of an export of CVAT's, its masks in order, and whether it is marked.
+    """Each photo of an export of CVAT's, its shapes in order, and whether it is marked.
 
     Args:
         path: ``annotations.xml``, or the archive that holds it.
         sent: what was sent.
 
     Raises:
-        SourceFileError: not such a file, another shape than a mask, an unknown label or photo, or a
-            photo of another size.
+        SourceFileError: not such a file, another shape than a mask, a polygon or a box, an unknown
+            label or photo, or a photo of another size.
     """
     reading = _Reading(path, sent)
     for piece in member(path, ANNOTATIONS, _REMEDY):
@@ -133,15 +131,15 @@ class _Reading:
         elif self._image is None:
             if name == "track":
                 raise self._error("it holds tracks of a video")
-        elif name == "mask":
-            self._image.masks.append(self._placed(self._image.photo, attributes))
+        elif name in SHAPES:
+            self._image.masks.append(self._placed(self._image.photo, name, attributes))
         elif name == "tag":
             self._image.checked |= attributes.get("label") == CHECKED
-        elif name in _OTHER_SHAPES:
+        elif name in UNREAD:
             raise SourceFileError(
-                f"the photo {self._image.photo.file} in {self._path} has a {name}, and masks are "
-                f"read here; export the task as `Segmentation mask 1.1`, in which CVAT makes masks "
-                f"of all shapes, and import that with --from cvat-masks"
+                f"the photo {self._image.photo.file} in {self._path} has a {name}, and masks, "
+                f"polygons and boxes are read here; export the task as `Segmentation mask 1.1`, in "
+                f"which CVAT makes masks of all shapes, and import that with --from cvat-masks"
             )
 
     def _end(self, name: str) -> None:
@@ -151,7 +149,10 @@ class _Reading:
 
     def _photo(self, attributes: dict[str, str]) -> SentPhoto:
         photo = self._sent.named(self._text(attributes, "name"))
-        size = self._number(attributes, "height"), self._number(attributes, "width")
+        try:
+            size = whole_number(attributes, "height"), whole_number(attributes, "width")
+        except ValueError as error:
+            raise self._error(f"{photo.file}: {error}") from error
         if size != photo.size:
             raise SourceFileError(
                 f"the photo {photo.file} has {size[1]} x {size[0]} pixels in {self._path}, and "
@@ -159,37 +160,26 @@ class _Reading:
             )
         return photo
 
-    def _placed(self, photo: SentPhoto, attributes: dict[str, str]) -> tuple[int, Layer]:
+    def _placed(
+        self, photo: SentPhoto, shape: str, attributes: dict[str, str]
+    ) -> tuple[int, Layer]:
         label = self._text(attributes, "label")
         if label not in self._labels:
             raise SourceFileError(
-                f"the photo {photo.file} in {self._path} has a mask of the label {label!r}, and "
+                f"the photo {photo.file} in {self._path} has a {shape} of the label {label!r}, and "
                 f"the labels are {', '.join(self._sent.vocabulary.labels)}; rename it in CVAT"
             )
-        left, top, width, height = (
-            self._number(attributes, key) for key in ("left", "top", "width", "height")
-        )
-        if min(left, top) < 0 or left + width > photo.width or top + height > photo.height:
-            raise self._error(f"a mask of {photo.file} leaves the photo")
-        whole = np.zeros(photo.size, dtype=bool)
         try:
-            runs: Any = np.array(self._text(attributes, "rle").split(","), dtype=np.int64)
-            whole[top : top + height, left : left + width] = mask_of_runs(runs, (height, width))
+            mask = mask_of_shape(shape, attributes, photo.size)
+            height = whole_number(attributes, "z_order", 0)
         except ValueError as error:
-            raise self._error(f"a mask of {photo.file}: {error}") from error
-        return self._number(attributes, "z_order", 0), Layer(label, whole)
+            raise self._error(f"a {shape} of {photo.file}: {error}") from error
+        return height, Layer(label, mask)
 
     def _text(self, attributes: dict[str, str], key: str) -> str:
         if key not in attributes:
             raise self._error(f"an element lacks its {key}")
         return attributes[key]
-
-    def _number(self, attributes: dict[str, str], key: str, default: int | None = None) -> int:
-        text = attributes.get(key, "" if default is None else str(default))
-        try:
-            return int(text)
-        except ValueError:
-            raise self._error(f"{key} is no whole number") from None
 
     def _refuse_doctype(self, *_declared: object) -> None:
         raise self._error("it declares a document type, as CVAT's files do not")

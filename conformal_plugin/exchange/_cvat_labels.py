@@ -15,9 +15,9 @@ LABELS: Final = "cvat_labels.json"
 
 
 def cvat_labels(vocabulary: Vocabulary) -> list[dict[str, str]]:
-    """Name, colour and type: every label is a mask, and *checked* a tag."""
+    """Name, colour and type: a label is painted or drawn in any way, and *checked* is a tag."""
     labels = [
-        {"name": label, "color": "#{:02x}{:02x}{:02x}".format(*colour), "type": "mask"}
+        {"name": label, "color": "#{:02x}{:02x}{:02x}".format(*colour), "type": "any"}
         for label, colour in vocabulary.colours().items()
     ]
     labels.append({"name": CHECKED, "color": "#ffffff", "type": "tag"})

@@ -15,6 +15,7 @@ import pytest
 
 from conformal_plugin.exchange import Sent, read_returned, write_export
 from conformal_plugin.exchange._label_studio_rle import packed, unpacked
+from conformal_plugin.exchange._outlines import mask_of_outline
 from conformal_plugin.exchange._runs import mask_of_runs, runs_of_mask
 
 # Their own warnings are no business of this suite.
@@ -188,3 +189,52 @@ def test_fiftyone_finds_photos_and_masks(fiftyone_importers, tmp_path, vocabular
     for sheet in sheets:
         mask = cv2.imread(found[str(sheet.path)], cv2.IMREAD_UNCHANGED)
         np.testing.assert_array_equal(mask, vocabulary.indices(sheet.labels))
+
+
+def distance(points: np.ndarray, place: np.ndarray) -> float:
+    """From a place to the outline through these corners."""
+    along = np.roll(points, -1, axis=0) - points
+    share = ((place - points) * along).sum(axis=1) / np.maximum((along**2).sum(axis=1), 1e-12)
+    nearest = points + np.clip(share, 0, 1)[:, None] * along
+    return float(np.linalg.norm(nearest - place, axis=1).min())
+
+
+def test_polygons_are_the_masks_that_cvat_makes_of_them() -> None:
+    """By pycocotools, which takes corners to a fifth of a pixel: only what is as near differs."""
+    theirs = pytest.importorskip("pycocotools.mask")
+    rng = np.random.default_rng(0)
+    size = (120, 160)
+    area = differing = 0
+    for _ in range(100):
+        angles = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(5, 60)))
+        radii = rng.uniform(5, 50) * rng.uniform(0.4, 1, len(angles))
+        around = radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        points = np.round(rng.uniform(30, 90, 2) + around, 2)
+        (encoded,) = theirs.frPyObjects([points.ravel().tolist()], *size)
+        expected = theirs.decode(encoded).astype(bool)
+        found = mask_of_outline(points, size)
+        area, differing = area + int(expected.sum()), differing + int((found != expected).sum())
+        for row, column in np.argwhere(found != expected):
+            assert distance(points, np.array([column + 0.5, row + 0.5])) < 0.25
+    assert differing < 0.015 * area
+
+
+def test_datumaro_fills_polygons_likewise(datumaro, tmp_path, vocabulary, sheets) -> None:
+    _, sent = written("cvat", tmp_path / "out", vocabulary, sheets)
+    points = np.array([[3.43, 2.12], [40.71, 5.23], [22.64, 30.36]])
+    text = ";".join(",".join(map(str, pair)) for pair in points.tolist())
+    shapes = f'<polygon label="cat" occluded="0" points="{text}" z_order="0"/>'
+    job = tmp_path / "job"
+    job.mkdir()
+    head = (tmp_path / "out" / "annotations.xml").read_text().split("  <image")[0]
+    (job / "default.xml").write_text(
+        f'{head}<image id="0" name="a.jpg" width="53" height="37">{shapes}</image></annotations>'
+    )
+    (one,) = read_returned(job / "default.xml", sent)
+    (tmp_path / "photos").rename(job / "images")
+    dataset = datumaro.Dataset.import_from(str(job), "cvat")
+    dataset.transform("polygons_to_masks")
+    theirs = datumaro_labels(dataset, vocabulary, sheets[0])
+    assert (theirs == 1).sum() > 400
+    for row, column in np.argwhere(theirs != one.composed.labels):
+        assert distance(points, np.array([column + 0.5, row + 0.5])) < 0.25

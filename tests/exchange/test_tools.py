@@ -169,7 +169,16 @@ MASK = '<mask label="cat" rle="{}" left="0" top="0" width="2" height="1" z_order
         ("<html></html>", "it begins with <html>"),
         ('<!DOCTYPE a [<!ENTITY b "c">]><annotations/>', "declares a document type"),
         ("<annotations><track id='0' label='cat'/></annotations>", "tracks of a video"),
-        (XML.format("<polygon label='cat' points='0,0;1,1'/>"), "has a polygon, and masks are"),
+        (XML.format("<polyline label='cat' points='0,0;1,1'/>"), "has a polyline, and masks, poly"),
+        (XML.format("<polygon label='cat'/>"), "a polygon of a.jpg: it lacks its points"),
+        (XML.format("<polygon label='cat' points='0,0;1,x;2,2'/>"), "could not convert"),
+        (XML.format("<polygon label='cat' points='0,0;1,nan;2,2'/>"), "far from the photo"),
+        (XML.format("<polygon label='cat' points='0,0,1;1,2,2'/>"), "its points are no pairs"),
+        (XML.format("<polygon label='cat' points='0,0;1;2,2'/>"), "a polygon of a.jpg"),
+        (
+            XML.format("<box label='cat' xtl='0' ytl='0' xbr='1'/>"),
+            "a box of a.jpg: it lacks",
+        ),
         (XML.format(MASK.format("1,2", 0)), "do not fill 2 x 1"),
         (XML.format(MASK.format("1,one", 0)), "a mask of a.jpg"),
         (XML.format(MASK.format("1,1", "x")), "z_order is no whole number"),
@@ -202,6 +211,23 @@ def test_marks_and_heights_of_cvat(tmp_path, vocabulary, sheets):
     (one,) = read_returned(archive, sent)
     assert one.marked
     assert one.composed.labels[0, :3].tolist() == [2, 2, 0]
+
+
+SQUARE = '<polygon label="{}" points="10.00,20.00;20.00,20.00;20.00,30.00;10.00,30.00"/>'
+BOX = '<box label="cat" xtl="10" ytl="20" xbr="20" ybr="24" rotation="{}" z_order="1"/>'
+
+
+def test_polygons_and_boxes_of_cvat(tmp_path, vocabulary, sheets):
+    _, sent = sent_to("cvat", tmp_path / "out", vocabulary, sheets)
+    path = tmp_path / "annotations.xml"
+    path.write_text(XML.format(BOX.format("90.00") + SQUARE.format("dropped")))
+    (one,) = read_returned(path, sent)
+    found = one.composed.labels
+    expected = np.zeros_like(found)
+    expected[20:30, 10:20] = 255
+    expected[17:27, 13:17] = 1  # the box on its end, above what is dropped
+    np.testing.assert_array_equal(found, expected)
+    assert one.composed.undecided == 100 - 7 * 4
 
 
 def test_archives_without_what_is_needed(tmp_path, vocabulary, sheets):
