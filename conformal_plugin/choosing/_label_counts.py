@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from conformal_plugin.choosing._ways import Family, Grid
-from conformal_plugin.labelling import label_maps, least_scores, score_of, unfiltered_labels
+from conformal_plugin.labelling import image_labels, score_of
 from conformal_plugin.scores import (
     LabelledParts,
     LabelledScores,
@@ -109,21 +109,21 @@ def count_labels(
     truth = class_indices(item, ignore_index)
     num_classes = scores.shape[0]
     bounds = _bounds(qhats, scores, grid)
-    best = unfiltered_labels(scores, "most-probable", 0)
-    changes = [_changes(family, scores, best, bounds) for family in ways.pooled]
+    best = _unfiltered(scores, grid, "most-probable", 0)
+    changes = [_changes(family, scores, grid, best, bounds) for family in ways.pooled]
     tables = [_curves(change, truth, num_classes, len(bounds)) for change in changes]
     if by_class is not None:
         for family in ways.by_class:
             for thresholds in by_class:
-                least = least_scores(thresholds, grid, num_classes)
-                maps = label_maps(
-                    scores.unsqueeze(0),
-                    least,
+                found = image_labels(
+                    scores,
+                    thresholds.tolist(),
+                    grid,
                     rule=family.rule,
                     background=family.background or 0,
                     ignore_index=num_classes,
                 )
-                tables.append(_count(maps[0], truth, num_classes))
+                tables.append(_count(found, truth, num_classes))
     tables.append(_count(best, truth, num_classes))
     return LabelCounts.of(np.concatenate(tables))
 
@@ -135,6 +135,13 @@ def _in_rows(part: LabelledScores) -> Iterator[LabelledScores]:
     for top in range(0, height, rows):
         some = slice(top, top + rows)
         yield LabelledScores(part.scores[:, some], part.labels[some])
+
+
+def _unfiltered(scores: Tensor, grid: ScoreGrid, rule: str, background: int) -> Tensor:
+    """The labels when every class is in every set, int64."""
+    everything = [math.inf] * len(scores)
+    options: dict[str, Any] = {"background": background, "ignore_index": len(scores)}
+    return image_labels(scores, everything, grid, rule=rule, **options).to(torch.int64)
 
 
 def _count(labels: Tensor, truth: Tensor, num_classes: int) -> _Array:
@@ -153,11 +160,13 @@ def _bounds(qhats: Sequence[float], scores: Tensor, grid: ScoreGrid) -> Tensor:
     return torch.tensor(values, dtype=dtype, device=scores.device)
 
 
-def _changes(family: Family, scores: Tensor, best: Tensor, bounds: Tensor) -> Iterator[_Change]:
+def _changes(
+    family: Family, scores: Tensor, grid: ScoreGrid, best: Tensor, bounds: Tensor
+) -> Iterator[_Change]:
     rule = family.rule
     if rule == "foreground-first":
         background = family.background or 0
-        foreground = unfiltered_labels(scores, rule, background)
+        foreground = _unfiltered(scores, grid, rule, background)
         comes = _entry(score_of(scores, foreground), bounds)
         alone = _entry(scores[background], bounds)
         yield foreground, comes, None

@@ -19,7 +19,7 @@ from conformal_plugin.errors import (
     ShapeError,
     TooFewImagesError,
 )
-from conformal_plugin.processes import in_parallel
+from conformal_plugin.processes import beside_others, in_parallel
 from conformal_plugin.scores import (
     LabelledScores,
     SeenIds,
@@ -138,19 +138,19 @@ def read_thresholds(
 
     deal = _Deal(folds)
     for item, result in in_parallel(read, checked(), here=elsewhere):
-        with item.named():
+        with item.named(), beside_others():
             grid, true = result()
             for calibrator in calibrators:
                 add_reading(calibrator, item, true)
-        if not true.pixels.any():
-            continue
-        fold = deal.fold_of(item)
-        if fold_scores is None:
-            fold_scores = FoldScores(grid, folds, len(true.pixels))
-        fold_scores.add(fold, true)
-        if fold == len(true_pixels):
-            true_pixels.append(np.zeros_like(true.pixels))
-        true_pixels[fold] += true.pixels
+            if not true.pixels.any():
+                continue
+            fold = deal.fold_of(item)
+            if fold_scores is None:
+                fold_scores = FoldScores(grid, folds, len(true.pixels))
+            fold_scores.add(fold, true)
+            if fold == len(true_pixels):
+                true_pixels.append(np.zeros_like(true.pixels))
+            true_pixels[fold] += true.pixels
     if fold_scores is None or ways is None:
         raise EmptyCalibrationError(
             f"no image holds a labelled pixel: every label is {images.ignore_index} or nothing was "
@@ -203,7 +203,9 @@ def counts_by_fold(
     def labelled() -> Iterator[tuple[int, LabelledScores]]:
         deal = _Deal(folds)
         for item in images:
-            if bool((item.labels != images.ignore_index).any()):
+            with beside_others():
+                used = bool((item.labels != images.ignore_index).any())
+            if used:
                 yield deal.fold_of(item), item
 
     counts = in_parallel(

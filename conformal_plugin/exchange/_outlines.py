@@ -42,4 +42,5 @@ def outline_of_box(left: float, top: float, right: float, bottom: float, turned:
     middle = np.array([(left + right) / 2, (top + bottom) / 2])
     corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]]) - middle
     cos, sin = math.cos(math.radians(turned)), math.sin(math.radians(turned))
-    return middle + corners @ np.array([[cos, sin], [-sin, cos]])
+    turned_corners: _Array = middle + corners @ np.array([[cos, sin], [-sin, cos]])
+    return turned_corners

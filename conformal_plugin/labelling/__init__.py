@@ -17,6 +17,9 @@ from conformal_plugin.labelling._filtering import (
     filter as filter,
     prediction_sets as prediction_sets,
 )
+from conformal_plugin.labelling._image_labels import (
+    image_labels as image_labels,
+)
 from conformal_plugin.labelling._p_values import (
     label_weights as label_weights,
     p_values as p_values,

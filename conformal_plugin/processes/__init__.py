@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from conformal_plugin.processes._parallel import (
+    beside_others as beside_others,
     in_parallel as in_parallel,
 )
 from conformal_plugin.processes._ranks import (

@@ -6,13 +6,14 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from itertools import chain, islice
 from threading import Lock
 from typing import TypeVar
 
 import torch
 
-__all__ = ["in_parallel"]
+__all__ = ["beside_others", "in_parallel"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -64,6 +65,20 @@ def in_parallel(
         left = [future for _, future in waiting if not future.cancel()]
         wait(left)
         torch.set_num_threads(threads)  # for threads that others start later
+
+
+@contextmanager
+def beside_others() -> Iterator[None]:
+    """Let torch use one thread for what is done with a result while others are being worked out.
+
+    The cores are taken: a second thread would wait for one, and the first for it.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _pool(workers: int) -> ThreadPoolExecutor:

@@ -13,8 +13,15 @@ from torch import Tensor
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.errors import EmptyCalibrationError
 from conformal_plugin.evaluation import Evaluation, Evaluator
-from conformal_plugin.labelling import Least, cap_of, in_set, label_maps, least_scores
-from conformal_plugin.processes import in_parallel
+from conformal_plugin.labelling import (
+    Least,
+    cap_of,
+    class_thresholds,
+    image_labels,
+    in_set,
+    least_scores,
+)
+from conformal_plugin.processes import beside_others, in_parallel
 from conformal_plugin.reporting._halves import Halves
 from conformal_plugin.scores import (
     LabelledParts,
@@ -82,7 +89,7 @@ def gather(
 
     images = labelled_images(scores, labels)
     for item, result in in_parallel(labelled, images, here=elsewhere):
-        with item.named():
+        with item.named(), beside_others():
             evaluator.update(*item.arrays)  # which refuses bad input
             halves.add(item)
             joint, pixels, correct = result()
@@ -112,15 +119,18 @@ def _as_much_as_needed(item: LabelledScores, calibration: Calibration) -> Iterab
 def _labels(item: LabelledScores, calibration: Calibration, evaluator: Evaluator) -> _OfImage:
     num_classes = item.scores.shape[0]
     truth = class_indices(item, calibration.ignore_index)
-    least = least_scores(calibration, grid_of(item.scores), num_classes)
-    kept = label_maps(
-        item.scores.unsqueeze(0),
-        least,
-        rule=evaluator.rule,
-        background=evaluator.background,
-        ignore_index=num_classes,
-        cap=cap_of(calibration),
-    )[0].long()
+    grid = grid_of(item.scores)
+    options: dict[str, Any] = {
+        "rule": evaluator.rule,
+        "background": evaluator.background,
+        "ignore_index": num_classes,
+    }
+    thresholds = class_thresholds(calibration, num_classes)
+    kept, cap = image_labels(item.scores, thresholds, grid, **options), cap_of(calibration)
+    if cap is not None:
+        kept = cap.applied(kept[None], item.scores[None], **options)[0]
+    kept = kept.long()
+    least = least_scores(calibration, grid, num_classes)
     used = truth < num_classes
     size = num_classes + 1
     places = (truth * size + kept)[_missed(true_scores(item, truth), truth, least) & used]
