@@ -26,7 +26,6 @@ from conformal_plugin.cli._comparing import (
 from conformal_plugin.cli._decision import Decision, decided
 from conformal_plugin.cli._groups import groups_of, share_of
 from conformal_plugin.cli._guarantee import Task, chosen
-from conformal_plugin.cli._imported import warn_of_picked
 from conformal_plugin.cli._inputs import (
     find_labels,
     find_maps,
@@ -40,6 +39,7 @@ from conformal_plugin.cli._inputs import (
 )
 from conformal_plugin.cli._label_maps import label_map_of, label_reader
 from conformal_plugin.cli._outputs import named_files, refuse_inputs
+from conformal_plugin.cli._picked import warn_of_picked
 from conformal_plugin.cli._progress import progress
 from conformal_plugin.cli._read_digest import ReadDigest
 from conformal_plugin.cli._report import note, number, print_json, warn, warn_of

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from conformal_plugin._atomic import atomic_write_text, sweep
-from conformal_plugin.cli._imported import IMPORTED, Imported
 from conformal_plugin.cli._label_folder import MANIFEST
 from conformal_plugin.cli._outputs import named_files, refuse_inputs
 from conformal_plugin.cli._progress import progress
@@ -19,7 +18,9 @@ from conformal_plugin.cli._report import note, print_json, warn
 from conformal_plugin.errors import OptionError, SourceFileError
 from conformal_plugin.exchange import (
     DROPPED,
+    IMPORTED,
     SENT,
+    Imported,
     Returned,
     Sent,
     labels_checksum,

@@ -11,7 +11,7 @@ from conformal_plugin._messages import shown
 from conformal_plugin.adapters.labels import LABEL_SETTINGS
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.doctor._case import Case
-from conformal_plugin.doctor._findings import Finding, check, error, ok, warning
+from conformal_plugin.doctor._findings import Finding, check, error, ok, some, warning
 from conformal_plugin.doctor._id_lines import NotKnownError
 from conformal_plugin.errors import ConformalError
 from conformal_plugin.evaluation import NOT_EXCHANGEABLE
@@ -145,10 +145,26 @@ def unlabelled_maps_look_like_the_labelled_ones(case: Case) -> Iterator[Finding]
 
 @check
 def calibrated_on_the_labelled_photos(case: Case) -> Iterator[Finding]:
-    """By their number: a calibration does not record which photos it saw."""
-    counted = case.calibration.n_images
+    """By their number: a calibration does not record which photos it saw.
+
+    Photos that came by review were chosen by their scores, and are trained on alone.
+    """
+    counted, chosen = case.calibration.n_images, case.chosen
     labelled = len({line.photo for line in case.labelled if line.photo})
-    if counted > labelled:
+    if chosen:
+        drawn = labelled - len(chosen)
+        text = (
+            f"{len(chosen)} of the {labelled} labelled photos were chosen by their scores to be "
+            f"corrected ({some(chosen)}), and the calibration counted {counted} images"
+        )
+        if counted > drawn:
+            yield warning(
+                f"{text}, more than the {drawn} others: it promises nothing about other photos",
+                "calibrate on photos that were drawn at random, and train on all (docs/review.md)",
+            )
+        else:
+            yield ok(f"{text}: no more than the {drawn} others")
+    elif counted > labelled:
         yield warning(
             f"the calibration counted {counted} images and the labelled list has {labelled} "
             "photos: it saw others, perhaps unlabelled or test photos",

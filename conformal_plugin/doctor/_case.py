@@ -21,6 +21,7 @@ from conformal_plugin.doctor._host_reading import HostReading
 from conformal_plugin.doctor._id_lines import IdLine, NotKnownError, drawn, read_lines
 from conformal_plugin.doctor._yaml import plain_values
 from conformal_plugin.errors import ConformalError, SourceFileError
+from conformal_plugin.exchange import Imported
 from conformal_plugin.files import LabelReader
 from conformal_plugin.scores import LabelMap
 
@@ -210,6 +211,23 @@ class Case:
             for line, path in self.progress(lines, "labelled masks")
         ]
         return self._contents(maps, self.labelled, "labelled masks")
+
+    @cached_property
+    def chosen(self) -> list[str]:
+        """The labelled photos that were chosen by their scores to be corrected.
+
+        `conformal-plugin import` notes them beside the masks that it writes.
+        """
+        noted: dict[Path, frozenset[str]] = {}
+        found: dict[str, None] = {}
+        for line in self.labelled:
+            mask = self.mask_of(line)
+            for folder in () if mask is None else mask.parents:
+                if folder not in noted:
+                    noted[folder] = Imported.read(folder).chosen
+                if mask and mask.relative_to(folder).with_suffix("").as_posix() in noted[folder]:
+                    found[line.photo] = None
+        return list(found)
 
     def mask_files(self, lines: Sequence[IdLine]) -> list[Path]:
         """The masks of some lines, or of a sample of them, that are there."""

@@ -5,6 +5,10 @@ from __future__ import annotations
 from conformal_plugin.exchange._fiftyone import (
     returned_masks as returned_masks,
 )
+from conformal_plugin.exchange._imported import (
+    IMPORTED as IMPORTED,
+    Imported as Imported,
+)
 from conformal_plugin.exchange._sent import (
     SENT as SENT,
     Sent as Sent,

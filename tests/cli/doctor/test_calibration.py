@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +58,20 @@ def test_a_calibration_that_says_nothing(patient, run) -> None:
 def test_a_calibration_of_other_photos(patient, run, images, hint) -> None:
     patient.calibration(n_images=images)
     finding = patient.only(run, "calibrated on the labelled photos", "warning")
+    assert hint in finding["text"]
+
+
+@pytest.mark.parametrize(
+    ("images", "level", "hint"), [(10, "warning", "more than the 8 others"), (8, "ok", "no more")]
+)
+def test_labelled_photos_that_came_by_review(patient, run, images, level, hint) -> None:
+    lines = patient.labelled.read_text().splitlines()
+    names = [Path(line.split()[1]).stem for line in lines]
+    noted = {"chosen_by_scores": names[3:5] + ["another"], "imported": names, "undecided": []}
+    (patient.data / "labels" / "imported.json").write_text(json.dumps(noted))
+    patient.calibration(n_images=images)
+    finding = patient.only(run, "calibrated on the labelled photos", level)
+    assert "2 of the 10 labelled photos were chosen by their scores" in finding["text"]
     assert hint in finding["text"]
 
 

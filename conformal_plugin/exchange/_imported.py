@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from conformal_plugin._atomic import atomic_write_text
 from conformal_plugin._json import parsed
-from conformal_plugin.cli._report import warn
 
-__all__ = ["IMPORTED", "Imported", "warn_of_picked"]
+__all__ = ["IMPORTED", "Imported"]
 
 IMPORTED: Final = "imported.json"
+"""The file's name."""
+
 _FORMAT: Final = "conformal-plugin imported labels"
 _KEYS: Final = ("chosen_by_scores", "imported", "undecided")
 
@@ -61,17 +62,4 @@ class Imported:
         taken = tuple(dict.fromkeys((*self.taken, *names)))
         return Imported(
             self.chosen, taken, self.undecided - frozenset(names) | frozenset(undecided)
-        )
-
-
-def warn_of_picked(folder: Path, names: Iterable[str]) -> None:
-    """Say where photos are calibrated on that were chosen by their scores."""
-    found = sorted(Imported.read(folder).chosen.intersection(names))
-    if found:
-        shown = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
-        warn(
-            f"{len(found)} of the photos were chosen by their scores to be corrected ({shown}), "
-            f"and are like no others: what is calibrated on them promises nothing about other "
-            f"photos. Take them off the list, and train on them ({folder / IMPORTED}, "
-            f"docs/review.md)"
         )
