@@ -35,6 +35,7 @@ from conformal_plugin.errors import MissingExtraError, OptionError
 from conformal_plugin.evaluation import LabelDoubts
 from conformal_plugin.files import LazySequence
 from conformal_plugin.labelling import promised_rule
+from conformal_plugin.processes import beside_others
 from conformal_plugin.reporting import (
     CLASS_FOLDER,
     Evidence,
@@ -56,6 +57,7 @@ from conformal_plugin.scores import labelled_images
 __all__ = ["run"]
 
 
+@beside_others()
 def run(arguments: argparse.Namespace) -> None:
     """Gather the evidence and write the page and its charts."""
     if arguments.examples < 0:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import chain, islice
 from threading import Lock
 from typing import TypeVar
@@ -22,6 +23,8 @@ Result = TypeVar("Result")
 # the thread that starts them, and are moved only after milliseconds.
 _pools: dict[int, ThreadPoolExecutor] = {}
 _making = Lock()
+# Not seen by those threads, which do by themselves what calls this again.
+_cores: ContextVar[int | None] = ContextVar("cores", default=None)
 
 
 def in_parallel(
@@ -43,7 +46,8 @@ def in_parallel(
     """
     remaining = iter(items)
     first = list(islice(remaining, 2))
-    threads = torch.get_num_threads()
+    before = torch.get_num_threads()
+    threads = _cores.get() or before
     # Asking the system for its cores takes microseconds, many for one small image.
     workers = min(threads, os.cpu_count() or 1) if len(first) > 1 else 1
     if workers < 2 or any(map(here, first)):
@@ -64,21 +68,24 @@ def in_parallel(
     finally:
         left = [future for _, future in waiting if not future.cancel()]
         wait(left)
-        torch.set_num_threads(threads)  # for threads that others start later
+        torch.set_num_threads(before)  # for threads that others start later
 
 
 @contextmanager
 def beside_others() -> Iterator[None]:
-    """Let torch use one thread for what is done with a result while others are being worked out.
+    """Let torch use one thread here, and :func:`in_parallel` as many as torch would use before.
 
-    The cores are taken: a second thread would wait for one, and the first for it.
+    For what is done with a result while others are being worked out: the cores are taken, so that a
+    second thread would wait for one, and the first for it, both busy.
     """
-    threads = torch.get_num_threads()
+    before = torch.get_num_threads()
+    cores = _cores.set(_cores.get() or before)
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
+        _cores.reset(cores)
 
 
 def _pool(workers: int) -> ThreadPoolExecutor:

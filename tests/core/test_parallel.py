@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from conformal_plugin import Calibration, calibrate, evaluate
-from conformal_plugin.processes import in_parallel
+from conformal_plugin.processes import beside_others, in_parallel
 
 SCORES = np.random.default_rng(0).random((9, 4, 12, 10), dtype=np.float32)
 LABELS = np.random.default_rng(1).integers(0, 4, (9, 12, 10))
@@ -52,6 +52,22 @@ def test_work_is_done_by_that_many_threads(threads: int) -> None:
 
     idents = {result() for _, result in in_parallel(work, range(2 * threads))}
     assert len(idents) == threads
+
+
+def test_beside_others_torch_has_one_thread_and_the_work_all(threads: int) -> None:
+    together = threading.Barrier(threads)
+
+    def work(_: int) -> int:
+        together.wait(timeout=60)
+        return sum(1 for _ in in_parallel(lambda n: n, range(3))) + torch.get_num_threads()
+
+    with beside_others():
+        with beside_others():
+            assert torch.get_num_threads() == 1
+        found = [result() for _, result in in_parallel(work, range(2 * threads))]
+        assert torch.get_num_threads() == 1
+    assert found == [4] * 2 * threads
+    assert torch.get_num_threads() == threads
 
 
 def test_an_error_is_raised_where_its_result_is_asked_for(threads: int) -> None:
