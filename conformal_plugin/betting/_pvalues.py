@@ -7,7 +7,6 @@ import numbers
 from typing import Any
 
 import numpy as np
-from scipy.stats import binom
 
 from conformal_plugin.errors import OptionError, ScoreError, ShapeError
 
@@ -63,6 +62,8 @@ def bound_on_equal_losses(
 
 
 def _hoeffding_bentkus(mean: np.ndarray[Any, Any], n: Any, epsilon: float) -> np.ndarray[Any, Any]:
+    from scipy.stats import binom  # which takes a second to import, and few ask for these bounds
+
     low = np.minimum(mean, epsilon)
     # The mean in floating point may lie a hair above k / n; the binomial must not jump for it.
     count = np.ceil(n * mean - 1e-9)

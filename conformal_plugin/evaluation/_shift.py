@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.stats
 
 from conformal_plugin.calibration import Comparison
 from conformal_plugin.errors import OptionError, ShapeError, TooFewImagesError
@@ -228,7 +227,9 @@ def _largest_differences(bag: Array, labelled: int) -> tuple[Array, Array]:
     units, measures = bag.shape
     if not measures:
         return np.zeros(0), np.zeros(_DRAWS)
-    ranks = scipy.stats.rankdata(bag, axis=0)
+    from scipy.stats import rankdata  # which takes a second to import
+
+    ranks = rankdata(bag, axis=0)
     both = np.concatenate([ranks, np.abs(ranks - (units + 1) / 2)], axis=1)
     centred = both - both.mean(axis=0)
     # Of a sum of `labelled` of them drawn without replacement.

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from scipy.stats import rankdata
 
 from conformal_plugin._choices import REVIEW_ORDERS
 from conformal_plugin.errors import OptionError
@@ -104,6 +103,8 @@ def ranked(
 
 def _ranks(values: _Array) -> _Array:
     """The share of the photos below each; one half where there is no value."""
+    from scipy.stats import rankdata  # which takes a second to import
+
     there = ~np.isnan(values)
     ranks = np.full(len(values), 0.5)
     ranks[there] = (rankdata(values[there]) - 0.5) / max(1, there.sum())
