@@ -10,6 +10,7 @@ from conformal_plugin._json import parsed
 from conformal_plugin.annotators import class_list
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.cli._label_folder import MANIFEST, made_with
+from conformal_plugin.cli._progress import progress
 from conformal_plugin.cli._report import note, print_json
 from conformal_plugin.errors import OptionError
 from conformal_plugin.files import MapStore, find_files, ids_in_folder, label_suffixes
@@ -33,6 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
         class_names=None if arguments.names is None else class_list(arguments.names).class_names,
         maps=None if arguments.maps is None else MapStore.open(arguments.maps),
         labels=labels,
+        follow=lambda files: progress(files, "card", total=len(files), quiet=arguments.quiet),
     )
     kind = "model" if labels is None else "dataset"
     if arguments.license is None:

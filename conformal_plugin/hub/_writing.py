@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from conformal_plugin._atomic import atomic_open, atomic_write_text
+from conformal_plugin._atomic import atomic_open, atomic_write_text, sweep
 from conformal_plugin._json import parsed
 from conformal_plugin._messages import one_line, shown
 from conformal_plugin.calibration import MADE_FOR, Calibration
 from conformal_plugin.errors import OptionError, SourceFileError
 from conformal_plugin.files import MapStore
 from conformal_plugin.hub._card import Card
-from conformal_plugin.hub._contents import CALIBRATION, CARD, LABELS, Contents, digest_of
+from conformal_plugin.hub._contents import CALIBRATION, CARD, CONTENTS, LABELS, Contents, digest_of
 from conformal_plugin.hub._labels import LabelSet, LabelTally
 from conformal_plugin.hub._shared import Shared
 
 __all__ = ["share"]
 
 _WRITERS = ("conformal-plugin", "torch", "numpy")
+Labels: TypeAlias = "Sequence[tuple[str, Path]]"
 
 
 def share(
@@ -33,8 +34,11 @@ def share(
     class_names: Sequence[str] | None = None,
     maps: MapStore | None = None,
     labels: LabelSet | None = None,
+    follow: Callable[[Labels], Iterable[tuple[str, Path]]] = iter,
 ) -> Shared:
     """Write a folder with a calibration, a card and, where they are given, labels.
+
+    What a killed run left there is written anew.
 
     Args:
         folder: where to; new, or empty.
@@ -44,6 +48,7 @@ def share(
         class_names: by class index; by default those of ``maps``.
         maps: the maps that were calibrated on, for the annotator's fingerprint.
         labels: the labels that this calibration made.
+        follow: gives the label files one by one, as a progress bar does.
 
     Raises:
         OptionError: the folder holds something, the maps are another annotator's, or names or a
@@ -56,13 +61,13 @@ def share(
     names = class_names if class_names is not None or maps is None else maps.class_names
     _check(loaded, title, license, names)
     annotator = None if maps is None else _fingerprint(calibration, content, maps)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if not _free(folder, content, labels):
         raise OptionError(
             f"{folder} holds something already, which would be shared, too; choose a new folder"
         )
     Card.require()
     files = {CALIBRATION: _copied(content, folder / CALIBRATION)}
-    tally = None if labels is None else _with_labels(folder, labels, files)
+    tally = None if labels is None else _with_labels(folder, labels, files, follow)
     contents = Contents(
         license, None if names is None else tuple(names), annotator, _versions(), files
     )
@@ -70,6 +75,28 @@ def share(
     atomic_write_text(folder / CARD, card.text())
     contents.write(folder)  # the last: a folder without them is no shared one
     return Shared(folder, loaded, contents)
+
+
+def _free(folder: Path, content: bytes, labels: LabelSet | None) -> bool:
+    """Whether a folder is new, empty, or what a killed run of this left: its first file, no last.
+
+    What that run was writing when it ended is deleted.
+    """
+    if not folder.exists():
+        return True
+    if not folder.is_dir():
+        return False
+    within = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    names = () if labels is None else (*labels.files, *labels.beside)
+    ours = {CALIBRATION, CARD, *(f"{LABELS}/{name}" for name in names)}
+    theirs = {name for name, path in within.items() if not path.is_dir()} - ours
+    first = folder / CALIBRATION
+    begun = not within or (first.is_file() and first.read_bytes() == content)
+    unfinished = all(Path(name).name.startswith(".") for name in theirs)
+    if begun and unfinished:
+        last_names = {Path(name).name for name in (*ours, CONTENTS)}
+        sweep([folder, *(p for p in within.values() if p.is_dir())], last_names.__contains__)
+    return begun and not any(path.exists() for name, path in within.items() if name in theirs)
 
 
 def _check(
@@ -106,10 +133,15 @@ def _fingerprint(calibration: Path, content: bytes, maps: MapStore) -> Mapping[s
     return maps.annotator
 
 
-def _with_labels(folder: Path, labels: LabelSet, files: dict[str, str]) -> LabelTally:
+def _with_labels(
+    folder: Path,
+    labels: LabelSet,
+    files: dict[str, str],
+    follow: Callable[[Labels], Iterable[tuple[str, Path]]],
+) -> LabelTally:
     """Copy the labels, and count what was copied."""
     tally = LabelTally(labels.dropped)
-    for name, content in _read(labels.files.items()):
+    for name, content in _read(follow(list(labels.files.items()))):
         target = folder / LABELS / name
         files[f"{LABELS}/{name}"] = _copied(content, target)
         tally.add(target)

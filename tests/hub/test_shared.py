@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from conformal_plugin._sealed import sealed
 from conformal_plugin.errors import CalibrationFileError, OptionError, SourceFileError
 from conformal_plugin.files import MapStore, label_files
 from conformal_plugin.hub import LabelSet, Shared, share
+from conformal_plugin.hub._contents import CALIBRATION, CARD, CONTENTS
 
 
 def test_it_comes_back(shared: Path, made: SimpleNamespace) -> None:
@@ -124,6 +126,42 @@ def test_what_cannot_be_shared(tmp_path: Path, made: SimpleNamespace) -> None:
         share(tmp_path, made.file)
     with pytest.raises(CalibrationFileError):
         share(tmp_path / "other", made.labels.files["of/im0.png"])
+
+
+def test_what_a_killed_run_left_is_written_anew(tmp_path: Path, made: SimpleNamespace) -> None:
+    whole = share(tmp_path / "whole", made.file, labels=made.labels)
+    files = sorted(path for path in whole.folder.rglob("*") if path.is_file())
+    killed = tmp_path / "killed"
+    shutil.copytree(whole.folder, killed)
+    (killed / CONTENTS).unlink()
+    (killed / CARD).unlink()
+    left = killed / "labels" / f".im0.png.{2**22 - 1:08x}{0:024x}.tmp"
+    (killed / "labels" / "of").mkdir(exist_ok=True)
+    left.write_bytes(b"half")
+    again = share(killed, made.file, labels=made.labels)
+    assert Shared.from_pretrained(killed).contents == again.contents
+    for path in files:
+        assert (killed / path.relative_to(whole.folder)).read_bytes() == path.read_bytes()
+    with pytest.raises(OptionError, match="holds something already"):
+        share(killed, made.file, labels=made.labels)  # whole, and not to be written over
+    (killed / CONTENTS).unlink()
+    with pytest.raises(OptionError, match="holds something already"):
+        share(killed, made.file)  # its labels would be shared, too
+    (killed / CALIBRATION).unlink()
+    with pytest.raises(OptionError, match="holds something already"):
+        share(killed, made.file, labels=made.labels)  # nothing says that it is an unfinished one
+
+
+def test_files_go_through_what_follows_them(tmp_path: Path, made: SimpleNamespace) -> None:
+    seen = []
+
+    def follow(files):
+        for name, path in files:
+            seen.append(name)
+            yield name, path
+
+    share(tmp_path / "out", made.file, labels=made.labels, follow=follow)
+    assert seen == list(made.labels.files)
 
 
 def test_the_annotator_is_told_by_its_maps(tmp_path: Path, made: SimpleNamespace) -> None:
