@@ -142,7 +142,11 @@ def page_view(subject: Subject) -> PageView:
         summary=_summary(subject),
         claims=_claims(subject.calibration),
         coverage=(figures["coverage_pixels"], figures["coverage_images"]),
-        verdict=[*subject.remarks, *subject.choice.verdict.splitlines()],
+        # The proposal has remarks of its own kind.
+        verdict=[
+            *(f"At this calibration: {one[:1].lower()}{one[1:]}" for one in subject.remarks),
+            *subject.choice.verdict.splitlines(),
+        ],
         worth=(figures["worth"], figures["classes"]),
         thresholds=_thresholds(subject, figures["thresholds"]) if "thresholds" in figures else None,
         losses=_losses(subject, figures["confusion"]),

@@ -91,6 +91,11 @@ def test_names_change_no_markup_and_are_read_as_they_are(subject_named, name):
     assert hostile.text.count(name) == tame.text.count(TAME) > 20
 
 
+def test_remarks_are_of_the_calibration_that_is_reported(subject_named):
+    subject = replace(subject_named(TAME), remarks=["The <b> changes nothing."])
+    assert "At this calibration: the <b> changes nothing." in Parsed(page(subject)).text
+
+
 def test_where_the_template_engine_is_missing_the_remedy_comes_before_the_work(
     reported, tmp_path, capsys, monkeypatch
 ):
