@@ -112,9 +112,15 @@ def _of_each(
 ) -> dict[str, _T]:
     """What is read of each map, each on one rank, and told to all."""
     mine = {name: paths[name] for name in ranks.share(list(paths))}
-    maps = taken_maps(arguments, list(mine.values()))
-    found: dict[str, _T] = {}
-    for name, taken in progress(zip(mine, maps), what, total=len(mine), quiet=arguments.quiet):
-        with naming(name):
-            found[name] = read(taken.value)
-    return {name: value for part in ranks.gather(found) for name, value in part.items()}
+
+    def of_mine() -> dict[str, _T]:
+        maps = taken_maps(arguments, list(mine.values()))
+        found: dict[str, _T] = {}
+        for name, taken in progress(zip(mine, maps), what, total=len(mine), quiet=arguments.quiet):
+            with naming(name):
+                found[name] = read(taken.value)
+        return found
+
+    # Together: a map that one rank cannot read ends all of them.
+    parts = ranks.gather(ranks.together(of_mine))
+    return {name: value for part in parts for name, value in part.items()}

@@ -18,7 +18,7 @@ from PIL import Image
 from conformal_plugin.cli import main
 
 WORLD = 3
-FAILING = ("fails", "unusable")
+FAILING = ("fails", "unusable", "unreadable")
 ANNOTATING = ("annotated", "labelled")
 
 
@@ -71,6 +71,8 @@ def story(tmp_path_factory: pytest.TempPathFactory, make_data, start_ranks):
     other = make_data(root / "other", 8)
     few = root / "few.txt"
     few.write_text("im0000\nim0001\n", encoding="utf-8")
+    first = root / "first.txt"
+    first.write_text("im0000\nim0002\n", encoding="utf-8")
     broken = fine.maps / "im0001.npz"
     whole = root / "whole.npz"
     shutil.copy(broken, whole)
@@ -105,12 +107,20 @@ def story(tmp_path_factory: pytest.TempPathFactory, make_data, start_ranks):
         "alphas": ["calibrate", *on(data), "--alpha", "0.1", "0.3", "-o", "two.json", "--json"],
         "few": ["calibrate", *on(data, few), "--alpha", "0.2", "-o", "few.json"],
         "fails": ["calibrate", *on(fine), "--alpha", "0.2", "-o", "fine.json"],
+        "unreadable": [
+            *("calibrate", *on(fine, first), "--unlabelled", str(fine.list)),
+            *("--guarantee", "precision", "--epsilon", "0.4", "-o", "surer.json"),
+        ],
         "unusable": ["filter", "--maps", str(fine.maps), "--qhat", "0.5", "--out", "fine"],
         "mend": ["mend", str(whole), str(broken)],
         "goes on": ["calibrate", *on(fine), "--alpha", "0.2", "-o", "fine.json"],
         "precision": [
             *("calibrate", *on(data), "--guarantee", "precision", "--epsilon", "0.4"),
             *("-o", "precision.json"),
+        ],
+        "path": [
+            *("calibrate", *on(data, few), "--unlabelled", str(data.list)),
+            *("--guarantee", "precision", "--epsilon", "0.4", "-o", "path.json"),
         ],
         "confidence": [
             *("calibrate", *on(data), "--guarantee", "confidence", "--alpha", "0.4"),
@@ -157,7 +167,7 @@ def test_files_are_the_same_byte_for_byte(story) -> None:
     )
     # Calibrations, labels, their list and manifest, those that a damaged map left without a list,
     # combined maps and theirs, an annotator's maps and its labels with theirs; no checkpoint.
-    assert len(one) == 7 + 8 + 2 + 4 + 1 + 8 + 1 + 7 + 1 + 7 + 2
+    assert len(one) == 8 + 8 + 2 + 4 + 1 + 8 + 1 + 7 + 1 + 7 + 2
     assert one == several
 
 
@@ -178,6 +188,14 @@ def test_a_failure_on_one_rank_ends_all_with_its_reason(story) -> None:
         text = several[number]["fails"][2]
         assert "rank 1 ended this run" in text
         assert "im0001" in text
+
+
+def test_an_unlabelled_map_that_one_rank_cannot_read_ends_all(story) -> None:
+    _, one, several = story
+    assert "im0001" in one["unreadable"][2]
+    ended = [said["unreadable"][2] for said in several if "ended this run" in said["unreadable"][2]]
+    assert len(ended) == WORLD - 1
+    assert all("im0001" in said["unreadable"][2] for said in several)
 
 
 def test_what_a_rank_cannot_use_is_told_by_the_first(story) -> None:
