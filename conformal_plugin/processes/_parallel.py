@@ -92,9 +92,19 @@ def _pool(workers: int) -> ThreadPoolExecutor:
     with _making:
         if workers not in _pools:
             _pools[workers] = ThreadPoolExecutor(
-                workers, "conformal-plugin", initializer=torch.set_num_threads, initargs=(1,)
+                workers, "conformal-plugin", initializer=_let_torch_use_one_thread
             )
         return _pools[workers]
+
+
+def _let_torch_use_one_thread() -> None:
+    """In this thread, for good.
+
+    A thread's first question to torch gives it the number that was set last, in whatever thread: it
+    is asked before that number is set here, and not when work is done.
+    """
+    torch.get_num_threads()
+    torch.set_num_threads(1)
 
 
 def _forget_pools() -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from conformal_plugin import Calibration, calibrate, evaluate
-from conformal_plugin.processes import beside_others, in_parallel
+from conformal_plugin.processes import _parallel, beside_others, in_parallel
 
 SCORES = np.random.default_rng(0).random((9, 4, 12, 10), dtype=np.float32)
 LABELS = np.random.default_rng(1).integers(0, 4, (9, 12, 10))
@@ -68,6 +68,15 @@ def test_beside_others_torch_has_one_thread_and_the_work_all(threads: int) -> No
         assert torch.get_num_threads() == 1
     assert found == [4] * 2 * threads
     assert torch.get_num_threads() == threads
+
+
+def test_torch_has_one_thread_where_earlier_work_did_not_ask_it(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_parallel, "_pools", {})
+    assert [result() for _, result in in_parallel(lambda n: n, range(6))] == list(range(6))
+    asked = [result() for _, result in in_parallel(lambda _: torch.get_num_threads(), range(6))]
+    assert asked == [1] * 6
 
 
 def test_an_error_is_raised_where_its_result_is_asked_for(threads: int) -> None:
