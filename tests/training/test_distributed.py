@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 from groups import end_group
@@ -24,6 +25,11 @@ def student() -> nn.Module:
     return nn.Conv2d(3, 4, 1)
 
 
+def weights(rank: int) -> Tensor:
+    draw = torch.Generator().manual_seed(10 + rank)
+    return torch.rand(2, 6, 6, generator=draw)
+
+
 def data(rank: int) -> tuple[Tensor, Tensor]:
     draw = torch.Generator().manual_seed(rank)
     images = torch.randn(2, 3, 6, 6, generator=draw)
@@ -32,7 +38,7 @@ def data(rank: int) -> tuple[Tensor, Tensor]:
     return images, pseudo if rank == 0 else torch.full_like(pseudo, 255)
 
 
-def work(rank: int, folder: str) -> None:
+def work(rank: int, folder: str, weighted: bool) -> None:
     dist.init_process_group(
         "gloo",
         init_method=f"file://{folder}/meeting",
@@ -47,22 +53,29 @@ def work(rank: int, folder: str) -> None:
     gradients = []
     for epoch in EPOCHS:
         model.zero_grad()
-        supervise(model(images), pseudo, epoch=epoch).backward()
+        of_pixels = weights(rank) if weighted else None
+        supervise(model(images), pseudo, epoch=epoch, weights=of_pixels).backward()
         gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
     kept = supervise._log._totals
     torch.save({"gradients": gradients, "kept": kept}, f"{folder}/rank{rank}.pt")
     end_group()
 
 
-def test_gradients_are_those_of_one_process(start_ranks: Callable[..., None]) -> None:
+@pytest.mark.parametrize("weighted", [False, True], ids=["alike", "weighted"])
+def test_gradients_are_those_of_one_process(
+    weighted: bool, start_ranks: Callable[..., None]
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        start_ranks(work, (folder,), 2)
+        start_ranks(work, (folder, weighted), 2)
         ranks = [torch.load(Path(folder) / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
     model = student()
     images, pseudo = data(0)
-    loss = F.cross_entropy(model(images), pseudo, ignore_index=255, reduction="sum")
+    each = F.cross_entropy(model(images), pseudo, ignore_index=255, reduction="none")
+    if weighted:  # over their mean, so that the term keeps its size
+        counted = torch.where(pseudo != 255, weights(0), 0)
+        each = each * counted / counted.sum() * (pseudo != 255).sum()
     # DDP averages over ranks, and the other rank adds nothing.
-    (loss / pseudo.numel() / 2).backward()
+    (each.sum() / pseudo.numel() / 2).backward()
     for rank in ranks:
         for got, parameter in zip(rank["gradients"][0], model.parameters()):
             torch.testing.assert_close(got, parameter.grad)
