@@ -24,7 +24,7 @@ from conformal_plugin.choosing._label_means import LabelMeans
 from conformal_plugin.choosing._measures import FoldCounts
 from conformal_plugin.choosing._own import count_own
 from conformal_plugin.choosing._readings import Images, read_labels, read_thresholds
-from conformal_plugin.choosing._signs import LabelSigns, labelled_by
+from conformal_plugin.choosing._signs import LabelSigns, counts_of_labels
 from conformal_plugin.choosing._ways import (
     CLASS_CONDITIONAL,
     MIN_IMAGES,
@@ -256,10 +256,20 @@ def _looked_at(
     """With what weights are made of, and what the proposal does to labels beside the table."""
     classes = calibration.num_classes
     found = replace(calibration, label_weights=LabelWeights(ladder, np.full(classes, 0.5)))
-    signs = LabelSigns(calibration.background, calibration.ignore_index)
-    means = LabelMeans(classes, calibration.ignore_index)
-    for scores, labels, truth in labelled_by(images, calibration):
+
+    def counters() -> tuple[LabelSigns, LabelMeans]:
+        ignored = calibration.ignore_index
+        return LabelSigns(calibration.background, ignored), LabelMeans(classes, ignored)
+
+    def counted(scores: Any, labels: Any, truth: Any) -> tuple[LabelSigns, LabelMeans]:
+        signs, means = counters()
         signs.add(scores, labels, truth)
         means.add(labels, p_values(scores, labels, found), truth)
+        return signs, means
+
+    signs, means = counters()
+    for of_image in counts_of_labels(images, calibration, counted):
+        signs.merge(of_image[0])
+        means.merge(of_image[1])
     weighted = replace(calibration, label_weights=LabelWeights(ladder, means.means()))
     return weighted, tuple(signs.remarks(true, background))

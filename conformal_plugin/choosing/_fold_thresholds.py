@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from conformal_plugin.calibration import conformal_rank
 from conformal_plugin.scores import ScoreGrid, TrueScores, as_tensor
 
-__all__ = ["FoldScores"]
+__all__ = ["FoldScores", "codes_by_class"]
 
 Array = np.ndarray[Any, Any]
 
@@ -38,8 +37,14 @@ class FoldScores:
         self._units = np.zeros((folds, num_classes), dtype=np.int64)
         self._held: dict[str, Array] = {}  # by each group, whether it has held the class before
 
-    def add(self, fold: int, true: TrueScores) -> None:
-        """Count one image; those of a group belong to one fold, and hold a class once."""
+    def add(self, fold: int, true: TrueScores, by_class: tuple[Array, Array]) -> None:
+        """Count one image; those of a group belong to one fold, and hold a class once.
+
+        Args:
+            fold: where it goes.
+            true: what was read of it.
+            by_class: :func:`codes_by_class` of that.
+        """
         self._counts[fold] += self._grid.histogram(true.patterns)
         new = true.pixels > 0
         if true.group is not None:
@@ -47,21 +52,7 @@ class FoldScores:
             self._held[true.group] = before | new
             new &= ~before
         self._units[fold] += new
-        classes, patterns = as_tensor(true.classes), as_tensor(true.patterns)
-        for start in range(0, len(classes), _PART_PIXELS):
-            some = slice(start, start + _PART_PIXELS)
-            self._add_by_class(fold, classes[some].cpu(), patterns[some].cpu())
-
-    def _add_by_class(self, fold: int, classes: Tensor, patterns: Tensor) -> None:
-        kept = classes < self._units.shape[1]
-        codes = self._grid.codes_of(patterns[kept]).numpy().astype(np.int64)
-        keys = classes[kept].numpy().astype(np.int64) * self._grid.size + codes
-        codes_before, counted = self._by_class[fold]
-        found, number = np.unique(np.concatenate([codes_before, keys]), return_inverse=True)
-        weights = np.concatenate([counted, np.ones(len(keys), dtype=np.int64)])
-        totals = np.zeros(len(found), dtype=np.int64)
-        np.add.at(totals, number, weights)
-        self._by_class[fold] = found, totals
+        self._by_class[fold] = _added(self._by_class[fold], by_class)
 
     def qhats(self, alphas: Sequence[float]) -> Array:
         """What each fold is labelled with, float64 ``(folds, alphas)``: q-hat of the other folds.
@@ -107,6 +98,34 @@ class FoldScores:
             1.0 - self._grid.lower_edge(int(code)) if rank <= pixels else math.inf
             for rank, code in zip(ranks, codes)
         ]
+
+
+def codes_by_class(true: TrueScores, grid: ScoreGrid) -> tuple[Array, Array]:
+    """An image's pixels by class and code: those that occur, as ``class * grid.size + code``.
+
+    Returns:
+        int64 ``(n,)``, ascending, each once; and the pixels of each.
+    """
+    total = _nothing()
+    classes, patterns = as_tensor(true.classes), as_tensor(true.patterns)
+    for start in range(0, len(classes), _PART_PIXELS):
+        some = slice(start, start + _PART_PIXELS)
+        of_some, of_their_patterns = classes[some].cpu(), patterns[some].cpu()
+        kept = of_some < len(true.pixels)
+        codes = grid.codes_of(of_their_patterns[kept]).numpy().astype(np.int64)
+        keys = of_some[kept].numpy().astype(np.int64) * grid.size + codes
+        total = _added(total, np.unique(keys, return_counts=True))
+    return total
+
+
+def _added(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
+    """The counts of both."""
+    if not len(first[0]):
+        return second
+    keys, places = np.unique(np.concatenate([first[0], second[0]]), return_inverse=True)
+    counts = np.zeros(len(keys), dtype=np.int64)
+    np.add.at(counts, places, np.concatenate([first[1], second[1]]))
+    return keys, counts
 
 
 def _nothing() -> tuple[Array, Array]:

@@ -37,6 +37,11 @@ class LabelMeans:
         self._counts += np.bincount(classes, minlength=len(self._counts))
         self._sums += np.bincount(classes, counted[kept], minlength=len(self._sums))
 
+    def merge(self, other: LabelMeans) -> None:
+        """Add what ``other`` has counted."""
+        self._counts += other._counts
+        self._sums += other._sums
+
     def means(self) -> np.ndarray[Any, Any]:
         """Float64 ``(K,)``; one half, as of labels that are all right, where there is none."""
         return np.where(self._counts > 0, self._sums / np.maximum(self._counts, 1), 0.5)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from conformal_plugin.calibration import ScoreCounter, add_reading
-from conformal_plugin.choosing._fold_thresholds import FoldScores
+from conformal_plugin.choosing._fold_thresholds import FoldScores, codes_by_class
 from conformal_plugin.choosing._label_counts import LabelCounts, count_labels
 from conformal_plugin.choosing._ways import MIN_IMAGES, Grid
 from conformal_plugin.errors import (
@@ -134,12 +134,13 @@ def read_thresholds(
     def read(item: LabelledScores) -> Any:
         grid = grid_of(item.scores)
         check_ignore_index(images.ignore_index, item.scores.shape[0])
-        return grid, read_true_scores(item, images.ignore_index, grid)
+        true = read_true_scores(item, images.ignore_index, grid)
+        return grid, true, codes_by_class(true, grid)
 
     deal = _Deal(folds)
     for item, result in in_parallel(read, checked(), here=elsewhere):
         with item.named(), beside_others():
-            grid, true = result()
+            grid, true, by_class = result()
             for calibrator in calibrators:
                 add_reading(calibrator, item, true)
             if not true.pixels.any():
@@ -147,7 +148,7 @@ def read_thresholds(
             fold = deal.fold_of(item)
             if fold_scores is None:
                 fold_scores = FoldScores(grid, folds, len(true.pixels))
-            fold_scores.add(fold, true)
+            fold_scores.add(fold, true, by_class)
             if fold == len(true_pixels):
                 true_pixels.append(np.zeros_like(true.pixels))
             true_pixels[fold] += true.pixels

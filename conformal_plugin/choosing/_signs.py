@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,21 +12,25 @@ import torch
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.errors import UninformativeThresholdError
 from conformal_plugin.labelling import classes_far_off, filter as labels_of, unfiltered_labels
+from conformal_plugin.processes import in_parallel
 from conformal_plugin.scores import (
     LabelledParts,
     LabelledScores,
     ScoreParts,
     as_image,
     as_tensor,
+    elsewhere,
     to_tensor,
 )
 
-__all__ = ["ENOUGH", "LabelSigns", "labelled_by", "signs_of"]
+__all__ = ["ENOUGH", "LabelSigns", "counts_of_labels", "signs_of"]
 
 ENOUGH = 100
 """Images that are enough to see what labels look like."""
 
 _NOTHING, _MUCH = 1e-3, 1e-2
+
+Counts = TypeVar("Counts")
 
 _Array = np.ndarray[Any, Any]
 
@@ -151,23 +155,43 @@ class LabelSigns:
 
 def signs_of(images: Iterable[LabelledScores], calibration: Calibration) -> LabelSigns:
     """The labels that a calibration gives the first images, beside their truth."""
-    signs = LabelSigns(calibration.background, calibration.ignore_index)
-    for scores, labels, truth in labelled_by(images, calibration):
-        signs.add(scores, labels, truth)
-    return signs
+
+    def counted(*of_image: Any) -> LabelSigns:
+        signs = LabelSigns(calibration.background, calibration.ignore_index)
+        signs.add(*of_image)
+        return signs
+
+    total = LabelSigns(calibration.background, calibration.ignore_index)
+    for signs in counts_of_labels(images, calibration, counted):
+        total.merge(signs)
+    return total
 
 
-def labelled_by(
-    images: Iterable[LabelledScores], calibration: Calibration
-) -> Iterator[tuple[Any, Any, Any]]:
-    """Scores, labels that a calibration makes of them, and truth of the first images."""
-    for item in islice(images, ENOUGH):
+def counts_of_labels(
+    images: Iterable[LabelledScores],
+    calibration: Calibration,
+    count: Callable[[Any, Any, Any], Counts],
+) -> Iterator[Counts]:
+    """What ``count`` makes of scores, labels by a calibration, and truth of each first image.
+
+    Args:
+        images: to be gone through once.
+        calibration: what labels them; where it says nothing, all pixels are dropped.
+        count: called in several threads at once.
+    """
+
+    def labelled(item: LabelledScores) -> Counts:
         scores = item.source if isinstance(item, LabelledParts) else item.scores
         try:
             labels = labels_of(scores, calibration, ignore_index=calibration.ignore_index)
         except UninformativeThresholdError:
             labels = torch.full_like(item.labels, calibration.ignore_index)
-        yield scores, labels, item.labels
+        return count(scores, labels, item.labels)
+
+    for item, result in in_parallel(labelled, islice(images, ENOUGH), here=elsewhere):
+        with item.named():
+            counts = result()
+        yield counts
 
 
 def _most_probable(scores: Any) -> _Array:

@@ -56,6 +56,9 @@ from conformal_plugin.scores import labelled_images
 
 __all__ = ["run"]
 
+_KEPT_BYTES = 2**29
+"""As much of the maps stays in memory: each is read four times, and some five times."""
+
 
 @beside_others()
 def run(arguments: argparse.Namespace) -> None:
@@ -70,6 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
     ids = without_fitted(arguments, listed_ids(arguments))
     doubts = LabelDoubts(calibration.ignore_index)
     maps, labels = maps_and_labels(arguments, ids, calibration, doubts)
+    maps = maps.kept(_KEPT_BYTES)
     photos = find_photos(arguments, ids) if arguments.photos is not None else []
     readings = Readings(maps, "report", quiet=arguments.quiet)
     with naming_of_all(ids.ids):

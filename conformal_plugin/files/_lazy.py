@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
 from typing import Any, Generic, TypeVar, overload
+
+import numpy as np
+from torch import Tensor
 
 __all__ = ["LazySequence"]
 
@@ -56,6 +60,17 @@ class LazySequence(Sequence[T], Generic[T]):
         read = self._read
         return LazySequence(lambda source: work(read(source)), self._sources)
 
+    def kept(self, max_bytes: int) -> LazySequence[T]:
+        """The same items; arrays stay in memory once read, as long as they fit.
+
+        For what is read several times over and takes longer to decompress than to use.
+
+        Args:
+            max_bytes: the most that is kept. What is read when this is full is read each time, so
+                that going through all of it again still finds the first ones kept.
+        """
+        return LazySequence(_Kept(self._read, max_bytes), self._sources)
+
     def __iter__(self) -> Iterator[T]:
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead") as reader:
             ahead: Future[T] | None = None
@@ -68,3 +83,24 @@ class LazySequence(Sequence[T], Generic[T]):
 
     def __repr__(self) -> str:
         return f"LazySequence({len(self)} items)"
+
+
+class _Kept(Generic[T]):
+    """Reads as ``read`` does, and holds what was read first."""
+
+    def __init__(self, read: Callable[[Any], T], max_bytes: int) -> None:
+        self._read = read
+        self._left = max_bytes
+        self._held: dict[Any, T] = {}
+        self._holding = Lock()
+
+    def __call__(self, source: Any) -> T:
+        if source in self._held:
+            return self._held[source]
+        item = self._read(source)
+        if isinstance(item, (np.ndarray, Tensor)):
+            with self._holding:
+                if item.nbytes <= self._left and source not in self._held:
+                    self._left -= item.nbytes
+                    self._held[source] = item
+        return item

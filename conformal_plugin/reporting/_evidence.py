@@ -26,6 +26,7 @@ from conformal_plugin.reporting._halves import Halves
 from conformal_plugin.scores import (
     LabelledParts,
     LabelledScores,
+    TrueScores,
     class_indices,
     elsewhere,
     grid_of,
@@ -79,20 +80,23 @@ def gather(
         ShapeError, InputTypeError, ScoreError, LabelError, OptionError: bad input.
     """
     ignore_index = calibration.ignore_index
-    evaluator = Evaluator(calibration, rule=rule, ignore_index=ignore_index)
+    options: dict[str, Any] = {"rule": rule, "ignore_index": ignore_index}
+    evaluator = Evaluator(calibration, **options)
     halves = Halves(ignore_index=ignore_index)
     lost: Any = 0
     right = []
 
-    def labelled(item: LabelledScores) -> _OfImage:
-        return _counts(item, calibration, evaluator)
+    def measured(item: LabelledScores) -> tuple[Evaluator, TrueScores, _OfImage]:
+        alone = Evaluator(calibration, **options)
+        alone.update(*item.arrays)  # which refuses bad input
+        return alone, halves.read(item), _counts(item, calibration, alone)
 
     images = labelled_images(scores, labels)
-    for item, result in in_parallel(labelled, images, here=elsewhere):
+    for item, result in in_parallel(measured, images, here=elsewhere):
         with item.named(), beside_others():
-            evaluator.update(*item.arrays)  # which refuses bad input
-            halves.add(item)
-            joint, pixels, correct = result()
+            alone, true, (joint, pixels, correct) = result()
+            evaluator.merge(alone)
+            halves.add(item, true)
         lost = lost + joint
         right.append(correct / pixels if pixels else np.nan)
     if not right:

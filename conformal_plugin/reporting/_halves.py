@@ -12,7 +12,7 @@ import numpy as np
 
 from conformal_plugin.calibration import Calibrator, add_reading, conformal_rank, index_from_top
 from conformal_plugin.errors import TooFewImagesError
-from conformal_plugin.scores import LabelledScores, grid_of, read_true_scores
+from conformal_plugin.scores import LabelledScores, TrueScores, grid_of, read_true_scores
 from conformal_plugin.testing import coverage_law
 
 __all__ = ["CoverageCurve", "Halves"]
@@ -56,10 +56,13 @@ class Halves:
         """How many images each half has."""
         return len(self._image_codes[0]), len(self._image_codes[1])
 
-    def add(self, item: LabelledScores) -> None:
+    def read(self, item: LabelledScores) -> TrueScores:
+        """What :meth:`add` takes; touches nothing here, so that threads can share it."""
+        return read_true_scores(item, self._ignore_index, grid_of(item.scores))
+
+    def add(self, item: LabelledScores, true: TrueScores) -> None:
         """Count an image; ones without a labelled pixel are left out."""
         grid = grid_of(item.scores)
-        true = read_true_scores(item, self._ignore_index, grid)
         total = int(true.pixels.sum())
         if not total:
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 
+import numpy as np
 import pytest
 
 from conformal_plugin import calibrate
@@ -29,6 +30,24 @@ def test_parts():
     assert list(LazySequence(str, [])) == []
 
 
+def test_arrays_that_fit_are_read_once():
+    read = []
+
+    def made(n):
+        read.append(n)
+        return "no array" if n == 2 else np.full(4, n, dtype=np.uint8)
+
+    items = LazySequence(made, range(6)).kept(12)  # three arrays
+    first = list(items)
+    assert read == [0, 1, 2, 3, 4, 5]
+    again = list(items)
+    assert read[6:] == [2, 4, 5]
+    assert all(one is other for one, other in zip(first, again) if one[0] in (0, 1, 3))
+    assert [str(item) for item in items[3:]] == [str(item) for item in first[3:]]
+    assert read[9:] == [4, 5]
+    assert list(LazySequence(made, range(2)).kept(0)[1]) == [1, 1, 1, 1]
+
+
 def test_an_error_surfaces_at_its_item():
     items = iter(LazySequence(lambda n: 1 // n, [1, 0, 1]))
     assert next(items) == 1
@@ -37,8 +56,6 @@ def test_an_error_surfaces_at_its_item():
 
 
 def test_calibrate_reads_float32_twice_and_is_exact():
-    import numpy as np
-
     rng = np.random.default_rng(0)
     scores = [rng.random((3, 5, 4)).astype(np.float32) for _ in range(6)]
     labels = [rng.integers(0, 3, (5, 4)) for _ in range(6)]

@@ -24,7 +24,7 @@ def images(rng, count=21, dtype=np.float16):
 def halves_of(scores, labels):
     halves = Halves()
     for item in labelled_images(scores, labels):
-        halves.add(item)
+        halves.add(item, halves.read(item))
     return halves
 
 
