@@ -128,6 +128,8 @@ class _Study:
             if calibrating is not None:
                 given = ["--maps", maps, "--labels", self.data / "SegmentationClass"]
                 given += ["--ids", self.data / "labeled_ids.txt", "-o", folder / "calibration.json"]
+                if self.options.background is not None:
+                    given += ["--background", self.options.background]
                 _command("calibrate", *given, *calibrating, "--quiet")
                 filtering = ["--calibration", folder / "calibration.json"]
             given = ["--maps", maps, "--ids", self.data / "unlabeled_ids.txt"]
@@ -245,6 +247,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", nargs="+", choices=tuple(ROWS), default=list(ROWS))
     parser.add_argument(
         "--classes", nargs="+", type=int, metavar="C", help="of the mIoU (default: all)"
+    )
+    parser.add_argument(
+        "--background", metavar="C", help="of calibrate: the background's class, or none"
     )
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="0 to N-1 (default: 3)")
     parser.add_argument(
