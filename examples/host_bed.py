@@ -11,15 +11,16 @@ import torch.nn.functional as F
 from named_forms import NAMED_FORMS
 from PIL import Image
 from tqdm import tqdm
-from voc_like import read_ids
+from voc_like import photo_path, read_ids
 
 from conformal_plugin._atomic import atomic_open, atomic_write_text
-from conformal_plugin.files import read_label, read_map, write_label
+from conformal_plugin.files import map_files, read_label, write_label
 
-__all__ = ["FORMS", "PHOTOS", "lay_out"]
+__all__ = ["FORMS", "PHOTOS", "has_all_masks", "lay_out"]
 
 FORMS = ("as-is", "seem-like")
 PHOTOS = "JPEGImages"
+IGNORE = 255
 SPLITS = {"labeled": "labeled", "unlabeled": "unlabeled", "test": "val"}
 
 
@@ -29,20 +30,24 @@ def lay_out(bed: Path, folder: Path, side: int, labelled: int | None, forms: lis
     ``JPEGImages/ID.jpg``, ``SegmentationClass/ID.png``, ``maps/FORM/ID.npz`` of all but the test
     photos, and for each split a list for the host, ``{labeled,unlabeled,val}.txt``, and one of ids
     for the command, ``{labeled,unlabeled,val}_ids.txt``. ``labeled_repeated.txt`` has the labelled
-    photos over and over, as many lines as there are unlabelled ones.
+    photos over and over, as many lines as there are unlabelled ones. An unlabelled photo without a
+    mask gets one of dropped pixels.
 
     Args:
-        bed: a folder with ``images/``, ``labels/``, ``probs/`` and ``splits/``.
+        bed: a folder with photos, labels, probs and lists, see :mod:`voc_like`.
         folder: where to write.
         side: pixels of a photo's longer side.
         labelled: how many of the labelled photos, the first of their list; None for all.
         forms: of the scores, of :data:`FORMS`.
     """
+    all_ids = {split: read_ids(bed, split) for split in SPLITS}
+    all_ids["labeled"] = all_ids["labeled"][:labelled]
     listed: dict[str, list[str]] = {}
     for split, name in SPLITS.items():
-        ids = read_ids(bed, split)[: labelled if split == "labeled" else None]
+        ids = all_ids[split]
         for one in tqdm(ids, desc=f"{split} photos", unit="photo", leave=False):
-            size = _photo_and_mask(bed, folder, one, side)
+            size = _photo(bed, folder, one, side)
+            _mask(bed, folder, one, size, needed=split != "unlabeled")
             if split != "test":
                 _maps(bed, folder, one, size, forms)
         lines = [f"{PHOTOS}/{one}.jpg SegmentationClass/{one}.png" for one in ids]
@@ -53,10 +58,14 @@ def lay_out(bed: Path, folder: Path, side: int, labelled: int | None, forms: lis
     atomic_write_text(folder / "labeled_repeated.txt", "\n".join(over_and_over) + "\n")
 
 
-def _photo_and_mask(bed: Path, folder: Path, name: str, side: int) -> tuple[int, int]:
+def has_all_masks(bed: Path) -> bool:
+    """Whether the unlabelled photos have masks, too."""
+    return all(_mask_path(bed, one).is_file() for one in read_ids(bed, "unlabeled"))
+
+
+def _photo(bed: Path, folder: Path, name: str, side: int) -> tuple[int, int]:
     """Height and width as written."""
-    (path,) = (bed / "images").glob(f"{name}.*")
-    with Image.open(path) as photo:
+    with Image.open(photo_path(bed, name)) as photo:
         scale = side / max(photo.size)
         width, height = (round(length * scale) for length in photo.size)
         target = folder / PHOTOS / f"{name}.jpg"
@@ -64,11 +73,23 @@ def _photo_and_mask(bed: Path, folder: Path, name: str, side: int) -> tuple[int,
             small = photo.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
             with atomic_open(target) as handle:
                 small.save(handle, "JPEG", quality=95)
-    target = folder / "SegmentationClass" / f"{name}.png"
-    if not target.is_file():
-        mask = Image.fromarray(read_label(bed / "labels" / f"{name}.png"))
-        write_label(target, np.asarray(mask.resize((width, height), Image.Resampling.NEAREST)))
     return height, width
+
+
+def _mask(bed: Path, folder: Path, name: str, size: tuple[int, int], *, needed: bool) -> None:
+    """Of the size of the photo; one of dropped pixels where there is none, as hosts open one."""
+    target, path = folder / "SegmentationClass" / f"{name}.png", _mask_path(bed, name)
+    if target.is_file():
+        return
+    if path.is_file() or needed:
+        mask = Image.fromarray(read_label(path)).resize(size[::-1], Image.Resampling.NEAREST)
+        write_label(target, np.asarray(mask))
+    else:
+        write_label(target, np.full(size, IGNORE, np.uint8))
+
+
+def _mask_path(bed: Path, name: str) -> Path:
+    return bed / "labels" / f"{name}.png"
 
 
 def _maps(bed: Path, folder: Path, name: str, size: tuple[int, int], forms: list[str]) -> None:
@@ -76,8 +97,7 @@ def _maps(bed: Path, folder: Path, name: str, size: tuple[int, int], forms: list
     due = {form: target for form, target in targets.items() if not target.is_file()}
     if not due:
         return
-    (path,) = (bed / "probs").glob(f"{name}.*")
-    scores = torch.as_tensor(np.asarray(read_map(path), np.float32))[None]
+    scores = torch.as_tensor(np.asarray(map_files(bed / "probs", [name])[0], np.float32))[None]
     small = F.interpolate(scores, size, mode="bilinear", antialias=True)[0].clamp(0, 1).numpy()
     for form, target in due.items():
         with atomic_open(target) as handle:

@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from host_bed import FORMS, lay_out
+from host_bed import FORMS, has_all_masks, lay_out
 from host_rows import LABELS, ROWS, TRUTH
 from host_run import HostRun
 from host_steps import step_times, steps_table
 from host_table import Line, table, write_csv
 from run_options import exit_code
+from voc_like import LAYOUT, channels
 
 from conformal_plugin._atomic import atomic_write_text
 from conformal_plugin.cli import main as conformal_plugin
-from conformal_plugin.errors import ConformalError
+from conformal_plugin.errors import ConformalError, OptionError
 
 __all__ = ["main"]
 
@@ -32,7 +33,7 @@ EXAMPLES = """\
 example:
   python examples/host_study.py --host UniMatch --data ../voc-animals --config pascal.yaml \\
       --runner "torchrun --nproc_per_node 1 {host}/{script}"
-      a clone of the host, a folder with images/, labels/, probs/ and splits/, the host's own recipe
+      a clone of the host, a folder with photos, labels, probs and lists, the host's own recipe
   python examples/host_study.py --host UniMatch --data ../voc-animals --table
       what is known so far
   python examples/host_study.py --host UniMatch --data ../voc-animals --rows host default \\
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    recipe = yaml.safe_load(options.config.read_text(encoding="utf-8"))
+    recipe = _recipe(options)
     study = _Study(options, recipe)
     if options.steps is not None:
         study.prepare()
@@ -68,6 +69,18 @@ def _run(options: argparse.Namespace) -> int:
     for way, words in study.refused().items():
         print(f"\nLabels '{way}' are refused: {words}")
     return 1 if failed else 0
+
+
+def _recipe(options: argparse.Namespace) -> dict[str, Any]:
+    """The host's, with as many classes as the maps have."""
+    classes = channels(options.data)
+    recipe = {"nclass": classes, **yaml.safe_load(options.config.read_text(encoding="utf-8"))}
+    if recipe["nclass"] != classes:
+        raise OptionError(
+            f"{options.config} has nclass {recipe['nclass']}, and the maps of {options.data} have "
+            f"{classes} classes; leave nclass out, or give a recipe for these"
+        )
+    return recipe
 
 
 def _runs_that_fail(study: _Study, options: argparse.Namespace) -> int:
@@ -146,7 +159,10 @@ class _Study:
     def refused(self) -> dict[str, str]:
         """Ways to label that the library refuses here, and its words."""
         paths = (self.place / "labels").glob("*/refused.txt")
-        return {path.parent.name: path.read_text(encoding="utf-8").strip() for path in paths}
+        words = {path.parent.name: path.read_text(encoding="utf-8").strip() for path in paths}
+        if not has_all_masks(self.options.data):
+            words[TRUTH] = "not every unlabelled photo has a mask"
+        return words
 
     def run(self, row: str, seed: int) -> HostRun:
         """The run of a row and a seed."""
@@ -226,9 +242,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     path: dict[str, Any] = {"type": Path, "metavar": "DIR"}
     parser.add_argument("--host", required=True, help="a clone, which is copied", **path)
-    parser.add_argument(
-        "--data", required=True, help="has images/, labels/, probs/ and splits/", **path
-    )
+    parser.add_argument("--data", required=True, help=LAYOUT, **path)
     parser.add_argument("--out", default=Path("runs/host_study"), **path)
     parser.add_argument(
         "--config",

@@ -50,7 +50,7 @@ def new_parser(
         "--data",
         type=Path,
         metavar="DIR",
-        help=f"folder with images/, labels/, probs/ and splits/{data}",
+        help=f"folder with photos, labels, probs and lists{data}",
     )
     parser.add_argument(
         "--out",
@@ -88,7 +88,8 @@ def check_data(folder: Path, parser: argparse.ArgumentParser) -> None:
     """Refuse a folder that is not there."""
     if not folder.is_dir():
         parser.error(
-            f"--data {folder}: no such folder; give one with images/, labels/, probs/ and splits/"
+            f"--data {folder}: no such folder; give one with photos/, labels/, probs/ and the "
+            f"lists labelled.txt, unlabelled.txt and held_out.txt"
         )
 
 

@@ -1,7 +1,8 @@
-"""Reads a folder laid out as voc-animals: images/, labels/, probs/ and splits/, of any classes."""
+"""Reads a folder of photos, labels, probs and lists, as the README or as voc-animals has them."""
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from conformal_plugin.errors import ShapeError, SourceFileError
 
-__all__ = ["CORE", "ScoreMaps", "read_ids", "read_material"]
+__all__ = ["CORE", "LAYOUT", "ScoreMaps", "channels", "photo_path", "read_ids", "read_material"]
 
 CLASSES = (
     "background",
@@ -42,6 +43,11 @@ CLASSES = (
 )
 CORE = (0, 8, 10, 12, 13, 15, 17)  # background, cat, cow, dog, horse, person, sheep
 SPLITS = ("labeled", "unlabeled", "test")
+LISTS = {"labeled": "labelled.txt", "unlabeled": "unlabelled.txt", "test": "held_out.txt"}
+LAYOUT = (
+    "a folder with labels/, probs/, photos/ and labelled.txt, unlabelled.txt and held_out.txt, or "
+    "with images/ and splits/labeled_N.txt, unlabeled_N.txt and test_N.txt"
+)
 
 Scores = npt.NDArray[np.floating]
 
@@ -73,7 +79,7 @@ def read_material(folder: Path, forms: Sequence[str], limit: int | None = None) 
     """Read photos and masks into memory; ``limit`` keeps the first images of each split."""
     ids = {split: read_ids(folder, split)[:limit] for split in SPLITS}
     labelled = _read_split(folder, ids["labeled"], "labelled photos")
-    classes, core = _classes(folder, _channels(folder), labelled)
+    classes, core = _classes(folder, channels(folder), labelled)
     return Material(
         name=folder.resolve().name,
         classes=classes,
@@ -93,7 +99,7 @@ def read_material(folder: Path, forms: Sequence[str], limit: int | None = None) 
     )
 
 
-def _channels(folder: Path) -> int:
+def channels(folder: Path) -> int:
     """The number of classes of the maps; VOC's where there is none yet."""
     first = min((folder / "probs").glob("*.npz"), default=None)
     if first is None:
@@ -124,15 +130,31 @@ def _classes(folder: Path, count: int, labelled: Split) -> tuple[tuple[str, ...]
 
 
 def read_ids(folder: Path, split: str) -> list[str]:
-    """Return the ids of ``splits/<split>_<number>.txt``."""
+    """Return the ids of ``splits/<split>_<number>.txt``, or of the list that the README has."""
+    listed = folder / LISTS[split]
     found = sorted((folder / "splits").glob(f"{split}_*.txt"))
+    if listed.is_file():
+        found.append(listed)
     if len(found) != 1:
         names = [path.name for path in found] or "none"
         raise SourceFileError(
-            f"expected one id list {split}_<number>.txt in {folder / 'splits'}, found {names}; "
-            "--data takes a folder with images/, labels/, probs/ and splits/"
+            f"expected one id list {listed.name} or splits/{split}_<number>.txt in {folder}, found "
+            f"{names}; --data takes {LAYOUT}"
         )
     return found[0].read_text(encoding="utf-8").split()
+
+
+def photo_path(folder: Path, name: str) -> Path:
+    """The photo of an id."""
+    places = (folder / "photos", folder / "images")
+    named = (path for place in places for path in place.glob(f"{glob.escape(name)}.*"))
+    found = [path for path in named if path.stem == name]
+    if len(found) != 1:
+        names = [path.name for path in found] or "none"
+        raise SourceFileError(
+            f"expected one photo {name} in {folder}, found {names}; --data takes {LAYOUT}"
+        )
+    return found[0]
 
 
 def voc_palette(count: int) -> npt.NDArray[np.uint8]:
@@ -148,7 +170,7 @@ def voc_palette(count: int) -> npt.NDArray[np.uint8]:
 def _read_split(folder: Path, ids: Sequence[str], what: str) -> Split:
     photos, truth = [], []
     for name in tqdm(ids, desc=f"reading {what}", unit="image", leave=False):
-        with Image.open(_existing(folder / "images" / f"{name}.jpg")) as image:
+        with Image.open(photo_path(folder, name)) as image:
             photo = np.asarray(image.convert("RGB"))
         with Image.open(_existing(folder / "labels" / f"{name}.png")) as image:
             mask = np.array(image)
@@ -165,7 +187,7 @@ def _read_split(folder: Path, ids: Sequence[str], what: str) -> Split:
 def _existing(path: Path) -> Path:
     if not path.is_file():
         raise SourceFileError(
-            f"no file {path}: every id of splits/ needs images/ID.jpg, labels/ID.png and "
-            "probs/ID.npz; add the file or take the id off the list"
+            f"no file {path}: every listed id needs a photo, labels/ID.png and probs/ID.npz; add "
+            f"the file or take the id off the list"
         )
     return path

@@ -14,7 +14,7 @@ import pytest
 from host_run import epochs_of
 from PIL import Image
 
-from conformal_plugin.files import write_label
+from conformal_plugin.files import read_label, write_label
 
 ROOT = Path(__file__).resolve().parents[2]
 GPU = ROOT / "benchmarks" / "gpu" / "host_study.sh"
@@ -103,6 +103,51 @@ def test_a_study_from_start_to_finish_and_again(
     assert times == {path: path.stat().st_mtime_ns for path in place.rglob("result.json")}
     assert host_study.main([*arguments, "--table"]) == 0
     assert capsys.readouterr().out.endswith("\n".join(lines) + "\n")
+
+
+def test_a_folder_as_the_readme_has_it(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = ["--rows", "default", "--seeds=1"]
+    assert host_study.main([*arguments, *rows]) == 0
+    as_before = capsys.readouterr().out
+    bed = tmp_path / "bed"
+    (bed / "images").rename(bed / "photos")
+    lists = {"labelled": "labeled_8", "unlabelled": "unlabeled_4", "held_out": "test_2"}
+    for name, was in lists.items():
+        (bed / "splits" / f"{was}.txt").rename(bed / f"{name}.txt")
+    Image.open(bed / "photos/p00.jpg").save(bed / "photos/p00.b.png")  # another photo's name
+    shutil.rmtree(tmp_path / "out")
+    assert host_study.main([*arguments, *rows]) == 0
+    assert capsys.readouterr().out == as_before
+
+
+def test_unlabelled_photos_without_masks(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bed/labels/p09.png").unlink()
+    assert host_study.main([*arguments, "--rows", "host", "ceiling", "--seeds=1"]) == 0
+    said = capsys.readouterr().out
+    assert "| the host alone | 1 |" in said and "true masks |" not in said
+    assert "Labels 'truth' are refused: not every unlabelled photo has a mask" in said
+    (place,) = (tmp_path / "out" / "data").iterdir()
+    assert (read_label(place / "SegmentationClass/p09.png") == 255).all()
+
+
+def test_a_folder_that_cannot_be_used(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("nclass: 3", "nclass: 21"))
+    assert host_study.main(arguments) == 1
+    assert "has nclass 21, and the maps of" in capsys.readouterr().err
+    recipe.write_text(recipe.read_text().replace("nclass: 21\n", ""))
+    (tmp_path / "bed/images/p00.jpg").unlink()
+    assert host_study.main(arguments) == 1
+    assert "expected one photo p00 in" in capsys.readouterr().err
+    (tmp_path / "bed/splits/test_2.txt").unlink()
+    assert host_study.main(arguments) == 1
+    assert "held_out.txt or splits/test_<number>.txt in" in capsys.readouterr().err
 
 
 def test_a_run_that_fails_is_named_and_run_again(
