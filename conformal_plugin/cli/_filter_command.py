@@ -73,6 +73,8 @@ class _Part:
     labeller: Labeller
     summary: LabelSummary
     signs: LabelSigns
+    looked_at: set[int] = field(default_factory=set)
+    """The numbers of the images that ``signs`` has counted."""
     written: int = 0
     num_classes: int | None = None
     damaged: DamagedImages = field(default_factory=lambda: DamagedImages("map"))
@@ -81,6 +83,7 @@ class _Part:
         self.labeller.merge(other.labeller)
         self.summary.merge(other.summary)
         self.signs.merge(other.signs)
+        self.looked_at |= other.looked_at
         self.written += other.written
         self.damaged.merge(other.damaged)
         if other.num_classes is not None:
@@ -202,8 +205,9 @@ class _Filtering:
                     checksum=read.checksum,
                 )
             part.summary.add(done.counts)
-            if part.written < ENOUGH:
+            if index < ENOUGH:
                 part.signs.add(read.scores, labels)
+                part.looked_at.add(index)
             part.written += 1
         return part
 
@@ -214,7 +218,7 @@ class _Filtering:
             total.merge(part)
         total.damaged.refuse(len(self.ids), arguments.out)
         total.labeller.report(len(self.ids))
-        self._remark(total.signs)
+        self._remark(total)
         atomic_write_text(self._id_list, "".join(f"{line}\n" for line in self._lines))
         content = {
             "labels": str(arguments.out),
@@ -226,10 +230,17 @@ class _Filtering:
         }
         _report(content, as_json=arguments.json)
 
-    def _remark(self, signs: LabelSigns) -> None:
-        """Warn of what the first labels of this run give away beside the labelled images."""
-        if self._qhat is None or not signs:  # raw labels are meant, or all were there already
+    def _remark(self, total: _Part) -> None:
+        """Warn of what the first labels give away beside the labelled images, whoever made them."""
+        known = self._folder.remarked and not total.looked_at
+        if self._qhat is None or known:  # raw labels are meant
             return
+        signs = total.signs
+        others = [i for i in range(len(self.ids))[:ENOUGH] if i not in total.looked_at]
+        title, quiet = "first labels", self._arguments.quiet
+        for index in progress(others, title, total=len(others), quiet=quiet):
+            with naming(self.ids[index]):
+                signs.add(self._maps[index].scores, self._folder.read(self.ids[index]))
         true = self._qhat.pixels_per_class if isinstance(self._qhat, Calibration) else None
         rule = self._settings["rule"]
         background = self._settings["background"] if rule == RULES[0] else None

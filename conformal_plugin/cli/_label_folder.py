@@ -87,6 +87,11 @@ class LabelFolder:
                 self._require_free(ids)
         self._write_manifest()
 
+    @property
+    def remarked(self) -> bool:
+        """Whether a run has come to its end and noted its remarks, of which there may be none."""
+        return _REMARKS in self._beside
+
     def remark(self, remarks: Sequence[str]) -> None:
         """Note what was warned of, which a training on these labels says once more."""
         self._beside[_REMARKS] = list(remarks)
@@ -124,6 +129,14 @@ class LabelFolder:
         done = DoneLabel(label_counts(self._style.read(made.values)), **_noted(made.read))
         self._record.add(name, times, origin, done)
         return done
+
+    def read(self, name: str) -> Any:
+        """The label of an id, as :meth:`write` was given it.
+
+        Raises:
+            SourceFileError: there is none, or it is damaged.
+        """
+        return self._style.read(read_made_label(self.path(name)).values)
 
     def write(
         self,

@@ -204,6 +204,26 @@ def test_what_is_pointed_out_is_left_beside_the_labels(data, run):
     assert remarks() == []
 
 
+def test_what_is_pointed_out_is_of_the_first_images_whichever_run_labelled_them(data, run):
+    options = arguments(data, "--qhat", 0.8, "--rule", "foreground-first")
+    manifest, labels = data.root / "out" / "labels.json", data.root / "out"
+    assert run(*options).code == 0
+    whole = manifest.read_text()
+    (remark,) = json.loads(whole)["remarks"]
+    assert remark.startswith("What the threshold changes is mostly background into object: ")
+    # A killed run leaves no remarks and some of the labels.
+    content = json.loads(whole)
+    del content["remarks"]
+    for some in (data.ids[:1], data.ids[1:], []):
+        manifest.write_text(json.dumps(content, indent=2) + "\n")
+        for name in some:
+            (labels / f"{name}.png").unlink()
+        again = run(*options)
+        assert f"{len(some)} labels written" in again.out
+        assert " ".join(remark.split()) in " ".join(again.err.split())
+        assert manifest.read_text() == whole
+
+
 def test_raw_labels_are_the_argmax_and_no_reason_to_warn(data, run):
     done = run(*arguments(data, "--raw", "--json"))
     assert done.code == 0
