@@ -26,8 +26,12 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from PIL import Image
 
-from conformal_plugin.files import read_label
+
+def read_label(path):
+    return np.asarray(Image.open(path))
+
 
 host, script, seed, *rest = sys.argv[1:]
 given = dict(zip(rest[::2], rest[1::2]))
