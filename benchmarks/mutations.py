@@ -39,6 +39,7 @@ from conformal_plugin.exchange import (
 )
 from conformal_plugin.files import read_label, read_label_map, read_map, write_label
 from conformal_plugin.files._store_codec import encode
+from conformal_plugin.hub._contents import CALIBRATION, CONTENTS, LABELS, Contents, digest_of
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,14 @@ def _back(tool: str) -> Callable[[Path], list[Any]]:
     ]
 
 
+_CONTENTS = Contents(
+    "cc-by-4.0",
+    ("background", "cat", "dog"),
+    {"name": "segmenter", "revision": "1"},
+    {"numpy": "2.0.0"},
+    {CALIBRATION: digest_of(b"calibration"), f"{LABELS}/a.png": digest_of(b"label")},
+)
+
 KINDS = (
     Kind("label.png", lambda path: write_label(path, _LABELS, origin="a", read="b"), _label, True),
     Kind("stored.npz", lambda path: np.savez(path, probs=_SCORES), _map, True),
@@ -206,6 +215,12 @@ KINDS = (
     Kind("segmentation_mask.zip", _export("cvat-masks"), _back("cvat-masks"), False),
     Kind("tasks.json", _export("label-studio"), _back("label-studio"), False),
     Kind(SENT, _export("cvat"), lambda path: Sent.read(path.parent), True),
+    Kind(
+        CONTENTS,
+        lambda path: _CONTENTS.write(path.parent),
+        lambda path: Contents.read(path.parent),
+        True,
+    ),
 )
 
 
@@ -242,17 +257,17 @@ def main() -> int:
     options = parser.parse_args()
     logging.disable()  # libraries log what they are about to refuse, too
     well = True
-    print(f"{'file':<15} {'refused':>8} {'equal':>6} {'other values':>13}  anything else")
+    print(f"{'file':<21} {'refused':>8} {'equal':>6} {'other values':>13}  anything else")
     for kind in KINDS:
         if not kind.is_read:
-            print(f"{kind.name:<15} {kind.needs} is not installed")
+            print(f"{kind.name:<21} {kind.needs} is not installed")
             continue
         with tempfile.TemporaryDirectory() as folder:
             found = outcomes(kind, Path(folder), options.each, options.seed)
         columns = [found.pop(name, 0) for name in ("refused", "equal", "other values")]
         rest = ", ".join(f"{name}: {count}" for name, count in found.items()) or "-"
         mark = "" if kind.checked else "  (no checksum)"
-        print(f"{kind.name:<15} {columns[0]:>8} {columns[1]:>6} {columns[2]:>13}  {rest}{mark}")
+        print(f"{kind.name:<21} {columns[0]:>8} {columns[1]:>6} {columns[2]:>13}  {rest}{mark}")
         well = well and not found and not (kind.checked and columns[2])
     return 0 if well else 1
 
