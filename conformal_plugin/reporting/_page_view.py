@@ -13,7 +13,7 @@ from conformal_plugin.reporting._figures import Figure
 from conformal_plugin.reporting._review_part import ReviewPart
 from conformal_plugin.reporting._side_by_side import SideBySide, side_by_side
 from conformal_plugin.reporting._subject import Subject
-from conformal_plugin.reporting._words import Card, Row, percent, threshold_of
+from conformal_plugin.reporting._words import Card, Row, percent, threshold_of, with_names
 
 __all__ = ["PageView", "page_view"]
 
@@ -144,8 +144,11 @@ def page_view(subject: Subject) -> PageView:
         coverage=(figures["coverage_pixels"], figures["coverage_images"]),
         # The proposal has remarks of its own kind.
         verdict=[
-            *(f"At this calibration: {one[:1].lower()}{one[1:]}" for one in subject.remarks),
-            *subject.choice.verdict.splitlines(),
+            with_names(one, subject.names)
+            for one in (
+                *(f"At this calibration: {one[:1].lower()}{one[1:]}" for one in subject.remarks),
+                *subject.choice.verdict.splitlines(),
+            )
         ],
         worth=(figures["worth"], figures["classes"]),
         thresholds=_thresholds(subject, figures["thresholds"]) if "thresholds" in figures else None,

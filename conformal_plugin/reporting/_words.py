@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from conformal_plugin.calibration import Calibration
 
-__all__ = ["Card", "Row", "percent", "threshold_of"]
+__all__ = ["Card", "Row", "percent", "threshold_of", "with_names"]
 
 
 @dataclass(frozen=True)
@@ -45,3 +46,14 @@ def threshold_of(calibration: Calibration) -> str:
 def percent(share: Any) -> str:
     """A share in percent."""
     return "none" if math.isnan(share) else f"{100 * share:.1f} %"
+
+
+def with_names(text: str, names: Sequence[str]) -> str:
+    """``text``, each class that it calls by its number with its name behind that."""
+
+    def named(found: re.Match[str]) -> str:
+        number = int(found[1])
+        name = names[number] if number < len(names) else found[0]
+        return found[0] if name.lower() == found[0].lower() else f"{found[0]} ({name})"
+
+    return re.sub(r"\b[Cc]lass (\d+)\b", named, text)

@@ -108,3 +108,12 @@ def test_where_the_template_engine_is_missing_the_remedy_comes_before_the_work(
     assert "the page of a report needs the package jinja2, which is not installed" in said
     assert 'pip install "conformal-plugin[cli]"' in said
     assert not (tmp_path / "report").exists()
+
+
+def test_a_class_is_called_by_its_name_too(subject_named):
+    remarks = ["Class 1 is taken for class 12, and class 2 less so; classify 1 as such."]
+    subject = replace(subject_named("cow"), remarks=remarks)
+    said = Parsed(page(subject)).text
+    assert "class 1 (cow) is taken for class 12, and class 2 (cow) less so; classify 1" in said
+    numbered = replace(subject, names=[f"class {c}" for c in range(3)])
+    assert "class 1 is taken for class 12, and class 2 less so" in Parsed(page(numbered)).text
