@@ -149,7 +149,10 @@ def test_a_folder_laid_out_otherwise_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert quickstart.main(["--data", str(tmp_path), "--student", "small"]) == 1
-    assert "expected one id list labeled_<number>.txt" in capsys.readouterr().err
+    assert (
+        "expected one id list labelled.txt or splits/labeled_<number>.txt"
+        in capsys.readouterr().err
+    )
 
 
 def test_ignored_pixels_are_striped() -> None:
