@@ -16,7 +16,7 @@ from voc_like import photo_path, read_ids
 from conformal_plugin._atomic import atomic_open, atomic_write_text
 from conformal_plugin.files import map_files, read_label, write_label
 
-__all__ = ["FORMS", "PHOTOS", "has_all_masks", "lay_out"]
+__all__ = ["FORMS", "PHOTOS", "SPLITS", "lay_out", "without_mask"]
 
 FORMS = ("as-is", "seem-like")
 PHOTOS = "JPEGImages"
@@ -24,7 +24,9 @@ IGNORE = 255
 SPLITS = {"labeled": "labeled", "unlabeled": "unlabeled", "test": "val"}
 
 
-def lay_out(bed: Path, folder: Path, side: int, labelled: int | None, forms: list[str]) -> None:
+def lay_out(
+    bed: Path, folder: Path, side: int | None, labelled: int | None, forms: list[str]
+) -> None:
     """Write a bed as a ``data_root``; what is there already stays.
 
     ``JPEGImages/ID.jpg``, ``SegmentationClass/ID.png``, ``maps/FORM/ID.npz`` of all but the test
@@ -36,7 +38,7 @@ def lay_out(bed: Path, folder: Path, side: int, labelled: int | None, forms: lis
     Args:
         bed: a folder with photos, labels, probs and lists, see :mod:`voc_like`.
         folder: where to write.
-        side: pixels of a photo's longer side.
+        side: pixels of a photo's longer side; None to leave photos as they are.
         labelled: how many of the labelled photos, the first of their list; None for all.
         forms: of the scores, of :data:`FORMS`.
     """
@@ -58,15 +60,16 @@ def lay_out(bed: Path, folder: Path, side: int, labelled: int | None, forms: lis
     atomic_write_text(folder / "labeled_repeated.txt", "\n".join(over_and_over) + "\n")
 
 
-def has_all_masks(bed: Path) -> bool:
-    """Whether the unlabelled photos have masks, too."""
-    return all(_mask_path(bed, one).is_file() for one in read_ids(bed, "unlabeled"))
+def without_mask(bed: Path) -> str | None:
+    """An unlabelled photo that has no mask; None where all have one."""
+    ids = read_ids(bed, "unlabeled")
+    return next((one for one in ids if not _mask_path(bed, one).is_file()), None)
 
 
-def _photo(bed: Path, folder: Path, name: str, side: int) -> tuple[int, int]:
+def _photo(bed: Path, folder: Path, name: str, side: int | None) -> tuple[int, int]:
     """Height and width as written."""
     with Image.open(photo_path(bed, name)) as photo:
-        scale = side / max(photo.size)
+        scale = 1.0 if side is None else side / max(photo.size)
         width, height = (round(length * scale) for length in photo.size)
         target = folder / PHOTOS / f"{name}.jpg"
         if not target.is_file():

@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,14 @@ from typing import Any
 import yaml
 
 from conformal_plugin._atomic import atomic_write_text
+from conformal_plugin.errors import OptionError
 
-__all__ = ["HostRun", "end_session", "epochs_of"]
+__all__ = ["HostRun", "end_session", "epochs_of", "started"]
 
 EPOCH = re.compile(r"=+> Epoch: (\d+)")
 CLASS = re.compile(r">>>> Class \[(\d+) [^]]*\] IoU: ([\d.]+|nan)")
 MASK_RATIO = re.compile(r"Mask ratio: ([\d.]+)")
+_SECONDS_TO_WAIT, _SECONDS_BETWEEN_LOOKS = 0.1, 5.0
 
 
 @dataclass(frozen=True)
@@ -45,33 +48,56 @@ class HostRun:
     lists: tuple[Path, Path]
     seed: int
 
+    @property
+    def log(self) -> Path:
+        """What the script says, of all its attempts."""
+        return self.folder / "log.txt"
+
     def result(self) -> dict[str, Any] | None:
         """What a finished run has left, None where it is not finished."""
         path = self.folder / "result.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
-    def go(self, runner: str) -> int:
-        """Run the script, or go on from its checkpoint; the exit code.
+    def epochs(self) -> dict[str, dict[str, Any]]:
+        """What :func:`epochs_of` finds in the log so far."""
+        if not self.log.is_file():
+            return {}
+        return epochs_of(self.log.read_text(encoding="utf-8", errors="replace"))
+
+    def go(self, runner: str, told: Callable[[int, dict[str, Any]], None]) -> str:
+        """Run the script, or go on from its checkpoint; what went wrong, or nothing.
 
         Args:
             runner: the command; ``{host}``, ``{script}`` and ``{seed}`` are filled in, the script's
                 arguments are put behind it.
+            told: called with the number of each epoch that ends, from 0, and what is known of it.
+
+        Raises:
+            OptionError: the command cannot be started.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         command = self.command(runner, self.folder)
-        log = self.folder / "log.txt"
-        began = time.monotonic()
-        with log.open("ab") as said:
-            done = subprocess.Popen(command, cwd=self.host, stdout=said, stderr=said)
-            seconds = _processor_seconds(done)
-        if done.returncode == 0:
-            found = {
-                "epochs": epochs_of(log.read_text(encoding="utf-8", errors="replace")),
-                "wall_seconds": round(time.monotonic() - began, 1),
-                "processor_seconds": seconds,
-            }
-            atomic_write_text(self.folder / "result.json", json.dumps(found, indent=1))
-        return done.returncode
+        spent = _Attempts(self.folder / "attempts.json", earlier=self.log.is_file())
+        known = len(self.epochs())
+        began = looked = time.monotonic()
+        with self.log.open("ab") as said:
+            process = started(command, cwd=self.host, stdout=said, stderr=said)
+            spent.begin()
+            while (seconds := _ended(process)) is None:
+                time.sleep(_SECONDS_TO_WAIT)
+                if time.monotonic() - looked >= _SECONDS_BETWEEN_LOOKS:
+                    known = _tell(self.epochs(), known, told, whole=False)
+                    looked = time.monotonic()
+        spent.end(time.monotonic() - began, seconds[0])
+        if process.returncode:
+            return f"exit {process.returncode}, see {self.log}"
+        epochs = self.epochs()
+        if not epochs:
+            return f"exit 0, and no epoch with the IoU of its classes in {self.log}"
+        _tell(epochs, known, told, whole=True)
+        found = {"epochs": epochs, **spent.totals()}
+        atomic_write_text(self.folder / "result.json", json.dumps(found, indent=1))
+        return ""
 
     def command(self, runner: str, folder: Path) -> list[str]:
         """The script with all its arguments, and its config written.
@@ -79,15 +105,91 @@ class HostRun:
         Args:
             runner: as for :meth:`go`.
             folder: takes ``config.yaml`` and ``saved/``.
+
+        Raises:
+            OptionError: the runner names what is not known.
         """
         config = folder / "config.yaml"
         atomic_write_text(config, yaml.safe_dump(self.config, sort_keys=False))
         (folder / "saved").mkdir(exist_ok=True)
         values = {"host": self.host, "script": self.script, "seed": self.seed}
-        command = [part.format(**values) for part in shlex.split(runner)]
+        try:
+            command = [part.format(**values) for part in shlex.split(runner)]
+        except (KeyError, IndexError, ValueError) as error:
+            raise OptionError(
+                f"--runner {runner!r} cannot be filled in ({type(error).__name__}: {error}); it "
+                f"may have {{host}}, {{script}} and {{seed}}"
+            ) from error
         command += ["--config", str(config), "--save-path", str(folder / "saved")]
         labelled, unlabelled = map(str, self.lists)
         return [*command, "--labeled-id-path", labelled, "--unlabeled-id-path", unlabelled]
+
+
+class _Attempts:
+    """What each start of a run took; one that was killed has not said so.
+
+    Args:
+        path: a JSON list, ``[wall seconds, processor seconds]`` or null an attempt.
+        earlier: whether there was one, of which nothing is known where there is no such file.
+    """
+
+    def __init__(self, path: Path, *, earlier: bool) -> None:
+        self._path = path
+        unknown = "[null]" if earlier else "[]"
+        text = path.read_text(encoding="utf-8") if path.is_file() else unknown
+        self._taken: list[list[float | None] | None] = json.loads(text)
+
+    def begin(self) -> None:
+        """Note one of which nothing is known yet."""
+        self._taken.append(None)
+        self._write()
+
+    def end(self, wall: float, processor: float | None) -> None:
+        """Note what it took."""
+        self._taken[-1] = [round(wall, 1), processor]
+        self._write()
+
+    def totals(self) -> dict[str, float | None]:
+        """Of all attempts; None where one is not known."""
+        names = ("wall_seconds", "processor_seconds")
+        columns = zip(*(one or (None, None) for one in self._taken))
+        return {
+            name: None if None in column else round(sum(column), 1)
+            for name, column in zip(names, columns)
+        }
+
+    def _write(self) -> None:
+        atomic_write_text(self._path, json.dumps(self._taken))
+
+
+def started(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    """Start a host's script; its checkpoints, which hold more than tensors, may be read again.
+
+    Raises:
+        OptionError: there is no such command.
+    """
+    environment = {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1", **options.pop("env", os.environ)}
+    try:
+        return subprocess.Popen(command, env=environment, **options)
+    except OSError as error:
+        raise OptionError(
+            f"--runner: cannot start {command[0]!r} ({error.strerror or error}); give a command "
+            f"that this shell finds"
+        ) from error
+
+
+def _tell(
+    epochs: dict[str, dict[str, Any]],
+    known: int,
+    told: Callable[[int, dict[str, Any]], None],
+    *,
+    whole: bool,
+) -> int:
+    """Tell of the epochs that have ended since; the last may be at work. How many are told of."""
+    ended = len(epochs) - (not whole)
+    for number in list(epochs)[known:ended]:
+        told(int(number), epochs[number])
+    return max(known, ended)
 
 
 def epochs_of(log: str) -> dict[str, dict[str, Any]]:
@@ -121,11 +223,12 @@ def end_session(process: subprocess.Popen[bytes]) -> None:
             return
 
 
-def _processor_seconds(process: subprocess.Popen[bytes]) -> float | None:
-    """Wait for a process; what it took of the processors, None where that is not told."""
+def _ended(process: subprocess.Popen[bytes]) -> tuple[float | None] | None:
+    """What a process took of the processors, None in it where that is not told; None at work."""
     if not hasattr(os, "wait4"):
-        process.wait()
+        return None if process.poll() is None else (None,)
+    pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+    if not pid:
         return None
-    _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return round(usage.ru_utime + usage.ru_stime, 1)
+    return (round(usage.ru_utime + usage.ru_stime, 1),)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from host_run import HostRun, end_session
+from host_run import HostRun, end_session, started
 
 from conformal_plugin.errors import ConformalError
 
@@ -56,9 +56,9 @@ def step_times(runs: Mapping[str, HostRun], runner: str, steps: int) -> dict[str
         ConformalError: a run ended before its steps were done.
     """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as started:
+    with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as running:
         turns = {
-            name: started.enter_context(_started(run, runner, Path(scratch) / name))
+            name: running.enter_context(_at_a_turn(run, runner, Path(scratch) / name))
             for name, run in runs.items()
         }
         for turn in turns.values():
@@ -116,7 +116,7 @@ class _Turn:
 
 
 @contextlib.contextmanager
-def _started(run: HostRun, runner: str, folder: Path) -> Iterator[_Turn]:
+def _at_a_turn(run: HostRun, runner: str, folder: Path) -> Iterator[_Turn]:
     folder.mkdir()
     for pipe in ("said", "go"):
         os.mkfifo(folder / pipe)
@@ -126,7 +126,7 @@ def _started(run: HostRun, runner: str, folder: Path) -> Iterator[_Turn]:
     environment = {**os.environ, "PYTHONPATH": paths, "HOST_STEPS_PLACE": str(folder)}
     log = folder / "log.txt"
     with log.open("wb") as out:
-        process = subprocess.Popen(
+        process = started(
             run.command(runner, folder),
             cwd=run.host,
             env=environment,

@@ -24,8 +24,8 @@ example:
       all beds, forms of scores and scripts that host_study.py has run into that folder
 """
 
-SHOWN = ("supervised", "host", "default", "ceiling")
-"""Rows of the overview and of the curves."""
+SHOWN = ("supervised", "supervised-as-long", "host", "default", "ceiling")
+"""Rows of the overview and of the curves; of the first two the second, where it is there."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Line:
 
     Attributes:
         bed, labelled, scores, script: of which study.
+        classes: that the mIoU is over, ``all`` or their numbers.
         row: of :data:`host_rows.ROWS`.
         seed, epoch: of which run, from 0.
         miou: in percent, over the classes that were asked for.
@@ -45,6 +46,7 @@ class Line:
     labelled: int | str
     scores: str
     script: str
+    classes: str
     row: str
     seed: int
     epoch: int
@@ -85,6 +87,7 @@ def read_csv(path: Path) -> list[Line]:
         return [
             Line(
                 **{name: row[name] for name in ("bed", "labelled", "scores", "script", "row")},
+                classes=row.get("classes", "all"),
                 seed=int(row["seed"]),
                 epoch=int(row["epoch"]),
                 miou=float(row["miou"]),
@@ -129,12 +132,27 @@ def summary(lines: Iterable[Line], last: int) -> dict[str, dict[int, float]]:
 
 def table(lines: Iterable[Line], last: int) -> str:
     """Rows by mIoU, and how far above the host alone with the same seeds, as Markdown."""
+    lines = list(lines)
     found = summary(lines, last)
     text = [f"| | seeds | mIoU, last {last} epochs | above the host alone |", "| --- " * 4 + "|"]
     for row, seeds in found.items():
         gain = "-" if row == "host" else _above(seeds, found.get("host", {}))
         text.append(f"| {ROWS[row].title} | {len(seeds)} | {_spread([*seeds.values()])} | {gain} |")
-    return "\n".join(text)
+    return "\n".join([*text, "", *_caption(lines, found, last)])
+
+
+def _caption(lines: Sequence[Line], found: dict[str, dict[int, float]], last: int) -> list[str]:
+    """What the figures are of."""
+    classes = " and ".join(dict.fromkeys(line.classes for line in lines))
+    of = "all classes" if classes == "all" else f"classes {classes}"
+    epochs = 1 + max(line.epoch for line in lines)
+    what = f"mIoU in percent over {of} of the test photos, mean over the last {last} of {epochs}"
+    text = [
+        f"{what} epochs, then mean ± standard deviation over seeds; differences seed by seed.",
+    ]
+    if any(len(seeds) < 2 for seeds in found.values()):
+        text.append("One seed shows nothing: runs of the same row differ by points.")
+    return text
 
 
 def overview(lines: Iterable[Line], last: int) -> str:
@@ -146,7 +164,8 @@ def overview(lines: Iterable[Line], last: int) -> str:
     ]
     for study, some in by_study(lines).items():
         found = summary(some, last)
-        labels, host, ours, ceiling = (found.get(row, {}) for row in SHOWN)
+        short, long, host, ours, ceiling = (found.get(row, {}) for row in SHOWN)
+        labels = long or short
         if not ours:
             continue
         cells = [_spread([*seeds.values()]) for seeds in (labels, host, ours)]
@@ -159,9 +178,12 @@ def panels(lines: Iterable[Line]) -> dict[str, list[Curve]]:
     """Per study a curve for each of the rows that are shown."""
     shown: dict[str, list[Curve]] = {}
     for study, some in by_study(lines).items():
-        for row in SHOWN:
-            if epochs := _by_epoch([line for line in some if line.row == row]):
-                shown.setdefault(", ".join(study), []).append(Curve(ROWS[row].title, epochs))
+        rows = {line.row for line in some}
+        for number, row in enumerate(SHOWN[1:]):
+            found = SHOWN[0] if number == 0 and row not in rows else row
+            if epochs := _by_epoch([line for line in some if line.row == found]):
+                curve = Curve(ROWS[found].title, epochs, number)
+                shown.setdefault(", ".join(study), []).append(curve)
     return shown
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import host_study
+import host_table
 import numpy as np
 import pytest
 from host_run import epochs_of
@@ -95,7 +99,7 @@ def test_a_study_from_start_to_finish_and_again(
     rows = ["supervised", "host", "default", "raw", "ceiling"]
     assert host_study.main([*arguments, "--rows", *rows]) == 0
     said = capsys.readouterr()
-    lines = said.out[said.out.index("| | seeds") :].splitlines()
+    lines = [line for line in said.out.splitlines() if line.startswith("|")]
     assert lines[2] == "| labels only, as its script has it | 2 | 22.0 ± 0.7 | +0.0 ± 0.0 |"
     assert lines[3] == "| the host alone | 2 | 22.0 ± 0.7 | - |"
     assert lines[-1] == "| + true masks | 2 | 72.0 ± 0.7 | +50.0 ± 0.0 |"
@@ -105,8 +109,11 @@ def test_a_study_from_start_to_finish_and_again(
     assert len(times) == 10
     assert host_study.main([*arguments, "--rows", *rows]) == 0
     assert times == {path: path.stat().st_mtime_ns for path in place.rglob("result.json")}
+    capsys.readouterr()
     assert host_study.main([*arguments, "--table"]) == 0
-    assert capsys.readouterr().out.endswith("\n".join(lines) + "\n")
+    shown = capsys.readouterr().out
+    assert [line for line in shown.splitlines() if line.startswith("|")] == lines
+    assert "over all classes of the test photos, mean over the last 2 of 3 epochs" in shown
 
 
 def test_a_folder_as_the_readme_has_it(
@@ -134,7 +141,7 @@ def test_unlabelled_photos_without_masks(
     said = capsys.readouterr().out
     assert "| the host alone | 1 |" in said
     assert "true masks |" not in said
-    assert "Labels 'truth' are refused: not every unlabelled photo has a mask" in said
+    assert "Row 'ceiling' is left out: not every unlabelled photo has a mask, p09 has none" in said
     (place,) = (tmp_path / "out" / "data").iterdir()
     assert (read_label(place / "SegmentationClass/p09.png") == 255).all()
 
@@ -178,8 +185,117 @@ def test_labels_that_are_refused_make_no_run(
     assert host_study.main([*arguments, "--rows", "host", "default"]) == 0
     said = capsys.readouterr().out
     assert "+ conformal labels" not in said
-    assert "Labels 'default' are refused: " in said
+    assert "Row 'default' is left out: " in said
     assert "calibrate all the same" in said
+
+
+def test_the_commands_of_its_page(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "host-study.md").read_text(encoding="utf-8")
+    shell = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)[0].replace("\\\n", " ")
+    commands = [shlex.split(line, comments=True) for line in shell.splitlines()]
+    first, table, of_all = (words[1:] for words in commands if words)
+    given = dict(one.split("=", 1) for one in arguments)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "host").rename(tmp_path / "UniMatch")
+    (tmp_path / "bed").rename(tmp_path / "data")
+    (tmp_path / "UniMatch" / "configs").mkdir()
+    (tmp_path / "recipe.yaml").rename(tmp_path / "UniMatch" / "configs" / "pascal.yaml")
+    first[first.index("--runner") + 1] = given["--runner"]
+    for words, more in (first, ["--rows", "host", "--seeds=1"]), (table, []):
+        assert words[0] == "examples/host_study.py"
+        assert host_study.main([*words[1:], *more]) == 0
+    assert of_all[0] == "examples/host_table.py"
+    assert host_table.main(of_all[1:]) == 0
+    assert (tmp_path / "here/runs/host_study.csv").is_file()
+    assert (tmp_path / "here/runs/host_study.svg").is_file()
+
+
+def test_what_it_says_on_the_way(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = ["--rows", "host", "raw"]
+    assert host_study.main([*arguments, *rows, "--seeds=1"]) == 0
+    said = capsys.readouterr().err
+    assert "host-0 begins; its log is " in said
+    assert "host-0: epoch 3 of 3, mIoU 22.0" in said
+    assert "host-0: done" in said
+    assert "next, in the YAML" not in said  # what patch tells who patches by hand
+    assert host_study.main([*arguments, *rows]) == 0
+    assert "2 of 4 runs are known" in capsys.readouterr().err
+    (log,) = (tmp_path / "out").rglob("raw-1/log.txt")
+    (log.parent / "result.json").unlink()  # as a run that was stopped leaves it
+    log.write_text("==> Epoch: 0, \n>>>> Class [0 a] IoU: 1.5\n")
+    assert host_study.main([*arguments, *rows]) == 0
+    assert "raw-1 goes on after epoch 1 of 3" in capsys.readouterr().err
+    unseeded = [one.replace(" {seed}", " 0") for one in arguments]
+    assert host_study.main([*unseeded, *rows]) == 0
+    assert "warning: --runner has no {seed}" in capsys.readouterr().err
+
+
+def test_a_run_without_an_epoch_is_not_done(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silent = [one for one in arguments if not one.startswith("--runner")]
+    silent.append(f"--runner='{sys.executable}' -c pass {{host}}")
+    assert host_study.main([*silent, "--rows", "host", "--seeds=1"]) == 1
+    said = capsys.readouterr()
+    assert "host-0: exit 0, and no epoch with the IoU of its classes in " in said.err
+    assert "| --- |" not in said.out
+    assert host_study.main([*arguments, "--rows", "host", "--seeds=1"]) == 0
+    assert "| the host alone | 1 | 21.5 | - |" in capsys.readouterr().out
+    # The first attempt took time, too.
+    (path,) = (tmp_path / "out").rglob("host-0/attempts.json")
+    assert len(json.loads(path.read_text())) == 2
+
+
+def test_a_table_is_read_alone_and_of_this_study(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert host_study.main([*arguments, "--table"]) == 1
+    assert "no finished run of this study in " in capsys.readouterr().err
+    assert host_study.main([*arguments, "--rows", "host"]) == 0
+    (csv,) = (tmp_path / "out").rglob("results.csv")
+    before = csv.read_bytes()
+    capsys.readouterr()
+    assert host_study.main([*arguments, "--table", "--classes", "1", "2", "--seeds=1"]) == 0
+    shown = capsys.readouterr().out
+    assert "| the host alone | 2 |" in shown
+    assert "over classes 1 2 of the test photos" in shown
+    assert csv.read_bytes() == before
+    assert host_study.main([*arguments, "--table", "--classes", "9"]) == 1
+    assert "--classes 9: the host's log has the IoU of classes 0, 1, 2" in capsys.readouterr().err
+    # Another recipe, other photos, other code: none of these is what lies there.
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("epochs: 3", "epochs: 2"))
+    for more in (["--table"], ["--rows", "host"]):
+        assert host_study.main([*arguments, *more]) == 1
+        assert "holds runs of another study (recipe was " in capsys.readouterr().err
+    recipe.write_text(recipe.read_text().replace("epochs: 2", "epochs: 3"))
+    (tmp_path / "host" / "another.py").touch()
+    assert host_study.main([*arguments, "--table"]) == 1
+    assert "host's code was " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"--host": "nowhere"}, "holds no script fixmatch.py; name a clone of the host"),
+        ({"--config": "nowhere.yaml"}, "--config nowhere.yaml: no such file in "),
+        ({"--runner": "nosuch {host}"}, "--runner: cannot start 'nosuch' ("),
+        ({"--runner": "run {hosts}"}, "cannot be filled in (KeyError: 'hosts'); it may have"),
+    ],
+)
+def test_mistakes_of_the_command(
+    change: dict[str, str], said: str, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (name,) = change
+    given = [one for one in arguments if not one.startswith(f"{name}=")]
+    more = [f"{name}={change[name]}", "--rows", "host", "--seeds=1"]
+    assert host_study.main([*given, *more]) == 1
+    assert said in capsys.readouterr().err
 
 
 def test_an_epoch_that_was_begun_again_counts_as_it_ended() -> None:

@@ -15,7 +15,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 def lines(bed: str, row: str, *runs: tuple[float, ...]) -> list[Line]:
     """A run for each tuple of values, one an epoch."""
     return [
-        Line(bed, 24, "as-is", "fixmatch.py", row, seed, epoch, miou, None, 12.5)
+        Line(bed, 24, "as-is", "fixmatch.py", "all", row, seed, epoch, miou, None, 12.5)
         for seed, run in enumerate(runs)
         for epoch, miou in enumerate(run)
     ]
@@ -31,11 +31,33 @@ SECOND = [*lines("second", "host", (1.0, 2.0, 3.0)), *lines("second", "default",
 
 
 def test_the_difference_is_taken_seed_by_seed() -> None:
-    assert table(FIRST, last=2).splitlines()[2:] == [
+    *rows, empty, caption, caution = table(FIRST, last=2).splitlines()[2:]
+    assert rows == [
         "| the host alone | 2 | 26.5 ± 2.1 | - |",
         "| + conformal labels | 2 | 36.5 ± 2.1 | +10.0 ± 0.0 |",
         "| + true masks | 1 | 45.0 | +20.0 |",
         "| + raw labels | 1 | 6.5 | -18.5 |",
+    ]
+    assert not empty
+    assert caption.startswith("mIoU in percent over all classes of the test photos, mean over the ")
+    assert caution.startswith("One seed shows nothing")
+    both = [*lines("first", "host", (1.0,), (2.0,)), *lines("first", "default", (1.0,), (2.0,))]
+    assert table(both, last=1).endswith("differences seed by seed.")
+
+
+def test_labels_only_are_those_with_as_many_steps_where_they_are_there() -> None:
+    short, long = lines("first", "supervised", (9.0,)), lines("first", "supervised-as-long", (7.0,))
+    assert "| 2 | 9.0 | 32.0" in overview([*FIRST, *short], last=1)
+    assert "| 2 | 7.0 | 32.0" in overview([*FIRST, *short, *long], last=1)
+    titles = {
+        name: [(curve.title, curve.number) for curve in curves]
+        for name, curves in host_table.panels([*FIRST, *short, *long]).items()
+    }
+    assert titles["first, 24, as-is, fixmatch.py"] == [
+        ("labels only, as many steps as the host", 0),
+        ("the host alone", 1),
+        ("+ conformal labels", 2),
+        ("+ true masks", 3),
     ]
 
 
