@@ -83,11 +83,15 @@ class HostRun:
         with self.log.open("ab") as said:
             process = started(command, cwd=self.host, stdout=said, stderr=said)
             spent.begin()
-            while (seconds := _ended(process)) is None:
-                time.sleep(_SECONDS_TO_WAIT)
-                if time.monotonic() - looked >= _SECONDS_BETWEEN_LOOKS:
-                    known = _tell(self.epochs(), known, told, whole=False)
-                    looked = time.monotonic()
+            try:
+                while (seconds := _ended(process)) is None:
+                    time.sleep(_SECONDS_TO_WAIT)
+                    if time.monotonic() - looked >= _SECONDS_BETWEEN_LOOKS:
+                        known = _tell(self.epochs(), known, told, whole=False)
+                        looked = time.monotonic()
+            except BaseException:
+                process.terminate()
+                raise
         spent.end(time.monotonic() - began, seconds[0])
         if process.returncode:
             return f"exit {process.returncode}, see {self.log}"

@@ -96,6 +96,11 @@ def _recipe(options: argparse.Namespace) -> tuple[dict[str, Any], int | None]:
             f"{options.config} has nclass {recipe['nclass']}, and the maps of {options.data} have "
             f"{classes} classes; leave nclass out, or give a recipe for these"
         )
+    unknown = [one for one in options.classes or () if not 0 <= one < classes]
+    if unknown:
+        raise OptionError(
+            f"--classes {unknown[0]}: the maps of {options.data} have classes 0 to {classes - 1}"
+        )
     side = recipe.pop("side", None)
     return recipe, side if options.side is None else options.side
 

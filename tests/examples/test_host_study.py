@@ -266,7 +266,7 @@ def test_a_table_is_read_alone_and_of_this_study(
     assert "over classes 1 2 of the test photos" in shown
     assert csv.read_bytes() == before
     assert host_study.main([*arguments, "--table", "--classes", "9"]) == 1
-    assert "--classes 9: the host's log has the IoU of classes 0, 1, 2" in capsys.readouterr().err
+    assert "--classes 9: the maps of " in capsys.readouterr().err
     # Another recipe, other photos, other code: none of these is what lies there.
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("epochs: 3", "epochs: 2"))
@@ -277,6 +277,15 @@ def test_a_table_is_read_alone_and_of_this_study(
     (tmp_path / "host" / "another.py").touch()
     assert host_study.main([*arguments, "--table"]) == 1
     assert "host's code was " in capsys.readouterr().err
+
+
+def test_a_class_that_the_host_does_not_evaluate(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runner = tmp_path / "runner.py"
+    runner.write_text(runner.read_text().replace("range(3)", "range(2)"))
+    assert host_study.main([*arguments, "--rows", "host", "--seeds=1", "--classes", "2"]) == 1
+    assert "--classes 2: the host's log has the IoU of classes 0, 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
