@@ -188,7 +188,10 @@ def counts_of_labels(
             labels = torch.full_like(item.labels, calibration.ignore_index)
         return count(scores, labels, item.labels)
 
-    for item, result in in_parallel(labelled, islice(images, ENOUGH), here=elsewhere):
+    def alone(item: LabelledScores) -> bool:  # a large one, whose labels are made on all cores
+        return elsewhere(item) or isinstance(item, LabelledParts)
+
+    for item, result in in_parallel(labelled, islice(images, ENOUGH), here=alone):
         with item.named():
             counts = result()
         yield counts
