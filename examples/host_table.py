@@ -201,7 +201,7 @@ def _above(seeds: dict[int, float], alone: dict[int, float]) -> str:
 def _spread(values: Sequence[float], sign: str = "") -> str:
     if not values:
         return "-"
-    mean = f"{statistics.fmean(values):{sign}.1f}"
+    mean = f"{round(statistics.fmean(values), 1) + 0.0:{sign}.1f}"  # never -0.0
     return f"{mean} ± {statistics.stdev(values):.1f}" if len(values) > 1 else mean
 
 
