@@ -89,7 +89,8 @@ class HostStudy:
 
     def usable(self) -> list[str]:
         """Rows that were asked for and whose labels are there."""
-        return [row for row in self.options.rows if row not in self.refused()]
+        refused = self.refused()
+        return [row for row in self.options.rows if row not in refused]
 
     def refused(self) -> dict[str, str]:
         """Rows that were asked for and have no labels here, and why."""
@@ -179,12 +180,8 @@ class HostStudy:
         digest = hashlib.sha256()
         for path in sorted(options.host.rglob("*.py")):
             digest.update(f"{path.relative_to(options.host)}\0".encode() + path.read_bytes())
-        lists = {
-            split: hashlib.sha256("\n".join(read_ids(options.data, split)).encode()).hexdigest()[
-                :12
-            ]
-            for split in SPLITS
-        }
+        ids = {split: "\n".join(read_ids(options.data, split)).encode() for split in SPLITS}
+        lists = {split: hashlib.sha256(text).hexdigest()[:12] for split, text in ids.items()}
         return {
             "host's code": digest.hexdigest()[:12],
             "recipe": self.recipe,

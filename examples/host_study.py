@@ -113,7 +113,8 @@ def _runs_that_fail(study: HostStudy, options: argparse.Namespace) -> int:
             "differences seed by seed are those of independent runs",
             file=sys.stderr,
         )
-    runs = [study.run(row, seed) for seed in range(options.seeds) for row in study.usable()]
+    rows = study.usable()
+    runs = [study.run(row, seed) for seed in range(options.seeds) for row in rows]
     due = [run for run in runs if run.result() is None]
     if len(due) < len(runs):
         print(f"{len(runs) - len(due)} of {len(runs)} runs are known", file=sys.stderr)
