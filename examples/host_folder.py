@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from host_bed import FORMS, SPLITS, lay_out, without_mask
-from host_rows import LABELS, ROWS, TRUTH
+from host_rows import LABELS, NEVER_SURE, ROWS, THRESHOLD, TRUTH
 from host_run import HostRun
 from host_table import Line, write_csv
 from voc_like import read_ids
@@ -88,12 +88,12 @@ class HostStudy:
             self._label(way)
 
     def usable(self) -> list[str]:
-        """Rows that were asked for and whose labels are there."""
+        """Rows that were asked for and can be run."""
         refused = self.refused()
         return [row for row in self.options.rows if row not in refused]
 
     def refused(self) -> dict[str, str]:
-        """Rows that were asked for and have no labels here, and why."""
+        """Rows that were asked for and cannot be run here, and why."""
         paths = (self.place / "labels").glob("*/refused.txt")
         words = {path.parent.name: path.read_text(encoding="utf-8").strip() for path in paths}
         if TRUTH in {ROWS[row].labels for row in self.options.rows}:
@@ -101,13 +101,19 @@ class HostStudy:
             if missing is not None:
                 words[TRUTH] = f"not every unlabelled photo has a mask, {missing} has none"
         labels = {row: ROWS[row].labels or "" for row in self.options.rows}
-        return {row: words[way] for row, way in labels.items() if way in words}
+        found = {row: words[way] for row, way in labels.items() if way in words}
+        if THRESHOLD not in self.recipe:
+            needing = [row for row in self.options.rows if not ROWS[row].self_training]
+            found |= dict.fromkeys(needing, f"the recipe has no {THRESHOLD} that ends it")
+        return found
 
     def run(self, row: str, seed: int) -> HostRun:
         """The run of a row and a seed."""
         asked = ROWS[row]
         labelled = "labeled_repeated.txt" if asked.repeated else "labeled.txt"
         config = {**self.recipe, "data_root": str(self.data.resolve())}
+        if not asked.self_training:
+            config[THRESHOLD] = NEVER_SURE
         if asked.labels is not None:
             labels = self.place / "labels" / asked.labels
             truth = asked.labels == TRUTH

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["LABELS", "ROWS", "TRUTH", "Row"]
+__all__ = ["LABELS", "NEVER_SURE", "ROWS", "THRESHOLD", "TRUTH", "Row"]
+
+THRESHOLD = "conf_thresh"
+"""What hosts call the confidence from which on their own pseudo-labels count."""
+NEVER_SURE = 2.0
+"""A threshold above all confidences."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +22,9 @@ class Row:
         script: in the place of the one that was asked for.
         stage1: share of the epochs in stage I.
         mode: of the patch.
+        self_training: whether the host's own losses on unlabelled photos are left to it; else its
+            confidence threshold is one that no pixel reaches, so that after stage I it learns from
+            the labelled photos alone.
         repeated: whether the labelled list is repeated to the length of the unlabelled one, for a
             script that goes over the labelled photos once an epoch.
     """
@@ -26,6 +34,7 @@ class Row:
     script: str | None = None
     stage1: float = 2 / 3
     mode: str = "replace"
+    self_training: bool = True
     repeated: bool = False
 
 
@@ -45,6 +54,9 @@ ROWS = {
     "host": Row("the host alone"),
     "default": Row("+ conformal labels", "default"),
     "default-to-the-end": Row("+ conformal labels, no stage II", "default", stage1=1.0),
+    "default-then-labelled": Row(
+        "+ conformal labels, then labelled photos alone", "default", self_training=False
+    ),
     "default-added": Row("+ conformal labels beside its own", "default", mode="add"),
     "paper": Row("+ the paper's preset", "paper"),
     "raw": Row("+ raw labels", "raw"),

@@ -15,6 +15,7 @@ import host_study
 import host_table
 import numpy as np
 import pytest
+import yaml
 from host_run import epochs_of
 from PIL import Image
 
@@ -187,6 +188,28 @@ def test_labels_that_are_refused_make_no_run(
     assert "+ conformal labels" not in said
     assert "Row 'default' is left out: " in said
     assert "calibrate all the same" in said
+
+
+def test_self_training_is_ended_by_a_threshold_that_no_pixel_reaches(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = ["--rows", "default", "default-then-labelled", "--seeds=1"]
+    assert host_study.main([*arguments, *rows]) == 0
+    said = capsys.readouterr().out
+    assert "then labelled photos alone |" not in said
+    assert "Row 'default-then-labelled' is left out: the recipe has no conf_thresh" in said
+    shutil.rmtree(tmp_path / "out")
+    with (tmp_path / "recipe.yaml").open("a") as recipe:
+        recipe.write("conf_thresh: 0.95\n")
+    assert host_study.main([*arguments, *rows]) == 0
+    assert "+ conformal labels, then labelled photos alone | 1 |" in capsys.readouterr().out
+    folder = next((tmp_path / "out").glob("bed*")) / "runs"
+    usual, ended = (
+        yaml.safe_load((folder / f"{row}-0/config.yaml").read_text())
+        for row in ("default", "default-then-labelled")
+    )
+    assert ended.pop("conf_thresh") > 1 > usual.pop("conf_thresh") == 0.95
+    assert ended == usual
 
 
 def test_the_commands_of_its_page(
