@@ -33,13 +33,13 @@ def mask_of_shape(name: str, attributes: _Attributes, size: tuple[int, int]) -> 
         return _of_runs(attributes, size)
     if name == "polygon":
         pairs = [_numbers(pair.split(",")) for pair in _text(attributes, "points").split(";")]
+        if any(len(pair) != 2 for pair in pairs):
+            raise ValueError("its points are no pairs")
         corners = np.array(pairs)
     else:
         sides = [_text(attributes, side) for side in ("xtl", "ytl", "xbr", "ybr")]
         left, top, right, bottom, turned = _numbers([*sides, attributes.get("rotation", "0")])
         corners = outline_of_box(left, top, right, bottom, turned)
-    if corners.ndim != 2 or corners.shape[1] != 2:
-        raise ValueError("its points are no pairs")
     return mask_of_outline(corners, size)
 
 
