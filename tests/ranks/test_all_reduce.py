@@ -309,7 +309,7 @@ def late(rank: int, folder: str) -> None:
         timeout=timedelta(seconds=40),
     )
     dist.barrier()  # both are here; the short wait begins now
-    group = dist.new_group(timeout=timedelta(seconds=3))
+    group = dist.new_group(timeout=timedelta(seconds=6))
     meeting = Path(folder, "done")
     if rank == 1:  # alive, but not coming
         while not meeting.exists():
