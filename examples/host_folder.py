@@ -79,8 +79,9 @@ class HostStudy:
                 continue
             shutil.rmtree(host, ignore_errors=True)
             shutil.copytree(options.host, host, ignore=shutil.ignore_patterns(".git"))
-            listed = host / "splits" / self.recipe["dataset"] / "val.txt"
-            atomic_write_text(listed, (self.data / "val.txt").read_text(encoding="utf-8"))
+            test_photos = (self.data / "val.txt").read_text(encoding="utf-8")
+            lists = "partitions" if (host / "partitions").is_dir() else "splits"  # CorrMatch's
+            atomic_write_text(host / lists / self.recipe["dataset"] / "val.txt", test_photos)
             if name == "patched":
                 _command("patch", host, "--script", options.script, "--apply")
             (host / ".ready").touch()

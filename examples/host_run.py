@@ -22,9 +22,11 @@ from conformal_plugin.errors import OptionError
 
 __all__ = ["HostRun", "end_session", "epochs_of", "started"]
 
-EPOCH = re.compile(r"=+> Epoch: (\d+)")
-CLASS = re.compile(r">>>> Class \[(\d+) [^]]*\] IoU: ([\d.]+|nan)")
-MASK_RATIO = re.compile(r"Mask ratio: ([\d.]+)")
+TOLD = re.compile(
+    r"=+> Epoch: (?P<epoch>\d+)|Mask ratio: (?P<mask_ratio>[\d.]+)"
+    r"|>>>> Class \[(?P<one>\d+) [^]]*\] IoU: (?P<iou>[\d.]+|nan)"
+    r"|ClassIOU \*+ >+\s*\[(?P<shares>[^]]*)\]"  # CorrMatch's, an array of NumPy's
+)
 _SECONDS_TO_WAIT, _SECONDS_BETWEEN_LOOKS = 0.1, 5.0
 
 
@@ -202,14 +204,17 @@ def epochs_of(log: str) -> dict[str, dict[str, Any]]:
     An epoch that was begun again counts as it was in the end.
     """
     epochs: dict[str, dict[str, Any]] = {}
-    now: dict[str, Any] = {}
-    for line in log.splitlines():
-        if found := EPOCH.search(line):
-            now = epochs[found[1]] = {"iou": {}}
-        elif found := CLASS.search(line):
-            now["iou"][found[1]] = float(found[2])
-        elif found := MASK_RATIO.search(line):
-            now["mask_ratio"] = float(found[1])
+    now: dict[str, Any] = {"iou": {}}
+    for found in TOLD.finditer(log):
+        if found["epoch"]:
+            now = epochs[found["epoch"]] = {"iou": {}}
+        elif found["mask_ratio"]:
+            now["mask_ratio"] = float(found["mask_ratio"])
+        elif found["one"]:
+            now["iou"][found["one"]] = float(found["iou"])
+        else:
+            shares = enumerate(found["shares"].split())
+            now["iou"] = {str(one): 100 * float(share) for one, share in shares}
     return {number: epoch for number, epoch in epochs.items() if epoch["iou"]}
 
 

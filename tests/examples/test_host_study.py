@@ -23,7 +23,7 @@ from conformal_plugin.files import read_label, write_label
 
 ROOT = Path(__file__).resolve().parents[2]
 GPU = ROOT / "benchmarks" / "gpu" / "host_study.sh"
-STANDIN = Path(__file__).resolve().parents[1] / "adapters" / "standin" / "unimatch"
+STANDINS = Path(__file__).resolve().parents[1] / "adapters" / "standin"
 # Prints what a host does: the better, the more of the labels that it was given are right.
 RUNNER = """\
 import sys
@@ -47,7 +47,9 @@ assert patched == ("conformal" in config)
 labelled = open(given["--labeled-id-path"]).read().splitlines()
 assert len(set(labelled)) == 8
 root, value = Path(config["data_root"]), 20.0
-assert (Path(host) / "splits/pascal/val.txt").read_text().startswith("JPEGImages/")
+corrmatch = script == "corrmatch.py"
+lists = Path(host, "partitions" if corrmatch else "splits")
+assert (lists / "pascal/val.txt").read_text().startswith("JPEGImages/")
 if patched:
     pairs = [line.split() for line in open(given["--unlabeled-id-path"])]
     labels = Path(config["conformal"]["pseudo_labels"])
@@ -60,6 +62,11 @@ if Path(host, "fails").exists() and seed == "1":
     sys.exit(3)
 for epoch in range(config["epochs"]):
     print(f"INFO ===========> Epoch: {epoch}, LR: 0.1, Previous best: 0.00")
+    if corrmatch:
+        iou = np.full(3, (value + epoch + int(seed)) / 100)
+        print(f"***** Evaluation original ***** >>>> meanIOU: {100 * iou.mean():.4f} \\n")
+        print(f"***** ClassIOU ***** >>>> \\n{iou}\\n")
+        continue
     print("Iters: 3, Total loss: 1.0, Mask ratio: 0.250")
     for one in range(3):
         print(f"***** Evaluation ***** >>>> Class [{one} x y] IoU: {value + epoch + int(seed):.2f}")
@@ -84,7 +91,7 @@ def arguments(tmp_path: Path) -> list[str]:
         scores[0] += 0.2  # over-confident of the background
         np.savez(bed / f"probs/p{number:02d}.npz", probs=scores.astype(np.float16))
     host = tmp_path / "host"
-    shutil.copytree(STANDIN, host)
+    shutil.copytree(STANDINS / "unimatch", host)
     (host / "supervised.py").write_text("pass\n")
     (tmp_path / "runner.py").write_text(RUNNER)
     (tmp_path / "recipe.yaml").write_text("dataset: pascal\nnclass: 3\nepochs: 3\n")
@@ -328,6 +335,28 @@ def test_mistakes_of_the_command(
     more = [f"{name}={change[name]}", "--rows", "host", "--seeds=1"]
     assert host_study.main([*given, *more]) == 1
     assert said in capsys.readouterr().err
+
+
+def test_corrmatch_which_has_lists_and_words_of_its_own(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(tmp_path / "host")
+    shutil.copytree(STANDINS / "corrmatch", tmp_path / "host")
+    (tmp_path / "host" / "partitions").mkdir()
+    given = ["--script", "corrmatch.py", "--rows", "host", "ceiling"]
+    assert host_study.main([*arguments, *given]) == 0
+    said = capsys.readouterr().out
+    assert "| the host alone | 2 | 22.0 ± 0.7 | - |" in said
+    assert "| + true masks | 2 | 72.0 ± 0.7 | +50.0 ± 0.0 |" in said
+
+
+def test_classes_over_several_lines() -> None:
+    shares = [*np.linspace(0, 1, 20), 1 / 3]
+    log = f"==> Epoch: 0, \n***** ClassIOU ***** >>>> \n{np.array(shares)}\n\n"
+    assert log.count("\n") > 4
+    iou = epochs_of(log)["0"]["iou"]
+    assert list(iou) == [str(one) for one in range(21)]
+    np.testing.assert_allclose(list(iou.values()), 100 * np.array(shares), atol=1e-5)
 
 
 def test_an_epoch_that_was_begun_again_counts_as_it_ended() -> None:
