@@ -6,12 +6,13 @@ import itertools
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from named_forms import NAMED_FORMS
 from PIL import Image
 from tqdm import tqdm
-from voc_like import photo_path, read_ids
+from voc_like import photo_paths, read_ids
 
 from conformal_plugin._atomic import atomic_open, atomic_write_text
 from conformal_plugin.files import map_files, read_label, write_label
@@ -47,11 +48,15 @@ def lay_out(
     listed: dict[str, list[str]] = {}
     for split, name in SPLITS.items():
         ids = all_ids[split]
-        for one in tqdm(ids, desc=f"{split} photos", unit="photo", leave=False):
-            size = _photo(bed, folder, one, side)
+        photos = photo_paths(bed, ids)
+        maps = None if split == "test" else map_files(bed / "probs", ids)
+        for index, one in enumerate(tqdm(ids, desc=f"{split} photos", unit="photo", leave=False)):
+            size = _photo(photos[index], folder / PHOTOS / f"{one}.jpg", side)
             _mask(bed, folder, one, size, needed=split != "unlabeled")
-            if split != "test":
-                _maps(bed, folder, one, size, forms)
+            targets = {form: folder / "maps" / form / f"{one}.npz" for form in forms}
+            due = {form: path for form, path in targets.items() if not path.is_file()}
+            if maps is not None and due:
+                _write_maps(np.asarray(maps[index], np.float32), one, size, due)
         lines = [f"{PHOTOS}/{one}.jpg SegmentationClass/{one}.png" for one in ids]
         atomic_write_text(folder / f"{name}.txt", "\n".join(lines) + "\n")
         atomic_write_text(folder / f"{name}_ids.txt", "\n".join(ids) + "\n")
@@ -66,12 +71,11 @@ def without_mask(bed: Path) -> str | None:
     return next((one for one in ids if not _mask_path(bed, one).is_file()), None)
 
 
-def _photo(bed: Path, folder: Path, name: str, side: int | None) -> tuple[int, int]:
+def _photo(path: Path, target: Path, side: int | None) -> tuple[int, int]:
     """Height and width as written."""
-    with Image.open(photo_path(bed, name)) as photo:
+    with Image.open(path) as photo:
         scale = 1.0 if side is None else side / max(photo.size)
         width, height = (round(length * scale) for length in photo.size)
-        target = folder / PHOTOS / f"{name}.jpg"
         if not target.is_file():
             small = photo.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
             with atomic_open(target) as handle:
@@ -95,13 +99,12 @@ def _mask_path(bed: Path, name: str) -> Path:
     return bed / "labels" / f"{name}.png"
 
 
-def _maps(bed: Path, folder: Path, name: str, size: tuple[int, int], forms: list[str]) -> None:
-    targets = {form: folder / "maps" / form / f"{name}.npz" for form in forms}
-    due = {form: target for form, target in targets.items() if not target.is_file()}
-    if not due:
-        return
-    scores = torch.as_tensor(np.asarray(map_files(bed / "probs", [name])[0], np.float32))[None]
-    small = F.interpolate(scores, size, mode="bilinear", antialias=True)[0].clamp(0, 1).numpy()
-    for form, target in due.items():
+def _write_maps(
+    scores: npt.NDArray[np.float32], name: str, size: tuple[int, int], targets: dict[str, Path]
+) -> None:
+    """A photo's map of the photo's size, in each of the forms."""
+    whole = torch.as_tensor(scores)[None]
+    small = F.interpolate(whole, size, mode="bilinear", antialias=True)[0].clamp(0, 1).numpy()
+    for form, target in targets.items():
         with atomic_open(target) as handle:
             np.savez(handle, probs=NAMED_FORMS[form](small, name).astype(np.float16))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import glob
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from conformal_plugin.errors import ShapeError, SourceFileError
 
-__all__ = ["CORE", "LAYOUT", "ScoreMaps", "channels", "photo_path", "read_ids", "read_material"]
+__all__ = ["CORE", "LAYOUT", "ScoreMaps", "channels", "photo_paths", "read_ids", "read_material"]
 
 CLASSES = (
     "background",
@@ -144,17 +144,19 @@ def read_ids(folder: Path, split: str) -> list[str]:
     return found[0].read_text(encoding="utf-8").split()
 
 
-def photo_path(folder: Path, name: str) -> Path:
-    """The photo of an id."""
-    places = (folder / "photos", folder / "images")
-    named = (path for place in places for path in place.glob(f"{glob.escape(name)}.*"))
-    found = [path for path in named if path.stem == name]
-    if len(found) != 1:
-        names = [path.name for path in found] or "none"
-        raise SourceFileError(
-            f"expected one photo {name} in {folder}, found {names}; --data takes {LAYOUT}"
-        )
-    return found[0]
+def photo_paths(folder: Path, names: Sequence[str]) -> list[Path]:
+    """The photos of ids."""
+    found = defaultdict(list)
+    for place in (folder / "photos", folder / "images"):
+        for path in place.iterdir() if place.is_dir() else ():
+            found[path.stem].append(path)
+    for name in names:
+        if len(found[name]) != 1:
+            paths = sorted(path.name for path in found[name]) or "none"
+            raise SourceFileError(
+                f"expected one photo {name} in {folder}, found {paths}; --data takes {LAYOUT}"
+            )
+    return [found[name][0] for name in names]
 
 
 def voc_palette(count: int) -> npt.NDArray[np.uint8]:
@@ -169,8 +171,9 @@ def voc_palette(count: int) -> npt.NDArray[np.uint8]:
 
 def _read_split(folder: Path, ids: Sequence[str], what: str) -> Split:
     photos, truth = [], []
-    for name in tqdm(ids, desc=f"reading {what}", unit="image", leave=False):
-        with Image.open(photo_path(folder, name)) as image:
+    pairs = list(zip(ids, photo_paths(folder, ids)))
+    for name, path in tqdm(pairs, desc=f"reading {what}", unit="image", leave=False):
+        with Image.open(path) as image:
             photo = np.asarray(image.convert("RGB"))
         with Image.open(_existing(folder / "labels" / f"{name}.png")) as image:
             mask = np.array(image)
