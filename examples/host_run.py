@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 import shlex
-import signal
-import subprocess
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from host_process import SECONDS_TO_END, BusyError, alone_in, end_session, ended, send, started
 
 from conformal_plugin._atomic import atomic_write_text
 from conformal_plugin.errors import OptionError
 
-__all__ = ["HostRun", "end_session", "epochs_of", "started"]
+__all__ = ["HostRun", "epochs_of"]
 
 TOLD = re.compile(
     r"=+> Epoch: (?P<epoch>\d+)|Mask ratio: (?P<mask_ratio>[\d.]+)"
@@ -66,33 +64,54 @@ class HostRun:
             return {}
         return epochs_of(self.log.read_text(encoding="utf-8", errors="replace"))
 
-    def go(self, runner: str, told: Callable[[int, dict[str, Any]], None]) -> str:
+    def go(
+        self, runner: str, told: Callable[[int, dict[str, Any]], None], stop: threading.Event
+    ) -> str:
         """Run the script, or go on from its checkpoint; what went wrong, or nothing.
 
         Args:
             runner: the command; ``{host}``, ``{script}`` and ``{seed}`` are filled in, the script's
                 arguments are put behind it.
             told: called with the number of each epoch that ends, from 0, and what is known of it.
+            stop: ends the run when it is set.
 
         Raises:
             OptionError: the command cannot be started.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with alone_in(self.folder) as handed_on:
+                return self._attempt(runner, told, stop, handed_on)
+        except BusyError as error:
+            return f"{error}: another study, or what one has left behind; wait for it, or end it"
+
+    def _attempt(
+        self,
+        runner: str,
+        told: Callable[[int, dict[str, Any]], None],
+        stop: threading.Event,
+        handed_on: dict[str, Any],
+    ) -> str:
         command = self.command(runner, self.folder)
         spent = _Attempts(self.folder / "attempts.json", earlier=self.log.is_file())
-        known = len(self.epochs())
+        known, asked = len(self.epochs()), None
         began = looked = time.monotonic()
         with self.log.open("ab") as said:
-            process = started(command, cwd=self.host, stdout=said, stderr=said)
+            process = started(command, cwd=self.host, stdout=said, stderr=said, **handed_on)
             spent.begin()
             try:
-                while (seconds := _ended(process)) is None:
+                while (seconds := ended(process)) is None:
                     time.sleep(_SECONDS_TO_WAIT)
-                    if time.monotonic() - looked >= _SECONDS_BETWEEN_LOOKS:
-                        known = _tell(self.epochs(), known, told, whole=False)
-                        looked = time.monotonic()
+                    now = time.monotonic()
+                    if now - looked >= _SECONDS_BETWEEN_LOOKS:
+                        known, looked = _tell(self.epochs(), known, told, whole=False), now
+                    if stop.is_set() and asked is None:
+                        send(process)
+                        asked = now
+                    elif asked is not None and now - asked > SECONDS_TO_END:
+                        send(process, kill=True)
             except BaseException:
-                process.terminate()
+                end_session(process)
                 raise
         spent.end(time.monotonic() - began, seconds[0])
         if process.returncode:
@@ -168,22 +187,6 @@ class _Attempts:
         atomic_write_text(self._path, json.dumps(self._taken))
 
 
-def started(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
-    """Start a host's script; its checkpoints, which hold more than tensors, may be read again.
-
-    Raises:
-        OptionError: there is no such command.
-    """
-    environment = {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1", **options.pop("env", os.environ)}
-    try:
-        return subprocess.Popen(command, env=environment, **options)
-    except OSError as error:
-        raise OptionError(
-            f"--runner: cannot start {command[0]!r} ({error.strerror or error}); give a command "
-            f"that this shell finds"
-        ) from error
-
-
 def _tell(
     epochs: dict[str, dict[str, Any]],
     known: int,
@@ -216,28 +219,3 @@ def epochs_of(log: str) -> dict[str, dict[str, Any]]:
             shares = enumerate(found["shares"].split())
             now["iou"] = {str(one): 100 * float(share) for one, share in shares}
     return {number: epoch for number, epoch in epochs.items() if epoch["iou"]}
-
-
-def end_session(process: subprocess.Popen[bytes]) -> None:
-    """End a process that was started in a session of its own, and all that it has started.
-
-    Launchers such as torchrun end their workers when they are asked to; these may have sessions of
-    their own, so that whoever is killed at once leaves them behind.
-    """
-    for asked, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, None)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, asked)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(seconds)
-            return
-
-
-def _ended(process: subprocess.Popen[bytes]) -> tuple[float | None] | None:
-    """What a process took of the processors, None in it where that is not told; None at work."""
-    if not hasattr(os, "wait4"):
-        return None if process.poll() is None else (None,)
-    pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-    if not pid:
-        return None
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return (round(usage.ru_utime + usage.ru_stime, 1),)

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from host_run import HostRun, end_session, started
+from host_process import end_session, started
+from host_run import HostRun
 
 from conformal_plugin.errors import ConformalError
 
@@ -132,7 +133,6 @@ def _at_a_turn(run: HostRun, runner: str, folder: Path) -> Iterator[_Turn]:
             env=environment,
             stdout=out,
             stderr=out,
-            start_new_session=True,  # what a launcher has started ends with it
         )
     try:
         yield _Turn(folder.name, process, log, said, give)

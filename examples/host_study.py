@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 from host_folder import FORMS, HostStudy
+from host_process import interrupting
 from host_rows import ROWS
 from host_run import HostRun
 from host_steps import step_times, steps_table
@@ -48,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if not options.table and options.runner is None:
         parser.error("--runner: how a script is started, such as 'torchrun {host}/{script}'")
-    return exit_code("host_study", lambda: _run(options))
+    with interrupting():
+        return exit_code("host_study", lambda: _run(options))
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -119,13 +121,13 @@ def _runs_that_fail(study: HostStudy, options: argparse.Namespace) -> int:
     if len(due) < len(runs):
         print(f"{len(runs) - len(due)} of {len(runs)} runs are known", file=sys.stderr)
     deadline = None if options.minutes is None else time.monotonic() + 60 * options.minutes
-    epochs = study.recipe["epochs"]
+    epochs, stop = study.recipe["epochs"], threading.Event()
 
     def say(words: str) -> None:
         print(words, file=sys.stderr, flush=True)
 
     def go(run: HostRun) -> bool:
-        if deadline is not None and time.monotonic() > deadline:
+        if stop.is_set() or (deadline is not None and time.monotonic() > deadline):
             return False
         name, known = run.folder.name, len(run.epochs())
         where = f"goes on after epoch {known} of {epochs}" if known else "begins"
@@ -134,14 +136,18 @@ def _runs_that_fail(study: HostStudy, options: argparse.Namespace) -> int:
         def told(number: int, epoch: dict[str, Any]) -> None:
             say(f"{name}: epoch {number + 1} of {epochs}, mIoU {study.miou(epoch):.1f}")
 
-        problem = run.go(options.runner, told)
-        if not problem.startswith(f"exit {-signal.SIGINT},"):  # which the command says itself
+        problem = run.go(options.runner, told, stop)
+        if not stop.is_set():
             say(f"{name}: {problem or 'done'}")
         study.write_csv()
         return bool(problem)
 
     with ThreadPoolExecutor(options.jobs) as pool:
-        return sum(pool.map(go, due))
+        try:
+            return sum(pool.map(go, due))
+        except BaseException:
+            stop.set()
+            raise
 
 
 def _parser() -> argparse.ArgumentParser:

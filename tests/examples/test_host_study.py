@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import host_study
@@ -16,6 +19,7 @@ import host_table
 import numpy as np
 import pytest
 import yaml
+from host_process import BusyError, alone_in
 from host_run import epochs_of
 from PIL import Image
 
@@ -348,6 +352,53 @@ def test_corrmatch_which_has_lists_and_words_of_its_own(
     said = capsys.readouterr().out
     assert "| the host alone | 2 | 22.0 ± 0.7 | - |" in said
     assert "| + true masks | 2 | 72.0 ± 0.7 | +50.0 ± 0.0 |" in said
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals, and locks on folders")
+def test_a_study_that_is_ended_ends_its_runs_and_a_killed_ones_are_not_joined(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "waits.py").write_text(
+        "import os, pathlib, sys, time\n"
+        "pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))\n"
+        "time.sleep(600)\n"
+    )
+    told = tmp_path / "pid"
+    given = [one for one in arguments if not one.startswith("--runner")]
+    given += ["--rows", "host", "--seeds=1"]
+    waiting = [*given, f"--runner='{sys.executable}' '{tmp_path / 'waits.py'}' '{told}'"]
+    study = [sys.executable, host_study.__file__, *waiting]
+
+    def at_work() -> tuple[subprocess.Popen[str], int]:
+        told.unlink(missing_ok=True)
+        process = subprocess.Popen(study, stderr=subprocess.PIPE, text=True)
+        while not (told.is_file() and told.read_text()):
+            assert process.poll() is None
+            time.sleep(0.05)
+        return process, int(told.read_text())
+
+    process, run = at_work()
+    process.send_signal(signal.SIGTERM)
+    assert "stopped; the same command goes on from here" in process.communicate()[1]
+    assert process.returncode == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(run, 0)
+    (spent,) = (tmp_path / "out").rglob("attempts.json")
+    assert json.loads(spent.read_text())[0][0] > 0  # what it took until then is known
+
+    process, run = at_work()
+    process.kill()
+    process.communicate()
+    again = subprocess.run(study, stderr=subprocess.PIPE, text=True, check=False)
+    assert again.returncode == 1
+    assert "host-0: another process is at work in " in again.stderr
+    assert len(json.loads(spent.read_text())) == 2
+    os.kill(run, signal.SIGKILL)
+    (place,) = (tmp_path / "out").glob("bed*/runs/host-0")
+    while True:  # until the kernel has taken it away
+        with contextlib.suppress(BusyError), alone_in(place):
+            break
+    assert host_study.main([*arguments, "--rows", "host", "--seeds=1"]) == 0
 
 
 def test_classes_over_several_lines() -> None:
