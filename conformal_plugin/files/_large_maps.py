@@ -16,6 +16,7 @@ from conformal_plugin.files._choosing import DEFAULT_KEY
 from conformal_plugin.files._decoding import decoding
 from conformal_plugin.files._hdf5 import HDF5_SUFFIXES, hdf5_dataset
 from conformal_plugin.files._memory import require_room
+from conformal_plugin.files._npy import read_header
 from conformal_plugin.files._readers import reader_of
 from conformal_plugin.files._tiff import TIFF_SUFFIXES, tiff_parts, tiff_shape
 from conformal_plugin.scores import PART_BYTES, ScoreParts
@@ -101,11 +102,7 @@ class _Parts(ScoreParts):
 class _NumpyMap(_Parts):
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
-                version, np.lib.format.read_array_header_2_0
-            )
-            shape, by_column, dtype = read(file)
+            shape, by_column, dtype = read_header(file)
             self._begin = file.tell()
         if by_column:
             raise SourceFileError(f"{path} is laid out column by column; {_REMEDY}, in C order")

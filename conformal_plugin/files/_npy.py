@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import threading
 import zipfile
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -11,10 +13,16 @@ import numpy as np
 
 from conformal_plugin.files._memory import require_room
 
-__all__ = ["ZIP_MAGIC", "read_numpy"]
+__all__ = ["ZIP_MAGIC", "read_header", "read_numpy"]
 
 ZIP_MAGIC: Final = b"PK"
 _MEMBER: Final = ".npy"
+_PIECE: Final = 2**20
+_PARSING: Final = threading.Lock()
+_HEADERS: Final[dict[tuple[int, int], Callable[[Any], Any]]] = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 def read_numpy(
@@ -34,8 +42,9 @@ def read_numpy(
         packed = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
         file.seek(0)
         if not packed:
-            require_room(path.stat().st_size, path, max_bytes)
-            return _whole(file)
+            size = path.stat().st_size
+            require_room(size, path, max_bytes)
+            return _whole(file, size)
         with zipfile.ZipFile(file) as archive:
             members = {
                 name.removesuffix(_MEMBER): name
@@ -43,28 +52,47 @@ def read_numpy(
                 if name.endswith(_MEMBER)
             }
             name = members[choose(members)]
-            require_room(archive.getinfo(name).file_size, path, max_bytes)
+            size = archive.getinfo(name).file_size
+            require_room(size, path, max_bytes)
             with archive.open(name) as member:
-                return _whole(member)
+                return _whole(member, size)
 
 
-def _whole(file: Any | BinaryIO) -> np.ndarray[Any, Any]:
-    _require_sizes(file)
-    array = np.lib.format.read_array(file, allow_pickle=False)
+def read_header(file: Any | BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether it is laid out column by column, and dtype, by the first bytes of a file.
+
+    One thread at a time: NumPy takes Python's own parser for it, and that of 3.11 fails now and
+    then when several threads are in it ("AST constructor recursion depth mismatch").
+
+    Raises:
+        ValueError: it is no such header, or one of a version that only named fields need.
+    """
+    version = np.lib.format.read_magic(file)
+    if version not in _HEADERS:
+        raise ValueError(f"version {version} of NumPy's format is for arrays with named fields")
+    with _PARSING:
+        shape, by_column, dtype = _HEADERS[version](file)
+    if any(size < 0 for size in shape):  # before 1.25 NumPy takes it for as many as there are
+        raise ValueError(f"its header gives it the shape {shape}")
+    return shape, by_column, dtype
+
+
+def _whole(file: Any | BinaryIO, size: int) -> np.ndarray[Any, Any]:
+    """The array of a file of so many bytes."""
+    shape, by_column, dtype = read_header(file)
+    if dtype.hasobject or not dtype.itemsize:
+        raise ValueError(f"it holds {dtype}, and numbers are read")
+    count = math.prod(shape)
+    said, there = count * dtype.itemsize, size - file.tell()
+    if said > there:
+        raise ValueError(f"its header says {said} bytes, and it is cut off after {there}")
+    array = np.empty(count, dtype)
+    left = memoryview(array.view(np.uint8))
+    while len(left):
+        read = file.readinto(left[:_PIECE])
+        if not read:
+            raise ValueError(f"it is cut off, {len(left)} bytes before its end")
+        left = left[read:]
     if file.read(1):  # the read that reaches a member's end compares its checksum
         raise ValueError("there is more in it than its header says")
-    return array
-
-
-def _require_sizes(file: Any | BinaryIO) -> None:
-    """Refuse a negative size, which NumPy before 1.25 takes for "as many as there are"."""
-    headers = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    version = np.lib.format.read_magic(file)
-    if version in headers:
-        shape, _, _ = headers[version](file)
-        if any(size < 0 for size in shape):
-            raise ValueError(f"its header gives it the shape {shape}")
-    file.seek(0)
+    return array.reshape(shape[::-1]).transpose() if by_column else array.reshape(shape)

@@ -7,7 +7,9 @@ import lzma
 import os
 import struct
 import sys
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 
 from conformal_plugin.errors import ConformalError, SourceFileError
-from conformal_plugin.files import map_files, read_map
+from conformal_plugin.files import _npy, map_files, read_map
 from conformal_plugin.files._store_codec import encode
 
 SCORES = np.ascontiguousarray(
@@ -125,6 +127,11 @@ def broken_lzma() -> bytes:
         ("text.npz", npz({"probs": b"no array"})),
         ("not_numpy.npz", npz({"probs.npy": b"no array"})),
         ("lzma.npz", broken_lzma()),
+        ("cut_off.npy", npy(HALF)[:-1]),
+        ("cut_off.npz", npz({"probs.npy": npy(HALF)[:-1]})),
+        ("objects.npy", npy(np.array([None], object))),
+        ("nothing.npy", npy(np.zeros((3, 6, 5), "V0"))),
+        ("named.npy", npy(np.zeros((3, 6), [("é", "f4")]))),
         ("empty.npz", npz({})),
         ("empty.pt", npz({})),
         ("deep.safetensors", struct.pack("<Q", 100000) + b"[" * 100000),
@@ -175,9 +182,34 @@ def test_a_lack_of_memory_is_said(tmp_path: Path, monkeypatch) -> None:
         raise MemoryError
 
     np.save(tmp_path / "a.npy", HALF)
-    monkeypatch.setattr(np.lib.format, "read_array", lacking)
+    monkeypatch.setattr(np.lib.format, "read_magic", lacking)
     with pytest.raises(SourceFileError, match="does not fit into this machine's memory"):
         read_map(tmp_path / "a.npy")
+
+
+def test_one_thread_at_a_time_parses_a_header(tmp_path: Path, monkeypatch) -> None:
+    """Python 3.11 raises SystemError now and then where two are in its parser."""
+    inside, most = 0, 0
+    parse = _npy._HEADERS[1, 0]
+
+    def counting(file: object) -> object:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        time.sleep(0.02)
+        try:
+            return parse(file)
+        finally:
+            inside -= 1
+
+    monkeypatch.setitem(_npy._HEADERS, (1, 0), counting)
+    paths = [tmp_path / f"{number}.npz" for number in range(8)]
+    for path in paths:
+        np.savez(path, probs=HALF)
+    with ThreadPoolExecutor(4) as pool:
+        maps = list(pool.map(read_map, paths))
+    assert len(maps) == 8
+    assert most == 1
 
 
 def test_an_interrupt_stays_one(tmp_path: Path, monkeypatch) -> None:
@@ -185,7 +217,7 @@ def test_an_interrupt_stays_one(tmp_path: Path, monkeypatch) -> None:
         raise KeyboardInterrupt
 
     np.save(tmp_path / "a.npy", HALF)
-    monkeypatch.setattr(np.lib.format, "read_array", interrupted)
+    monkeypatch.setattr(np.lib.format, "read_magic", interrupted)
     with pytest.raises(KeyboardInterrupt):
         read_map(tmp_path / "a.npy")
 
