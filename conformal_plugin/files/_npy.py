@@ -7,7 +7,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import IO, Any, Final
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def read_numpy(
                 return _whole(member, size)
 
 
-def read_header(file: Any | BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, whether it is laid out column by column, and dtype, by the first bytes of a file.
 
     One thread at a time: NumPy takes Python's own parser for it, and that of 3.11 fails now and
@@ -77,7 +77,7 @@ def read_header(file: Any | BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[A
     return shape, by_column, dtype
 
 
-def _whole(file: Any | BinaryIO, size: int) -> np.ndarray[Any, Any]:
+def _whole(file: IO[bytes], size: int) -> np.ndarray[Any, Any]:
     """The array of a file of so many bytes."""
     shape, by_column, dtype = read_header(file)
     if dtype.hasobject or not dtype.itemsize:
@@ -87,12 +87,13 @@ def _whole(file: Any | BinaryIO, size: int) -> np.ndarray[Any, Any]:
     if said > there:
         raise ValueError(f"its header says {said} bytes, and it is cut off after {there}")
     array = np.empty(count, dtype)
-    left = memoryview(array.view(np.uint8))
+    left = array.view(np.uint8).data
     while len(left):
-        read = file.readinto(left[:_PIECE])
-        if not read:
+        piece = file.read(min(_PIECE, len(left)))
+        if not piece:
             raise ValueError(f"it is cut off, {len(left)} bytes before its end")
-        left = left[read:]
+        left[: len(piece)] = piece
+        left = left[len(piece) :]
     if file.read(1):  # the read that reaches a member's end compares its checksum
         raise ValueError("there is more in it than its header says")
     return array.reshape(shape[::-1]).transpose() if by_column else array.reshape(shape)
