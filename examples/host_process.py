@@ -29,7 +29,6 @@ __all__ = [
     "started",
 ]
 
-
 SECONDS_TO_END = 10.0
 """For a process that was asked to end."""
 
@@ -60,6 +59,8 @@ def alone_in(folder: Path) -> Iterator[dict[str, Any]]:
     except BlockingIOError:
         os.close(number)
         raise BusyError(f"another process is at work in {folder}") from None
+    except OSError:  # a file server without locks
+        pass
     try:
         yield {"pass_fds": (number,)}
     finally:
@@ -113,11 +114,11 @@ def send(process: subprocess.Popen[bytes], *, kill: bool = False) -> None:
     Launchers such as torchrun end their workers when they are asked to; these may have sessions of
     their own, so that whoever is killed at once leaves them behind.
     """
-    with contextlib.suppress(ProcessLookupError):
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL if kill else signal.SIGTERM)
-        else:
-            process.kill() if kill else process.terminate()
+    if not hasattr(os, "killpg"):
+        (process.kill if kill else process.terminate)()
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: of one that has ended
+        os.killpg(process.pid, signal.SIGKILL if kill else signal.SIGTERM)
 
 
 def end_session(process: subprocess.Popen[bytes]) -> None:
