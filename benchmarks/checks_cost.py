@@ -93,7 +93,7 @@ _WITHOUT: Mapping[Callable[..., Any], Callable[..., Any]] = {
     sweep: lambda folders, ours: 0,
     _torch_files._sums_of_values: lambda path, max_bytes: None,
     _torch_files._compare: lambda tensor, sums: None,
-    _npy._whole: lambda file: np.lib.format.read_array(file, allow_pickle=False),
+    _npy._whole: lambda file, size: np.lib.format.read_array(file, allow_pickle=False),
 }
 
 
