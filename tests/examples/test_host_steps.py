@@ -46,12 +46,12 @@ def test_a_run_that_does_twice_as_much_takes_twice_as_long(tmp_path: Path) -> No
     runs = {"plain": run(tmp_path, 0.02, 99), "more": run(tmp_path, 0.04, 99)}
     times = step_times(runs, runner(), 7)
     assert times["plain"].ratio == times["plain"].total_ratio == 1.0
-    assert 1.3 < times["more"].ratio < 2.4
-    assert 0.038 < times["more"].median < 0.2
+    assert 1.6 < times["more"].ratio < 2.4
+    assert 0.038 < times["more"].median < 0.06
     lines = steps_table(times, {"plain": "alone", "more": "with more"}).splitlines()
-    assert lines[2].startswith("| alone | ")
+    assert lines[2].startswith("| alone | 2")
     assert lines[2].endswith("| 1.000 | 1.000 |")
-    assert lines[3].startswith("| with more | ")
+    assert lines[3].startswith("| with more | 4")
 
 
 def test_a_run_that_ends_too_early_is_named_with_its_last_words(tmp_path: Path) -> None:
