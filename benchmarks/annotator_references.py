@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from double_precision import in_double
 from PIL import Image
 
 WORDS = ("cat", "dog", "ox")
@@ -31,7 +32,7 @@ def post_processed(folder: Path, auto: str) -> Scores:
     """Class scores by the processor's own function for semantic segmentation."""
     import transformers
 
-    model = getattr(transformers, auto).from_pretrained(folder).eval()
+    model = in_double(getattr(transformers, auto).from_pretrained(folder).eval())
     processor = transformers.AutoProcessor.from_pretrained(folder)
     oneformer = model.config.model_type == "oneformer"
     more = {"task_inputs": ["semantic"]} if oneformer else {}
@@ -54,7 +55,7 @@ def clipseg(folder: Path) -> Scores:
     """CLIPSeg as its own interface wants it: the photo once a prompt."""
     import transformers
 
-    model = transformers.CLIPSegForImageSegmentation.from_pretrained(folder).eval()
+    model = in_double(transformers.CLIPSegForImageSegmentation.from_pretrained(folder).eval())
     processor = transformers.AutoProcessor.from_pretrained(folder)
 
     def scores(photo: np.ndarray) -> torch.Tensor:
@@ -76,7 +77,7 @@ def sam3(folder: Path) -> Scores:
 
     lite = json.loads((folder / "config.json").read_text())["model_type"] == "sam3_lite_text"
     kind = transformers.Sam3LiteTextModel if lite else transformers.Sam3Model
-    model = kind.from_pretrained(folder).eval()
+    model = in_double(kind.from_pretrained(folder).eval())
     processor = transformers.Sam3Processor.from_pretrained(folder)
 
     def scores(photo: np.ndarray) -> torch.Tensor:
@@ -100,9 +101,10 @@ def grounded(detector: Path, segmenter: Path) -> Scores:
     import transformers
     from transformers.models.grounding_dino.modeling_grounding_dino import build_label_maps
 
-    find = transformers.AutoModelForZeroShotObjectDetection.from_pretrained(detector).eval()
+    detect = transformers.AutoModelForZeroShotObjectDetection
+    find = in_double(detect.from_pretrained(detector).eval())
     words = transformers.AutoProcessor.from_pretrained(detector)
-    segment = transformers.Sam2Model.from_pretrained(segmenter).eval()
+    segment = in_double(transformers.Sam2Model.from_pretrained(segmenter).eval())
     boxes_to_masks = transformers.Sam2Processor.from_pretrained(segmenter)
 
     def scores(photo: np.ndarray) -> torch.Tensor:

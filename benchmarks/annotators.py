@@ -2,10 +2,11 @@
 
     python benchmarks/annotators.py
 
-Tiny models with random weights are saved to disk and loaded back. Their scores of photos of several
-sizes are compared with what the models' own classes and processors make of the same folder, pixel
-by pixel, and a batch of photos with each photo alone. Prints the table of the docs; a row is left
-out where transformers or torchvision lacks what it needs.
+Tiny models with random weights are saved to disk, loaded back and brought to float64, where no
+network makes much of a rounding. Their scores of photos of several sizes are compared with what the
+models' own classes and processors make of the same folder, pixel by pixel, and a batch of photos
+with each photo alone. Prints the table of the docs; a row is left out where transformers or
+torchvision lacks what it needs.
 """
 
 # ruff: noqa: E402  # the tiny models are the suite's
@@ -30,6 +31,7 @@ sys.path.insert(0, str(ROOT / "tests" / "plugins"))
 
 import annotator_references as references
 from annotator_references import WORDS, Scores
+from double_precision import in_double
 from tiny_models import LABELS, MAKERS, NEEDS
 
 from conformal_plugin.annotators import (
@@ -108,8 +110,16 @@ def loaded(kind: Kind, root: Path) -> tuple[Annotator, Scores]:
         if not folders[-1].exists():
             torch.manual_seed(0)
             MAKERS[part](folders[-1])
-    load = load_transformers if len(folders) == 1 else load_grounded_sam
-    return load(*folders, classes=kind.classes, background="none"), kind.reference(*folders)
+    options = {"classes": kind.classes, "background": "none"}
+    if len(folders) == 1:
+        annotator: Annotator = load_transformers(*folders, **options)
+        runs = [annotator._scores.__self__._run]
+    else:
+        annotator = load_grounded_sam(*folders, **options)
+        runs = [annotator._find._run, annotator._masks._run]
+    for run in runs:
+        in_double(run.model)
+    return annotator, kind.reference(*folders)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from double_precision import in_double
 from PIL import Image
 
 from conformal_plugin.annotators import Annotator, ClassList, load_transformers
@@ -29,6 +30,10 @@ KINDS = (
 )  # fmt: skip
 
 
+def model_of(annotator):
+    return annotator._scores.__self__._run.model
+
+
 def photos(*sizes):
     rng = np.random.default_rng(1)
     return [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
@@ -39,6 +44,7 @@ def photos(*sizes):
 def test_every_kind_gives_maps_that_depend_on_the_photo_alone(tiny, kind):
     annotator = load_transformers(tiny(kind), classes=CLASSES)
     assert isinstance(annotator, Annotator)
+    in_double(model_of(annotator))
     three = photos((30, 50), (50, 30), (30, 50))
     maps = annotator.annotate(three)
     assert [tuple(m.shape) for m in maps] == [(4, 30, 50), (4, 50, 30), (4, 30, 50)]
@@ -46,7 +52,7 @@ def test_every_kind_gives_maps_that_depend_on_the_photo_alone(tiny, kind):
         assert scores.dtype == torch.float32
         assert 0 <= float(scores.min()) <= float(scores.max()) <= 1
         torch.testing.assert_close(scores[0], 1 - scores[1:].amax(dim=0))
-        torch.testing.assert_close(annotator.annotate([photo])[0], scores, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(annotator.annotate([photo])[0], scores, atol=1e-7, rtol=1e-6)
     assert not torch.equal(maps[0], maps[2])
 
 
@@ -63,7 +69,7 @@ def test_photos_that_the_model_sees_in_one_size_go_through_it_together(kind, par
     """Whatever their own sizes, and each as if it were alone."""
     annotator = load_transformers(tiny(kind), classes=CLASSES)
     seen = []
-    annotator._scores.__self__._run.model.get_submodule(part).register_forward_pre_hook(
+    in_double(model_of(annotator)).get_submodule(part).register_forward_pre_hook(
         lambda _, args, kwargs: seen.append(len(kwargs["pixel_values"])), with_kwargs=True
     )
     several = photos((40, 40), (40, 60), (60, 40), (20, 20), (20, 80))
@@ -71,7 +77,7 @@ def test_photos_that_the_model_sees_in_one_size_go_through_it_together(kind, par
     assert seen == passes
     for photo, scores in zip(several, maps):
         assert tuple(scores.shape) == (4, *photo.shape[:2])
-        torch.testing.assert_close(annotator.annotate([photo])[0], scores, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(annotator.annotate([photo])[0], scores, atol=1e-7, rtol=1e-6)
 
 
 @pytest.mark.parametrize("size", [(3, 40), (1, 30), (3, 3), (1, 1)])
