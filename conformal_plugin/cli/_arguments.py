@@ -18,6 +18,7 @@ from conformal_plugin.cli import (
     _import_arguments as import_arguments,
     _patch_arguments as patch_arguments,
     _plan_arguments as plan_arguments,
+    _rehearse_arguments as rehearse_arguments,
     _report_arguments as report_arguments,
     _review_arguments as review_arguments,
 )
@@ -32,6 +33,7 @@ _COMMANDS = {
     "filter": filter_arguments,
     "evaluate": evaluate_arguments,
     "choose": choose_arguments,
+    "rehearse": rehearse_arguments,
     "report": report_arguments,
     "review": review_arguments,
     "export": export_arguments,

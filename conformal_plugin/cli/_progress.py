@@ -47,6 +47,9 @@ class Readings(Generic[T]):
         self._quiet = quiet
         self._readings = 0
 
+    def __len__(self) -> int:
+        return len(self._items)
+
     def __iter__(self) -> Iterator[T]:
         self._readings += 1
         title = f"{self._command}, reading {self._readings}"

@@ -14,7 +14,7 @@ from conformal_plugin import __version__
 HEAVY = ("torch", "numpy", "scipy", "PIL", "tqdm", "safetensors")
 COMMANDS = (
     "plan", "annotate", "combine", "calibrate", "filter", "evaluate", "choose", "report", "patch",
-    "doctor",
+    "rehearse", "doctor",
 )  # fmt: skip
 
 

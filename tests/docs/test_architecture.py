@@ -15,7 +15,7 @@ FLOORS = (
     ("calibration", "files"),
     ("labelling", "annotators", "combining", "exchange", "hub"),
     ("precision", "evaluation", "training", "choosing", "review"),
-    ("testing", "adapters"),
+    ("testing", "adapters", "rehearsing"),
     ("reporting", "doctor"),
     ("cli",),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 
 import numpy as np
@@ -10,18 +11,20 @@ import pytest
 import torch
 
 from conformal_plugin import calibrate, filter
+from conformal_plugin.rehearsing import rehearse
 
 
 @pytest.fixture
 def beds(root, monkeypatch):
     monkeypatch.syspath_prepend(root / "examples")
     import beds
-    import quick_student
 
-    monkeypatch.setattr(quick_student, "STEPS", 60)
-    monkeypatch.setattr(quick_student, "BATCH", 128)
+    from conformal_plugin.rehearsing import _probe
+
+    monkeypatch.setattr(_probe, "_STEPS", 60)
+    monkeypatch.setattr(_probe, "_BATCH", 128)
     yield beds
-    for name in ("beds", "bed_table", "candidates", "known", "quick_student", "rehearsal"):
+    for name in ("beds", "bed_table", "candidates", "known", "quick_student"):
         sys.modules.pop(name, None)
 
 
@@ -129,16 +132,49 @@ def test_a_folder_is_a_bed(beds, tmp_path):
     assert beds._beds(options)["facades"].background == 0
 
 
-def test_a_rehearsal_measures_what_labels_add(known):
-    from rehearsal import gain_of, left_out
+def features_of(points):
+    """Of each photo as an encoder gives them, ``(160, 8, 8)``."""
+    return [one.T.reshape(160, 8, 8) for one in points.features]
 
-    students = left_out(known, None)
-    assert len(students) == 12
-    assert len({id(student) for student in students}) == 5
-    gain, error = gain_of(known, [1 - mask for mask in known.unlabelled.truth])
-    assert gain < -0.05
-    assert 0 < error < abs(gain)
-    assert gain_of(known, None) == (0, 0)
+
+def test_a_rehearsal_is_that_of_the_library(beds, data, known):
+    features = features_of(data.points["labelled"]), features_of(data.points["unlabelled"])
+    found = beds._of_default(known, *features)
+    expected = rehearse(
+        features[0], known.labelled.truth, features[1], known.default, classes=[0, 1]
+    )
+    assert found == expected
+    assert found.n_unlabelled == 20
+
+
+def test_rehearsals_are_resumed_and_rows_follow_them(
+    beds, data, trained, monkeypatch, tmp_path, capsys
+):
+    features = features_of(data.points["labelled"]), features_of(data.points["unlabelled"])
+    asked = []
+    monkeypatch.setattr(beds, "_encoded", lambda material: asked.append(material) or features)
+    command = ["--data", str(tmp_path), "--out", str(tmp_path), "--beds", "polyps", "--seeds", "1"]
+    assert beds.main([*command, "--rehearse"]) == 0
+    assert beds.main([*command, "--rehearse"]) == 0
+    assert len(asked) == 1
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[:3] == printed[3:]
+    assert all("points (one standard error over" in line for line in printed)
+    rows = ["--rows", "labels only", "default", "label weights", "rehearsed", "rehearsed weights"]
+    assert beds.main([*command, *rows]) == 0
+    notes = sorted((tmp_path / "rehearsals").iterdir())
+    assert len(notes) == 3
+    for note, worth in zip(notes, ("true", "false", None)):  # 12, 6 and 8 labelled photos
+        text = re.sub(r'"worth_using": \w+', f'"worth_using": {worth}', note.read_text())
+        note.write_text("null" if worth is None else text)
+    capsys.readouterr()
+    assert beds.main([*command, *rows, "--table", "test"]) == 0
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]]
+             for line in capsys.readouterr().out.splitlines()[2:5]]  # fmt: skip
+    for name, only, default, weights, rehearsed, of_weights in lines:
+        used = name == "polyps 12, as is"
+        assert rehearsed == (default if used else only), name
+        assert of_weights == (weights if used else only), name
 
 
 @pytest.fixture
