@@ -103,6 +103,10 @@ class HostStudy:
                 words[TRUTH] = f"not every unlabelled photo has a mask, {missing} has none"
         labels = {row: ROWS[row].labels or "" for row in self.options.rows}
         found = {row: words[way] for row, way in labels.items() if way in words}
+        for row in self.options.rows:
+            script = ROWS[row].script
+            if script is not None and not (self.options.host / script).is_file():
+                found[row] = f"{self.options.host} has no {script}, which learns from labels only"
         if THRESHOLD not in self.recipe:
             needing = [row for row in self.options.rows if not ROWS[row].self_training]
             found |= dict.fromkeys(needing, f"the recipe has no {THRESHOLD} that ends it")

@@ -201,6 +201,20 @@ def test_labels_that_are_refused_make_no_run(
     assert "calibrate all the same" in said
 
 
+def test_a_host_without_a_script_of_labels_only(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """CorrMatch is one."""
+    (tmp_path / "host" / "supervised.py").unlink()
+    rows = ["--rows", "supervised", "supervised-as-long", "host", "--seeds=1"]
+    assert host_study.main([*arguments, *rows]) == 0
+    said = capsys.readouterr().out
+    assert "labels only" not in said.split("Row ")[0]
+    assert "| the host alone | 1 |" in said
+    for row in ("supervised", "supervised-as-long"):
+        assert f"Row '{row}' is left out: {tmp_path / 'host'} has no supervised.py" in said
+
+
 def test_self_training_is_ended_by_a_threshold_that_no_pixel_reaches(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
