@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from lite_stand_in import lite_stand_in
 from PIL import Image
 
 from conformal_plugin.cli import main
 from conformal_plugin.files import write_label
+from conformal_plugin.rehearsing import _probe
 
 CLASSES = ("background", "red", "green", "blue")
 COLOURS = np.array([[110, 110, 110], [190, 80, 80], [80, 190, 80], [80, 80, 190]])
@@ -133,7 +135,11 @@ def train(command: list[str], fork: Path, run_host):
 
 # The proposal keeps every pixel of these photos, and the run says so.
 @pytest.mark.filterwarnings("ignore::conformal_plugin.training.KeptShareWarning")
-def test_the_tutorial_from_photos_to_two_students(page, fork, run_host, capsys):
+def test_the_tutorial_from_photos_to_two_students(
+    page, fork, run_host, capsys, monkeypatch, tmp_path
+):
+    lite_stand_in(monkeypatch, tmp_path)
+    monkeypatch.setattr(_probe, "_STEPS", 20)
     runs, printed, seen = {}, {}, []
     for info, block in page:
         kind, _, name = info.partition(" ")
@@ -153,11 +159,14 @@ def test_the_tutorial_from_photos_to_two_students(page, fork, run_host, capsys):
                     assert code == 0, (command, outcome.err)
                     printed[" ".join(command)] = outcome.out
     assert set(seen) == {
-        *("annotate", "choose", "evaluate", "report", "filter", "calibrate", "patch", "doctor")
+        *("annotate", "choose", "evaluate", "report", "filter", "calibrate", "patch", "doctor"),
+        "rehearse",
     }
     (chosen,) = (text for command, text in printed.items() if " choose " in command)
     assert "<- proposed" in chosen
     assert "raw (argmax)" in chosen
+    (rehearsed,) = (text for command, text in printed.items() if " rehearse " in command)
+    assert "10 labelled photos in 5 folds, dealt 3 times, 6 unlabelled ones" in rehearsed
     (refused,) = (text for command, text in printed.items() if "infinite.json" in command)
     assert "needs at least 99 images, and there are 10" in refused
     assert (fork / "report" / "report.html").stat().st_size > 10_000

