@@ -1,11 +1,13 @@
-"""JSON that somebody else may have written: whatever is wrong with it is one kind of error."""
+"""JSON: what somebody else may have written, and numbers that it does not have."""
 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
-__all__ = ["parsed"]
+__all__ = ["parsed", "plain"]
 
 
 def parsed(text: str) -> Any:
@@ -19,6 +21,19 @@ def parsed(text: str) -> Any:
         return json.loads(text, parse_constant=_refused, object_pairs_hook=_each_once)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def plain(value: Any) -> Any:
+    """What ``json.dumps`` takes: infinite numbers as words, NaN as null, arrays as lists."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if hasattr(value, "tolist"):  # arrays, and numbers of NumPy
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value
 
 
 def _refused(word: str) -> NoReturn:

@@ -19,9 +19,9 @@ from known import Known, most_probable
 from material import IGNORE, Material
 from named_forms import NAMED_FORMS
 from quick_student import Points, confusion_of, read_points, thinned
+from rehearsal import encoded, of_default
 from run_options import exit_code
 from torch import nn
-from tqdm import tqdm
 from training import mean_iou
 from voc_like import read_ids, read_material
 
@@ -29,7 +29,6 @@ from conformal_plugin import calibrate, calibrate_class_conditional, filter
 from conformal_plugin._atomic import atomic_write_text
 from conformal_plugin.choosing import MIN_IMAGES
 from conformal_plugin.errors import UninformativeThresholdError
-from conformal_plugin.rehearsing import LiteEncoder, Rehearsal, rehearse
 
 __all__ = ["BEDS", "ROWS", "Bed", "main"]
 
@@ -354,43 +353,14 @@ def _rehearse(options: argparse.Namespace) -> int:
         if not path.is_file():
             if cell.bed not in read:
                 data = _read(beds[cell.bed].folder, options.out / f"{cell.bed}.pt")
-                read[cell.bed] = data, _encoded(data.material)
+                read[cell.bed] = data, encoded(data.material, len(data.thin["unlabelled"]))
             data, features = read[cell.bed]
-            made = _of_default(cell.known(data), *features)
+            made = of_default(cell.known(data), *features)
             atomic_write_text(path, "null" if made is None else made.to_json())
         found = json.loads(path.read_text(encoding="utf-8"))
         told = "refused" if found is None else found["verdict"]
         print(f"{cell.name}: {told}", flush=True)
     return 0
-
-
-def _encoded(material: Material) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Features of the labelled photos, and of the unlabelled ones that are trained on."""
-    encode = LiteEncoder()
-    photos = material.unlabelled.photos
-    labelled, unlabelled = (
-        [encode(photo.transpose(1, 2, 0)).half() for photo in tqdm(some)]
-        for some in (material.labelled.photos, photos[: _cut(len(photos))])
-    )
-    return labelled, unlabelled
-
-
-def _of_default(
-    known: Known, labelled: Sequence[torch.Tensor], unlabelled: Sequence[torch.Tensor]
-) -> Rehearsal | None:
-    """What its labels gain; None where the labelled photos speak against using any."""
-    if known.default is None:
-        return None
-    truth = known.labelled.truth
-    held = {int(c) for one in truth for c in np.unique(one)}
-    return rehearse(
-        labelled[: len(truth)],
-        truth,
-        unlabelled,
-        known.default,
-        classes=[c for c in known.core if c in held],
-        ignore_index=IGNORE,
-    )
 
 
 def _rehearsal_file(options: argparse.Namespace, cell: _Cell) -> Path:

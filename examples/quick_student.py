@@ -7,7 +7,7 @@ with students that are trained whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from material import IGNORE
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -24,8 +23,11 @@ from conformal_plugin._atomic import atomic_open
 from conformal_plugin.rehearsing import (
     Directions,
     LiteEncoder,
+    Loss,
     Unlabelled,
     at_points,
+    confusion,
+    loss_of_labels,
     new_probe,
     train_probe,
 )
@@ -43,8 +45,8 @@ __all__ = [
 STEP, HALVED = 8, 32  # pixels between points; sides are brought to multiples of the other
 
 Bytes = npt.NDArray[np.uint8]
-Teacher = Callable[[nn.Module, Tensor, Tensor, float], Tensor]
-"""The loss of unlabelled points: of the student, its logits, which points, and how far it is."""
+Teacher = Loss
+"""The loss of unlabelled points."""
 
 
 @dataclass(frozen=True)
@@ -120,19 +122,12 @@ def train_quick(
 
 def taught(maps: Sequence[Bytes]) -> Teacher:
     """Cross-entropy to label maps of the unlabelled points, as :func:`thinned` has them."""
-    given = _flat(maps)
-    return lambda student, logits, which, progress: _of_kept(logits, given[which])
+    return loss_of_labels(_flat(maps), IGNORE)
 
 
-@torch.no_grad()
 def confusion_of(student: nn.Module, points: Points, num_classes: int) -> npt.NDArray[np.int64]:
     """Points by true class (rows) and predicted class, ``(K, K)``."""
-    features, truth = _joined(points.features, points.truth)
-    predicted = student(features.float()).argmax(1)
-    kept = truth != IGNORE
-    pairs = torch.bincount(truth[kept] * num_classes + predicted[kept], minlength=num_classes**2)
-    counts: npt.NDArray[np.int64] = pairs.reshape(num_classes, num_classes).numpy()
-    return counts
+    return confusion(student, *_joined(points.features, points.truth), num_classes, IGNORE)
 
 
 def _joined(features: Sequence[Tensor], maps: Sequence[Bytes]) -> tuple[Tensor, Tensor]:
@@ -141,12 +136,6 @@ def _joined(features: Sequence[Tensor], maps: Sequence[Bytes]) -> tuple[Tensor, 
 
 def _flat(maps: Sequence[Bytes]) -> Tensor:
     return torch.from_numpy(np.concatenate([one.ravel() for one in maps])).long()
-
-
-def _of_kept(logits: Tensor, given: Tensor) -> Tensor:
-    if bool((given != IGNORE).any()):
-        return F.cross_entropy(logits, given, ignore_index=IGNORE)
-    return logits.sum() * 0
 
 
 def _described(encode: LiteEncoder, photo: Bytes) -> Tensor:

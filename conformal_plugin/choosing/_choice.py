@@ -7,6 +7,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from conformal_plugin._json import plain
 from conformal_plugin.calibration import Calibration
 from conformal_plugin.errors import OptionError
 
@@ -213,17 +214,17 @@ class Choice:
             "want_kept": self.want_kept,
             "want_recall": self.want_recall,
             "fulfilled": self.fulfilled,
-            "proposed": _plain(self.proposed),
+            "proposed": plain(asdict(self.proposed)),
             "verdict": self.verdict.splitlines(),
-            "constant": _plain(self.constant),
+            "constant": plain(asdict(self.constant)),
             "classes": list(self.classes),
             "background": self.background,
             "n_images": self.n_images,
             "folds": self.folds,
-            "own": None if self.own is None else _plain(self.own),
+            "own": None if self.own is None else plain(asdict(self.own)),
             "remarks": list(self.remarks),
             **({} if self.n_groups is None else {"n_groups": self.n_groups}),
-            "candidates": [_plain(candidate) for candidate in self.candidates],
+            "candidates": [plain(asdict(candidate)) for candidate in self.candidates],
             "calibration": calibration,
         }
         return json.dumps(content, indent=2, allow_nan=False) + "\n"
@@ -355,13 +356,3 @@ def _share(value: float, error: float) -> str:
         return "none"
     spread = "?" if math.isnan(error) else f"{100 * error:.1f}"
     return f"{100 * value:.1f} ± {spread} %"
-
-
-def _plain(value: Candidate | Constant | OwnLabels) -> dict[str, Any]:
-    return {name: _number(item) for name, item in asdict(value).items()}
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else str(value)
-    return value

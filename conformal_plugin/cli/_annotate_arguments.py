@@ -11,6 +11,7 @@ from conformal_plugin.cli._shared_arguments import (
     add_ids,
     add_label_style,
     add_output,
+    add_photos,
 )
 
 __all__ = ["AMP", "BACKGROUND_RULES", "DESCRIPTION", "EXAMPLES", "PRECISIONS", "add_options"]
@@ -65,9 +66,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_photos(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("photos")
-    group.add_argument(
-        "--photos", type=Path, required=True, metavar="DIR", help="photos ID.jpg or ID.png"
-    )
+    add_photos(group)
     add_ids(group, "all photos in --photos")
     add_follow_exif(group)
     group.add_argument(

@@ -38,7 +38,7 @@ from conformal_plugin.cli._inputs import (
     value_of,
 )
 from conformal_plugin.cli._label_maps import label_map_of, label_reader
-from conformal_plugin.cli._outputs import named_files, refuse_inputs
+from conformal_plugin.cli._outputs import named_files, refuse_folders, refuse_inputs
 from conformal_plugin.cli._picked import warn_of_picked
 from conformal_plugin.cli._progress import progress
 from conformal_plugin.cli._read_digest import ReadDigest
@@ -55,8 +55,7 @@ __all__ = ["run"]
 
 def run(arguments: argparse.Namespace) -> None:
     """Calibrate at every level asked for and write one file each."""
-    if arguments.output.is_dir():
-        raise OptionError(f"--output {arguments.output} is a folder; name the file to write")
+    refuse_folders(arguments, "output")
     with sharing() as ranks:
         arguments.quiet = arguments.quiet or ranks.number > 0
         ids = ranks.together(lambda: without_fitted(arguments, listed_ids(arguments)))

@@ -23,11 +23,10 @@ from conformal_plugin.cli._inputs import (
     own_maps,
 )
 from conformal_plugin.cli._label_maps import label_map_of
-from conformal_plugin.cli._outputs import named_files, refuse_inputs
+from conformal_plugin.cli._outputs import named_files, refuse_folders, refuse_inputs
 from conformal_plugin.cli._progress import Readings
 from conformal_plugin.cli._report import print_json, warn, warn_of
 from conformal_plugin.cli._whose_maps import without_fitted
-from conformal_plugin.errors import OptionError
 from conformal_plugin.evaluation import LabelDoubts
 
 __all__ = ["run"]
@@ -35,12 +34,7 @@ __all__ = ["run"]
 
 def run(arguments: argparse.Namespace) -> None:
     """Choose, write what is asked for, and print the table and the proposal."""
-    for option in ("output", "calibration_out"):
-        path = getattr(arguments, option)
-        if path is not None and path.is_dir():
-            raise OptionError(
-                f"--{option.replace('_', '-')} {path} is a folder; name the file to write"
-            )
+    refuse_folders(arguments, "output", "calibration_out")
     ids = without_fitted(arguments, listed_ids(arguments))
     refuse_inputs(
         {"--output": [arguments.output], "--calibration-out": [arguments.calibration_out]},

@@ -11,7 +11,7 @@ from typing import Final
 from conformal_plugin.errors import OptionError
 from conformal_plugin.files import STORE_MANIFEST
 
-__all__ = ["named_files", "refuse_inputs"]
+__all__ = ["named_files", "refuse_folders", "refuse_inputs"]
 
 _Entry = tuple[object, str]
 
@@ -33,6 +33,24 @@ def named_files(arguments: argparse.Namespace) -> dict[str, list[Path]]:
             if _is_file(path):
                 found.setdefault(f"--{name.replace('_', '-')}", []).append(path)
     return found
+
+
+def refuse_folders(arguments: argparse.Namespace, *options: str) -> None:
+    """Refuse folders where a file is to be written.
+
+    Args:
+        arguments: of the command.
+        options: names of these options in ``arguments``.
+
+    Raises:
+        OptionError: names the option.
+    """
+    for option in options:
+        path: Path | None = getattr(arguments, option)
+        if path is not None and path.is_dir():
+            raise OptionError(
+                f"--{option.replace('_', '-')} {path} is a folder; name the file to write"
+            )
 
 
 def _is_file(path: Path) -> bool:

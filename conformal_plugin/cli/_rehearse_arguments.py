@@ -12,6 +12,7 @@ from conformal_plugin.cli._shared_arguments import (
     add_ignore_index,
     add_labels,
     add_output,
+    add_photos,
 )
 
 __all__ = ["DESCRIPTION", "EXAMPLES", "LITE", "SUMMARY", "add_options"]
@@ -42,9 +43,7 @@ examples:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``rehearse``."""
     group = parser.add_argument_group("images")
-    group.add_argument(
-        "--photos", type=Path, required=True, metavar="DIR", help="photos ID.jpg or ID.png"
-    )
+    add_photos(group)
     add_ids(group, "all files in --labels")
     add_labels(parser)
     group.add_argument(

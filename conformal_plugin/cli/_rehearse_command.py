@@ -27,7 +27,7 @@ from conformal_plugin.cli._label_folder import made_with
 from conformal_plugin.cli._label_maps import label_reader
 from conformal_plugin.cli._label_style import LabelStyle
 from conformal_plugin.cli._named_objects import named_object
-from conformal_plugin.cli._outputs import named_files, refuse_inputs
+from conformal_plugin.cli._outputs import named_files, refuse_folders, refuse_inputs
 from conformal_plugin.cli._progress import Readings, progress
 from conformal_plugin.cli._rehearse_arguments import LITE
 from conformal_plugin.cli._report import note, print_json
@@ -61,13 +61,12 @@ def run(arguments: argparse.Namespace) -> None:
                 f"--{option.replace('_', '-')} must be at least {least}, got "
                 f"{getattr(arguments, option)}"
             )
+    refuse_folders(arguments, "output")
     output: Path | None = arguments.output
-    if output is not None and output.is_dir():
-        raise OptionError(f"--output {output} is a folder; name the file to write")
     ids = _labelled(arguments)
     photos, labels = find_photos(arguments, ids), find_labels(arguments, ids)
-    others = _unlabelled(arguments, photos)
-    more, pseudo = find_photos(arguments, others), _find_pseudo(arguments, others)
+    others, more = _unlabelled(arguments, photos)
+    pseudo = _find_pseudo(arguments, others)
     refuse_inputs(
         {"--output": [output]},
         {
@@ -110,7 +109,9 @@ def _labelled(arguments: argparse.Namespace) -> IdList:
     return ids_in_folder(arguments.labels, label_suffixes(arguments.labels), "label")
 
 
-def _unlabelled(arguments: argparse.Namespace, labelled: Sequence[Path]) -> IdList:
+def _unlabelled(
+    arguments: argparse.Namespace, labelled: Sequence[Path]
+) -> tuple[IdList, list[Path]]:
     """Those that were listed, or have a pseudo-label, but none that is labelled; not too many."""
     folder: Path = arguments.pseudo_labels
     if arguments.unlabelled is not None:
@@ -138,7 +139,7 @@ def _unlabelled(arguments: argparse.Namespace, labelled: Sequence[Path]) -> IdLi
         )
         drawn = np.random.default_rng(arguments.seed)
         places = sorted(drawn.choice(places, arguments.most_unlabelled, replace=False).tolist())
-    return ids.take(places)
+    return ids.take(places), [paths[place] for place in places]
 
 
 def _find_pseudo(arguments: argparse.Namespace, ids: IdList) -> list[Path]:
@@ -193,11 +194,8 @@ def _encoder(arguments: argparse.Namespace) -> Callable[[Path], Any]:
         MissingExtraError: the encoder needs an extra.
         OptionError: no such function.
     """
-    encode: Any = None
-    if arguments.encoder == LITE:
-        encode = LiteEncoder(arguments.device)
-    else:
-        encode = named_object(arguments.encoder, "--encoder")
+    lite = arguments.encoder == LITE
+    encode = LiteEncoder(arguments.device) if lite else named_object(arguments.encoder, "--encoder")
     if not callable(encode):
         raise OptionError(
             f"--encoder {arguments.encoder} is no function; name one that makes features (C, h, w) "

@@ -8,14 +8,14 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
+from conformal_plugin._json import plain
 
 __all__ = ["note", "number", "print_json", "warn", "warn_of"]
 
 
 def print_json(content: Mapping[str, Any]) -> None:
     """Print one JSON object; infinite numbers become strings, NaN becomes null."""
-    print(json.dumps(_plain(content), indent=2, allow_nan=False))
+    print(json.dumps(plain(content), indent=2, allow_nan=False))
 
 
 def note(text: str, *, quiet: bool) -> None:
@@ -38,15 +38,3 @@ def warn_of(doubts: Iterable[str]) -> None:
 def number(value: float) -> str:
     """A share or score for a table: four digits, a dash for NaN."""
     return "-" if math.isnan(value) else f"{value:.4f}"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, (np.ndarray, np.generic)):
-        return _plain(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else str(value)
-    return value

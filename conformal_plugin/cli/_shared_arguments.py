@@ -21,6 +21,7 @@ __all__ = [
     "add_maps",
     "add_output",
     "add_own_maps",
+    "add_photos",
     "add_reader",
     "add_resize",
     "add_rule",
@@ -55,6 +56,13 @@ def add_maps(parser: argparse.ArgumentParser) -> None:
     )
     add_map_names(group)
     add_ids(group, "all files in --maps")
+
+
+def add_photos(group: argparse._ActionsContainer) -> None:
+    """Where the photos lie."""
+    group.add_argument(
+        "--photos", type=Path, required=True, metavar="DIR", help="photos ID.jpg or ID.png"
+    )
 
 
 def add_map_names(group: argparse._ArgumentGroup) -> None:

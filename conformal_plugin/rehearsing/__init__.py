@@ -11,7 +11,10 @@ from conformal_plugin.rehearsing._points import (
     at_points as at_points,
 )
 from conformal_plugin.rehearsing._probe import (
+    Loss as Loss,
     Unlabelled as Unlabelled,
+    confusion as confusion,
+    loss_of_labels as loss_of_labels,
     new_probe as new_probe,
     train_probe as train_probe,
 )

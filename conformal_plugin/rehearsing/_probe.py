@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Unlabelled", "new_probe", "train_probe"]
+__all__ = ["Loss", "Unlabelled", "confusion", "loss_of_labels", "new_probe", "train_probe"]
 
 _STEPS: Final = 200
 _BATCH: Final = 512
@@ -17,17 +19,20 @@ _RATE: Final = 4e-3
 _WARMUP: Final = 15
 
 
+Loss = Callable[[nn.Module, Tensor, Tensor, float], Tensor]
+"""Of the student, its logits, which points these are, and how far the training is, from 0 to 1."""
+
+
 class Unlabelled(NamedTuple):
     """Points without a true class, and what is learnt of them.
 
     Attributes:
         features: ``(points, C)``.
-        loss: of the student, its logits, which points these are, and how far the training is, from
-            0 to 1.
+        loss: of some of them, see :func:`loss_of_labels`.
     """
 
     features: Tensor
-    loss: Callable[[torch.nn.Module, Tensor, Tensor, float], Tensor]
+    loss: Loss
 
 
 def new_probe(features: int, num_classes: int, seed: int) -> nn.Module:
@@ -73,6 +78,35 @@ def train_probe(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return student.eval()
+
+
+def loss_of_labels(given: Tensor, ignore_index: int) -> Loss:
+    """Cross-entropy to labels of the unlabelled points; a zero in the graph where none is kept.
+
+    Args:
+        given: of every unlabelled point, ``(points,)``.
+        ignore_index: the label of points without one.
+    """
+
+    def loss(student: nn.Module, logits: Tensor, which: Tensor, far: float) -> Tensor:
+        del student, far
+        labels = given[which]
+        total = F.cross_entropy(logits, labels, ignore_index=ignore_index, reduction="sum")
+        return total / (labels != ignore_index).sum().clamp_min(1)
+
+    return loss
+
+
+@torch.no_grad()
+def confusion(
+    student: nn.Module, features: Tensor, truth: Tensor, classes: int, ignore_index: int
+) -> npt.NDArray[np.int64]:
+    """Points by true class (rows) and by the student's, ``(K, K)``."""
+    right = truth != ignore_index
+    label = student(features[right].float()).argmax(1)
+    pairs = torch.bincount(truth[right] * classes + label, minlength=classes**2)
+    counts: npt.NDArray[np.int64] = pairs.reshape(classes, classes).numpy()
+    return counts
 
 
 def _layer(inputs: int, outputs: int) -> tuple[nn.Module, ...]:

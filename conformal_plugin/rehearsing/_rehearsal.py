@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final
+
+from conformal_plugin._json import plain
 
 __all__ = ["Rehearsal"]
 
@@ -81,12 +82,4 @@ class Rehearsal:
     def to_json(self) -> str:
         """Everything as JSON, NaN as null."""
         content = {"worth_using": self.worth_using, "verdict": self.verdict, **asdict(self)}
-        return json.dumps(_plain(content), indent=2, allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(one) for one in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+        return json.dumps(plain(content), indent=2, allow_nan=False) + "\n"

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence, Sized
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from conformal_plugin.choosing import MIN_IMAGES, jackknife
 from conformal_plugin.errors import EmptyCalibrationError, LabelError, OptionError
 from conformal_plugin.processes import in_parallel
 from conformal_plugin.rehearsing._points import Directions
-from conformal_plugin.rehearsing._probe import Unlabelled, new_probe, train_probe
+from conformal_plugin.rehearsing._probe import (
+    Unlabelled,
+    confusion,
+    loss_of_labels,
+    new_probe,
+    train_probe,
+)
 from conformal_plugin.rehearsing._rehearsal import Rehearsal
 from conformal_plugin.rehearsing._sampling import Items, PhotoPoints, points_of
 
@@ -202,7 +206,7 @@ def _trained(
     given = torch.cat([torch.from_numpy(photo.labels) for photo in others])
     everything = torch.cat([*truth, given])
     classes = int(everything[everything != ignore_index].max()) + 1
-    pseudo = Unlabelled(more, partial(_of_kept, given, ignore_index))
+    pseudo = Unlabelled(more, loss_of_labels(given, ignore_index))
     tasks = [
         Training(deal, fold, with_them)
         for deal in range(len(folds_of))
@@ -235,30 +239,8 @@ def _trained(
     for task, (_, trained) in zip(follow(tasks), results):
         student = trained()
         for i in np.flatnonzero(folds_of[task.deal] == task.fold):
-            found[task.with_them][i] += _counted(student, seen[i], truth[i], classes, ignore_index)
+            found[task.with_them][i] += confusion(student, seen[i], truth[i], classes, ignore_index)
     return found[0], found[1]
-
-
-def _of_kept(
-    given: Tensor, ignore_index: int, student: nn.Module, logits: Tensor, which: Tensor, far: float
-) -> Tensor:
-    """Cross-entropy to the pseudo-labels; a zero in the graph where none of these is kept."""
-    del student, far
-    labels = given[which]
-    total = F.cross_entropy(logits, labels, ignore_index=ignore_index, reduction="sum")
-    return total / (labels != ignore_index).sum().clamp_min(1)
-
-
-@torch.no_grad()
-def _counted(
-    student: nn.Module, features: Tensor, truth: Tensor, classes: int, ignore_index: int
-) -> Counts:
-    """Points by true class and by the student's, ``(K, K)``."""
-    right = truth != ignore_index
-    label = student(features[right].float()).argmax(1)
-    pairs = torch.bincount(truth[right] * classes + label, minlength=classes**2)
-    counts: Counts = pairs.reshape(classes, classes).numpy()
-    return counts
 
 
 def _chosen(classes: Sequence[int] | None, holds: npt.NDArray[np.bool_]) -> tuple[int, ...]:

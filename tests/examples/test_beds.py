@@ -24,7 +24,7 @@ def beds(root, monkeypatch):
     monkeypatch.setattr(_probe, "_STEPS", 60)
     monkeypatch.setattr(_probe, "_BATCH", 128)
     yield beds
-    for name in ("beds", "bed_table", "candidates", "known", "quick_student"):
+    for name in ("beds", "bed_table", "candidates", "known", "quick_student", "rehearsal"):
         sys.modules.pop(name, None)
 
 
@@ -139,7 +139,7 @@ def features_of(points):
 
 def test_a_rehearsal_is_that_of_the_library(beds, data, known):
     features = features_of(data.points["labelled"]), features_of(data.points["unlabelled"])
-    found = beds._of_default(known, *features)
+    found = beds.of_default(known, *features)
     expected = rehearse(
         features[0], known.labelled.truth, features[1], known.default, classes=[0, 1]
     )
@@ -152,7 +152,9 @@ def test_rehearsals_are_resumed_and_rows_follow_them(
 ):
     features = features_of(data.points["labelled"]), features_of(data.points["unlabelled"])
     asked = []
-    monkeypatch.setattr(beds, "_encoded", lambda material: asked.append(material) or features)
+    monkeypatch.setattr(
+        beds, "encoded", lambda material, trained_on: asked.append(material) or features
+    )
     command = ["--data", str(tmp_path), "--out", str(tmp_path), "--beds", "polyps", "--seeds", "1"]
     assert beds.main([*command, "--rehearse"]) == 0
     assert beds.main([*command, "--rehearse"]) == 0

@@ -18,7 +18,14 @@ from conformal_plugin.errors import (
     ScoreError,
     ShapeError,
 )
-from conformal_plugin.rehearsing import Training, _probe, _rehearse, _sampling, rehearse
+from conformal_plugin.rehearsing import (
+    Training,
+    _probe,
+    _rehearse,
+    _sampling,
+    loss_of_labels,
+    rehearse,
+)
 
 CLASSES = 3
 
@@ -114,7 +121,7 @@ def test_no_student_sees_a_photo_that_it_is_measured_on(few, monkeypatch, groupe
         return np.zeros((classes, classes), np.int64)
 
     monkeypatch.setattr(_rehearse, "train_probe", train)
-    monkeypatch.setattr(_rehearse, "_counted", counted)
+    monkeypatch.setattr(_rehearse, "confusion", counted)
     monkeypatch.setattr(_rehearse, "_chosen", lambda classes, holds: (0,))
     groups = list("aabbcc") if grouped else None
     rehearse(number, labels, more, truth, folds=3, deals=2, groups=groups)
@@ -215,12 +222,12 @@ def test_dropped_pixels_teach_nothing(few):
     found = rehearse(features, labels, more, dropped, deals=1)
     assert found.kept == pytest.approx(1 / 40)
     logits = torch.randn(4, 3, requires_grad=True)
-    given = torch.tensor([255, 255, 1])
-    nothing = _rehearse._of_kept(given, 255, None, logits, torch.tensor([0, 1, 0, 1]), 0.0)
+    loss = loss_of_labels(torch.tensor([255, 255, 1]), 255)
+    nothing = loss(None, logits, torch.tensor([0, 1, 0, 1]), 0.0)
     nothing.backward()
     assert nothing == 0
     assert not logits.grad.any()
-    some = _rehearse._of_kept(given, 255, None, logits, torch.tensor([0, 2, 2, 1]), 0.0)
+    some = loss(None, logits, torch.tensor([0, 2, 2, 1]), 0.0)
     expected = torch.nn.functional.cross_entropy(logits[1:3], torch.tensor([1, 1]))
     torch.testing.assert_close(some, expected)
     with pytest.raises(LabelError, match="no point of the unlabelled photos has a pseudo-label"):
