@@ -40,7 +40,7 @@ def refuse_folders(arguments: argparse.Namespace, *options: str) -> None:
 
     Args:
         arguments: of the command.
-        options: names of these options in ``arguments``.
+        *options: names of these options in ``arguments``.
 
     Raises:
         OptionError: names the option.
