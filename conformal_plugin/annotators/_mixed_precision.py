@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 import torch
+from torch.nn.functional import interpolate, layer_norm
 
 from conformal_plugin.errors import OptionError
 
@@ -15,8 +16,8 @@ def mixed_precision(amp: str | None, device: torch.device) -> torch.dtype | None
     """The type that ``amp`` names, None for none.
 
     Raises:
-        OptionError: this torch has no autocast of that type on the device, as torch before 2.4 has
-            no float16 on a CPU.
+        OptionError: this torch has no autocast of that type on the device, as torch 2.1 has no
+            float16 on a CPU, or not all that networks do, as torch 2.2 there.
     """
     if amp is None:
         return None
@@ -25,6 +26,9 @@ def mixed_precision(amp: str | None, device: torch.device) -> torch.dtype | None
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # torch warns and goes on without it
             with torch.autocast(device.type, dtype):
+                values = torch.zeros(1, 1, 4, 4, dtype=dtype, device=device)
+                layer_norm(values, (4,))
+                interpolate(values, size=(3, 3), mode="bilinear", align_corners=False)
                 return dtype
     except (RuntimeError, UserWarning) as error:
         raise OptionError(

@@ -17,7 +17,7 @@ import torch
 from double_precision import in_double
 from PIL import Image
 
-from conformal_plugin.annotators import Annotator, ClassList, load_transformers
+from conformal_plugin.annotators import Annotator, ClassList, _mixed_precision, load_transformers
 from conformal_plugin.annotators._huggingface import TransformersAnnotator
 from conformal_plugin.errors import MissingExtraError, OptionError, SourceFileError
 from conformal_plugin.files import MapStore, read_label, write_label
@@ -384,6 +384,16 @@ def test_a_mixed_precision_that_the_device_lacks_is_refused(tiny, monkeypatch):
 
     monkeypatch.setattr(torch, "autocast", autocast)
     told = r"was to run in float16 on cpu.*\(only bfloat16 on cpu\)"
+    with pytest.raises(OptionError, match=told):
+        load_transformers(tiny("segformer"), classes=CLASSES, amp="float16")
+
+
+def test_a_mixed_precision_without_what_networks_need_is_refused(tiny, monkeypatch):
+    def layer_norm(values, shape):
+        raise RuntimeError(f"not implemented for {values.dtype}")
+
+    monkeypatch.setattr(_mixed_precision, "layer_norm", layer_norm)
+    told = r"was to run in float16 on cpu.*\(not implemented for torch.float16\)"
     with pytest.raises(OptionError, match=told):
         load_transformers(tiny("segformer"), classes=CLASSES, amp="float16")
 
