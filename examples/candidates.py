@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from known import Known
 from material import IGNORE
-from quick_student import Teacher
 from torch import Tensor, nn
 
 from conformal_plugin.choosing import MIN_IMAGES
 from conformal_plugin.labelling import label_weights, thin
+from conformal_plugin.rehearsing import Loss
 
 __all__ = ["CANDIDATES"]
 
@@ -47,7 +47,7 @@ def _p_values(known: Known) -> Tensor:
     return found
 
 
-def _weighted(given: Tensor, weights: Tensor) -> Teacher:
+def _weighted(given: Tensor, weights: Tensor) -> Loss:
     def teacher(student: nn.Module, logits: Tensor, which: Tensor, progress: float) -> Tensor:
         each = F.cross_entropy(logits, given[which], ignore_index=IGNORE, reduction="none")
         weight = weights[which] * (given[which] != IGNORE)

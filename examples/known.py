@@ -9,10 +9,11 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 from material import IGNORE
-from quick_student import Points, Teacher, taught, train_quick
+from quick_student import Points, taught, train_quick
 from torch import nn
 
 from conformal_plugin import Choice, choose, filter
+from conformal_plugin.rehearsing import Loss
 
 __all__ = ["Known", "most_probable", "of_choice"]
 
@@ -54,7 +55,7 @@ class Known:
         """Its labels of the unlabelled photos."""
         return of_choice(self.choice, self.others)
 
-    def train(self, teacher: Teacher | None, seed: int) -> nn.Module:
+    def train(self, teacher: Loss | None, seed: int) -> nn.Module:
         """A student of the labelled photos and of what the teacher says of the others."""
         return train_quick(self.classes, self.labelled, self.unlabelled, teacher, seed=seed)
 

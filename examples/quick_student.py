@@ -34,7 +34,6 @@ from conformal_plugin.rehearsing import (
 
 __all__ = [
     "Points",
-    "Teacher",
     "confusion_of",
     "read_points",
     "taught",
@@ -45,8 +44,6 @@ __all__ = [
 STEP, HALVED = 8, 32  # pixels between points; sides are brought to multiples of the other
 
 Bytes = npt.NDArray[np.uint8]
-Teacher = Loss
-"""The loss of unlabelled points."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,7 @@ def train_quick(
     num_classes: int,
     labelled: Points,
     unlabelled: Points,
-    teacher: Teacher | None,
+    teacher: Loss | None,
     *,
     seed: int,
 ) -> nn.Module:
@@ -120,7 +117,7 @@ def train_quick(
     return train_probe(student, known, classes, others, seed=seed)
 
 
-def taught(maps: Sequence[Bytes]) -> Teacher:
+def taught(maps: Sequence[Bytes]) -> Loss:
     """Cross-entropy to label maps of the unlabelled points, as :func:`thinned` has them."""
     return loss_of_labels(_flat(maps), IGNORE)
 

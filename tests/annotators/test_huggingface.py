@@ -378,23 +378,24 @@ def test_mixed_precision_stays_close(tiny):
     assert exact.fingerprint != mixed.fingerprint
 
 
-def test_a_mixed_precision_that_the_device_lacks_is_refused(tiny, monkeypatch):
-    def autocast(kind, dtype):
-        raise RuntimeError(f"only bfloat16 on {kind}")
+@pytest.mark.parametrize(
+    ("owner", "name", "words", "told"),
+    [
+        (torch, "autocast", "only bfloat16 on {}", "only bfloat16 on cpu"),
+        (
+            *(_mixed_precision, "layer_norm"),
+            *("not implemented for {.dtype}", "not implemented for torch.float16"),
+        ),
+    ],
+)
+def test_a_mixed_precision_that_the_device_lacks_is_refused(
+    tiny, monkeypatch, owner, name, words, told
+):
+    def lacking(of, more):
+        raise RuntimeError(words.format(of))
 
-    monkeypatch.setattr(torch, "autocast", autocast)
-    told = r"was to run in float16 on cpu.*\(only bfloat16 on cpu\)"
-    with pytest.raises(OptionError, match=told):
-        load_transformers(tiny("segformer"), classes=CLASSES, amp="float16")
-
-
-def test_a_mixed_precision_without_what_networks_need_is_refused(tiny, monkeypatch):
-    def layer_norm(values, shape):
-        raise RuntimeError(f"not implemented for {values.dtype}")
-
-    monkeypatch.setattr(_mixed_precision, "layer_norm", layer_norm)
-    told = r"was to run in float16 on cpu.*\(not implemented for torch.float16\)"
-    with pytest.raises(OptionError, match=told):
+    monkeypatch.setattr(owner, name, lacking)
+    with pytest.raises(OptionError, match=rf"was to run in float16 on cpu.*\({told}\)"):
         load_transformers(tiny("segformer"), classes=CLASSES, amp="float16")
 
 
